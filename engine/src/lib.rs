@@ -1,0 +1,1 @@
+//! The storage engine: WAL, memtable, segments, manifests, compaction.

@@ -1,0 +1,1 @@
+//! The bytes Cairn writes: every file format, with its normative text.

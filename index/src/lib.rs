@@ -1,0 +1,1 @@
+//! Graphs and field indexes over dense rows.

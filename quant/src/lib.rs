@@ -1,0 +1,1 @@
+//! Arithmetic over vectors: metrics, element types, kernels.

@@ -1,0 +1,1 @@
+//! The read side: filters, plans, execution over a snapshot.
