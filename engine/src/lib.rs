@@ -1,1 +1,8 @@
 //! The storage engine: WAL, memtable, segments, manifests, compaction.
+
+pub mod clock;
+pub mod error;
+pub mod storage;
+pub mod sync;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,319 @@
+//! The real disk: the only user of `std::fs` and of memory maps.
+//!
+//! # Invariants
+//! - Writes and reads carry their offset (`pwrite`, `pread`), so a file has no shared cursor.
+//! - Maps are read-only, and only of files that nothing writes any more: a page of a file that
+//!   shrank would kill the process with SIGBUS instead of failing a call.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{DirEntry, File, Lock, Map, Storage, check_dir, check_path, read_fully, write_fully};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A directory of the real file system.
+#[derive(Debug)]
+pub struct DiskStorage {
+    root: PathBuf,
+}
+
+impl DiskStorage {
+    /// The data directory at `root`, made if it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be made or is not a directory.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the implementation behind Storage"
+    )]
+    pub fn new(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        let failed = |error| Error::io("create directory", root.display().to_string(), error);
+        fs::create_dir_all(&root).map_err(failed)?;
+        // DURABILITY: the data directory's own name; without it everything inside can vanish.
+        if let Some(above) = root.parent() {
+            let above = if above.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                above
+            };
+            open_dir(above)
+                .and_then(|dir| dir.sync_all())
+                .map_err(failed)?;
+        }
+        Ok(Self { root })
+    }
+
+    /// The data directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn full(&self, path: &str) -> PathBuf {
+        if path.is_empty() {
+            self.root.clone()
+        } else {
+            self.root.join(path)
+        }
+    }
+
+    fn open_with(
+        &self,
+        op: &'static str,
+        path: &str,
+        options: &fs::OpenOptions,
+    ) -> Result<Arc<dyn File>> {
+        check_path(op, path)?;
+        let file = options
+            .open(self.full(path))
+            .map_err(|e| Error::io(op, path, e))?;
+        Ok(Arc::new(DiskFile {
+            path: path.into(),
+            file,
+        }))
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the implementation behind Storage"
+)]
+fn open_dir(dir: &Path) -> io::Result<fs::File> {
+    fs::File::open(dir)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the implementation behind Storage"
+)]
+impl Storage for DiskStorage {
+    fn create(&self, path: &str) -> Result<Arc<dyn File>> {
+        self.open_with(
+            "create",
+            path,
+            fs::OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create_new(true),
+        )
+    }
+
+    fn open(&self, path: &str) -> Result<Arc<dyn File>> {
+        self.open_with("open", path, fs::OpenOptions::new().read(true).write(true))
+    }
+
+    fn map(&self, path: &str) -> Result<Map> {
+        check_path("map", path)?;
+        let failed = |error| Error::io("map", path, error);
+        let file = fs::File::open(self.full(path)).map_err(failed)?;
+        Ok(Map::mapped(FileMap::new(&file).map_err(failed)?))
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<DirEntry>> {
+        check_dir("list", dir)?;
+        let failed = |error| Error::io("list", dir, error);
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(self.full(dir)).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            // Names that are not UTF-8 are not ours; they are left alone and unseen.
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(failed(error)),
+            };
+            let is_dir = metadata.is_dir();
+            entries.push(DirEntry {
+                name,
+                is_dir,
+                len: if is_dir { 0 } else { metadata.len() },
+            });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn create_dir(&self, dir: &str) -> Result<()> {
+        check_path("create directory", dir)?;
+        fs::create_dir_all(self.full(dir)).map_err(|e| Error::io("create directory", dir, e))
+    }
+
+    fn remove_file(&self, path: &str) -> Result<()> {
+        check_path("remove", path)?;
+        fs::remove_file(self.full(path)).map_err(|e| Error::io("remove", path, e))
+    }
+
+    fn remove_dir(&self, dir: &str) -> Result<()> {
+        check_path("remove directory", dir)?;
+        fs::remove_dir(self.full(dir)).map_err(|e| Error::io("remove directory", dir, e))
+    }
+
+    fn link(&self, from: &str, to: &str) -> Result<()> {
+        check_path("link", from)?;
+        check_path("link", to)?;
+        fs::hard_link(self.full(from), self.full(to)).map_err(|e| Error::io("link", to, e))
+    }
+
+    fn sync_dir(&self, dir: &str) -> Result<()> {
+        check_dir("sync directory", dir)?;
+        open_dir(&self.full(dir))
+            .and_then(|opened| opened.sync_all())
+            .map_err(|e| Error::io("sync directory", dir, e))
+    }
+
+    fn exists(&self, path: &str) -> Result<bool> {
+        check_dir("look up", path)?;
+        self.full(path)
+            .try_exists()
+            .map_err(|e| Error::io("look up", path, e))
+    }
+
+    fn lock(&self, path: &str) -> Result<Box<dyn Lock>> {
+        check_path("lock", path)?;
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.full(path))
+            .map_err(|e| Error::io("lock", path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(DiskLock { _file: file })),
+            Err(fs::TryLockError::WouldBlock) => {
+                let shown = self.full(path).display().to_string();
+                let message = "another process has this data directory open";
+                Err(Error::new(ErrorKind::Busy, "lock", message).with_path(shown))
+            }
+            Err(fs::TryLockError::Error(error)) => Err(Error::io("lock", path, error)),
+        }
+    }
+
+    fn free_bytes(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(&self.root)
+            .map_err(|e| Error::io("ask for free space", "", e.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct DiskLock {
+    _file: fs::File,
+}
+
+impl Lock for DiskLock {}
+
+#[derive(Debug)]
+struct DiskFile {
+    path: String,
+    file: fs::File,
+}
+
+impl DiskFile {
+    fn failed(&self, op: &'static str) -> impl Fn(io::Error) -> Error + '_ {
+        move |error| Error::io(op, self.path.as_str(), error)
+    }
+}
+
+impl File for DiskFile {
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        write_fully(offset, bytes, |at, rest| self.file.write_at(rest, at))
+            .map_err(self.failed("write"))
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
+        read_fully(offset, buf, |at, rest| self.file.read_at(rest, at)).map_err(self.failed("read"))
+    }
+
+    fn allocate(&self, len: u64) -> Result<()> {
+        let old = self.len()?;
+        if old >= len {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(
+            &self.file,
+            rustix::fs::FallocateFlags::empty(),
+            old,
+            len - old,
+        ) {
+            Ok(()) => Ok(()),
+            // Not every file system can reserve. There the length is set, and a full disk shows
+            // at the write, which poisons the log instead of refusing the request.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
+                self.file.set_len(len).map_err(self.failed("allocate"))
+            }
+            Err(error) => Err(self.failed("allocate")(error.into())),
+        }
+    }
+
+    fn sync_data(&self) -> Result<()> {
+        self.file.sync_data().map_err(self.failed("sync"))
+    }
+
+    fn sync_all(&self) -> Result<()> {
+        self.file.sync_all().map_err(self.failed("sync"))
+    }
+
+    fn len(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(self.failed("look up"))?.len())
+    }
+}
+
+/// A read-only map of a whole file; `None` for an empty one, which cannot be mapped.
+#[derive(Debug)]
+pub(crate) struct FileMap(Option<memmap2::Mmap>);
+
+#[expect(
+    unsafe_code,
+    reason = "mapping is unsafe; this is the one place that does it"
+)]
+impl FileMap {
+    fn new(file: &fs::File) -> io::Result<Self> {
+        if file.metadata()?.len() == 0 {
+            return Ok(Self(None));
+        }
+        // SAFETY: by the contract of `Storage::map` the file is sealed: no part of Cairn writes
+        // or truncates it, and the data directory is locked against other processes of ours.
+        // Its name may be removed, which leaves mapped pages alone.
+        let map = unsafe { memmap2::Mmap::map(file) }?;
+        Ok(Self(Some(map)))
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+
+    /// Advice is a hint: a kernel that refuses it still serves the bytes.
+    fn advise(&self, advice: memmap2::Advice) {
+        if let Some(map) = &self.0
+            && let Err(error) = map.advise(advice)
+        {
+            tracing::debug!(%error, ?advice, "madvise refused");
+        }
+    }
+
+    pub(crate) fn advise_random(&self) {
+        self.advise(memmap2::Advice::Random);
+    }
+
+    pub(crate) fn advise_sequential(&self) {
+        self.advise(memmap2::Advice::Sequential);
+    }
+
+    pub(crate) fn advise_dontneed(&self) {
+        let Some(map) = &self.0 else { return };
+        // SAFETY: the map is shared and backed by a file that nobody writes, so a dropped page
+        // is read back with the same bytes; references into it stay valid.
+        let outcome = unsafe { map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "madvise refused");
+        }
+    }
+}
