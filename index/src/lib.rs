@@ -1,1 +1,156 @@
-//! Graphs and field indexes over dense rows.
+//! Graphs and exact scans over dense rows: which rows are nearest to a query.
+//!
+//! The crate knows rows and distances, and neither vectors nor files: whoever calls it brings the
+//! distances, as a [`Space`] (between two rows, to build a graph) or as a [`Scorer`] (from one
+//! query to a row, to search), and the pool on which a build runs.
+//!
+//! # The journey
+//!
+//! ```text
+//! build:  level ── search the frozen graph ── prune ── link back ── check and repair
+//!         (graph::level) (graph::search)  (graph::prune) (graph::build)  (graph::check)
+//! search: greedy descent through the upper layers ── beam over the base layer
+//! scan:   every row of a set, in blocks, into a TopK
+//! ```
+//!
+//! # Invariants
+//! - The same rows, distances, settings and seed give the same graph, whatever the thread count.
+//! - Every row of a graph can be reached from its entry row through the base layer.
+//! - Smaller distances are nearer, and equal distances are ordered by row, so that results have
+//!   one order.
+//! - A search reads only rows that the graph names; [`Accept`] decides what may be returned.
+//!
+//! | operation | distances | memory |
+//! |---|---|---|
+//! | [`build`] | about 2,000 a row at m = 16, ef_construct = 100 | 8 (m0 + 1) bytes a row |
+//! | [`search`] | about 15 ef | 2 bytes a row of stamps, kept in [`Scratch`] |
+//! | [`scan`] | one a row | the [`TopK`] |
+
+mod error;
+mod graph;
+mod neighbor;
+mod rowset;
+mod scan;
+mod settings;
+mod visited;
+
+pub use error::{BuildError, SettingsError, WordsError};
+pub use graph::build::{Progress, Silent, build};
+pub use graph::check::{Connectivity, check_connectivity};
+pub use graph::search::{Found, Scratch, search, search_from};
+pub use graph::{Adjacency, BuiltGraph};
+pub use neighbor::{Neighbor, TopK};
+pub use rowset::{RowSet, Rows};
+pub use scan::{scan, scan_all, scan_set};
+pub use settings::{BuildSettings, SearchSettings, Stop};
+
+/// A dense row number inside one segment.
+pub type Row = u32;
+
+/// How many rows ahead of the one being scored the default [`Scorer::distances`] prefetches.
+///
+/// Two to four rows cover the latency of memory without pushing lines out of the first cache.
+const LOOKAHEAD: usize = 3;
+
+/// Distances between the rows of a segment: what a graph is built from.
+///
+/// Must be deterministic and symmetric. Smaller is nearer.
+pub trait Space: Sync {
+    /// How many rows there are; rows are `0..len`.
+    fn len(&self) -> u32;
+
+    /// Whether there are no rows.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The distance between two rows.
+    fn distance(&self, a: Row, b: Row) -> f32;
+
+    /// Asks for a row's vector to be brought near, without waiting.
+    fn prefetch(&self, row: Row) {
+        let _ = row;
+    }
+}
+
+/// Distances from one fixed query to the rows of a segment.
+pub trait Scorer {
+    /// The distance to `row`.
+    fn distance(&self, row: Row) -> f32;
+
+    /// The distances to `rows`, in their order; `out` is as long as `rows`.
+    ///
+    /// The default scores one row after the other and prefetches ahead.
+    fn distances(&self, rows: &[Row], out: &mut [f32]) {
+        for (at, (row, slot)) in rows.iter().zip(out).enumerate() {
+            if let Some(ahead) = rows.get(at + LOOKAHEAD) {
+                self.prefetch(*ahead);
+            }
+            *slot = self.distance(*row);
+        }
+    }
+
+    /// Asks for a row's vector to be brought near, without waiting.
+    fn prefetch(&self, row: Row) {
+        let _ = row;
+    }
+
+    /// A value below which no distance can lie, if there is one.
+    ///
+    /// 0 for the squared Euclidean and the Manhattan distance, -1 for the negated cosine, none for
+    /// the negated inner product. [`Stop::Adaptive`] measures its margin from here.
+    fn floor(&self) -> Option<f32> {
+        None
+    }
+}
+
+/// Which rows may be results. Rows that are not accepted still lead the way.
+pub trait Accept {
+    /// Whether `row` may be a result.
+    fn accepts(&self, row: Row) -> bool;
+
+    /// Whether every row is accepted, so that a search need not ask.
+    fn is_all(&self) -> bool {
+        false
+    }
+
+    /// How many rows are accepted, or a greater number if that is not known.
+    fn count(&self) -> u32 {
+        u32::MAX
+    }
+
+    /// Adds up to `wanted` accepted rows, spread over the rows, from which a search may start.
+    ///
+    /// A filter whose rows lie far from the query is found through these.
+    fn sample(&self, wanted: usize, out: &mut Vec<Row>) {
+        let _ = (wanted, out);
+    }
+}
+
+/// Accepts every row.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct AcceptAll;
+
+impl Accept for AcceptAll {
+    fn accepts(&self, _row: Row) -> bool {
+        true
+    }
+
+    fn is_all(&self) -> bool {
+        true
+    }
+}
+
+impl Accept for RowSet {
+    fn accepts(&self, row: Row) -> bool {
+        self.contains(row)
+    }
+
+    fn count(&self) -> u32 {
+        Self::count(self)
+    }
+
+    fn sample(&self, wanted: usize, out: &mut Vec<Row>) {
+        self.spread(wanted, out);
+    }
+}

@@ -1,0 +1,102 @@
+//! Which candidates become neighbours.
+//!
+//! The rule of the HNSW paper: going through the candidates from the nearest, one is chosen if no
+//! row chosen before is nearer to it than the target is. A candidate that is not chosen can be
+//! reached through the row that stands before it. Rows not chosen fill what room is left, nearest
+//! first, which costs no distance and shortens paths.
+//!
+//! Rows with the same vector as the target (twins) never stand before each other under that rule
+//! and would take every place, so that the target would lose its links to other rows: at most
+//! [`TWINS_MOST`] are chosen, and others fill only room that nothing else fills.
+
+use crate::graph::links::List;
+use crate::neighbor::Neighbor;
+use crate::{Row, Space};
+
+/// Chosen neighbours at distance zero. A few keep a group of equal vectors connected.
+const TWINS_MOST: usize = 4;
+
+/// Chooses from `candidates`, nearest first, at most `most` rows; the list has at most `cap`.
+pub(crate) fn select<S: Space + ?Sized>(
+    space: &S,
+    target: Row,
+    candidates: &[Neighbor],
+    (most, cap): (usize, usize),
+    list: &mut List,
+) {
+    list.clear();
+    let own = space.distance(target, target);
+    let mut twins = 0;
+    for candidate in candidates {
+        if list.chosen.len() == most {
+            if list.chosen.len() + list.fillers.len() >= cap {
+                break;
+            }
+            list.fillers.push(*candidate);
+            continue;
+        }
+        let twin = candidate.distance == own;
+        if twin && twins >= TWINS_MOST {
+            list.fillers.push(*candidate);
+            continue;
+        }
+        if stands_behind(space, candidate, &list.chosen) {
+            list.fillers.push(*candidate);
+        } else {
+            twins += usize::from(twin);
+            list.chosen.push(*candidate);
+        }
+    }
+    list.fit(cap);
+}
+
+/// Offers `target` a new neighbour: chosen, filler or dropped, as [`select`] over the list and the
+/// new row would have it, except that a filler is not reconsidered.
+///
+/// One distance a chosen row at most, where running the selection anew costs hundreds.
+pub(crate) fn offer<S: Space + ?Sized>(
+    space: &S,
+    target: Row,
+    source: Neighbor,
+    cap: usize,
+    list: &mut List,
+) {
+    let place = list.chosen.partition_point(|kept| *kept < source);
+    let ties = list
+        .chosen
+        .iter()
+        .filter(|kept| kept.distance == source.distance)
+        .count();
+    let spare_twin = ties >= TWINS_MOST && source.distance == space.distance(target, target);
+    if spare_twin || stands_behind(space, &source, &list.chosen[..place]) {
+        fill(list, source);
+    } else {
+        list.chosen.insert(place, source);
+        let mut at = place + 1;
+        while at < list.chosen.len() {
+            let kept = list.chosen[at];
+            if space.distance(source.row, kept.row) < kept.distance {
+                list.chosen.remove(at);
+                fill(list, kept);
+            } else {
+                at += 1;
+            }
+        }
+        if list.chosen.len() > cap {
+            list.chosen.truncate(cap);
+        }
+    }
+    list.fit(cap);
+}
+
+/// Whether a row of `chosen` is nearer to `candidate` than its target is.
+fn stands_behind<S: Space + ?Sized>(space: &S, candidate: &Neighbor, chosen: &[Neighbor]) -> bool {
+    chosen
+        .iter()
+        .any(|kept| space.distance(candidate.row, kept.row) < candidate.distance)
+}
+
+fn fill(list: &mut List, neighbor: Neighbor) {
+    let place = list.fillers.partition_point(|kept| *kept < neighbor);
+    list.fillers.insert(place, neighbor);
+}
