@@ -1,1 +1,55 @@
 //! The bytes Cairn writes: every file format, with its normative text.
+//!
+//! One chapter, one source file, one golden file, one fuzz target: the text under `docs/` is the
+//! documentation of the module that implements it. It is **not** a place for shared types: what
+//! is here is in a file or on a replication wire.
+//!
+//! - Conventions ([`conventions`]): notation, checksums, feature bits, postcard, identifiers.
+//! - [`path`]: names of files and folders.
+//! - [`wal`] and [`wal_ops`]: the write-ahead log and the operations in it.
+//! - [`manifest`]: the whole truth of a shard. [`catalog`]: collections, schemas, aliases.
+//! - [`value`]: payloads.
+//!
+//! # Invariants
+//! - No I/O, no clock, no thread, no `unsafe`.
+//! - Bytes are never trusted: every length is checked before it is used, and no input panics.
+//! - Every byte of every file is covered by a checksum, or must be zero and is checked to be.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::indexing_slicing, clippy::cast_possible_truncation)
+)]
+
+pub mod bitmap;
+pub mod bytes;
+pub mod catalog;
+pub mod checksum;
+pub mod container;
+pub mod envelope;
+pub mod error;
+mod fields;
+pub mod ids;
+pub mod manifest;
+mod part_writer;
+pub mod path;
+pub mod schema;
+pub mod value;
+pub mod wal;
+pub mod wal_builder;
+pub mod wal_ops;
+
+#[doc = include_str!("../docs/00-conventions.md")]
+pub mod conventions {}
+
+pub use catalog::{Catalog, CollectionEntry};
+pub use container::{PartHeader, PartIdentity, PartLayout, PartSummary, PartWriter, WriteError};
+pub use error::{DecodeError, Why};
+pub use ids::{
+    CollectionId, Epoch, PartId, PointId, Row, SegmentId, SeqNo, ShardId, placement_hash,
+};
+pub use manifest::{PartEntry, SegmentEntry, ShardManifest};
+pub use path::PartKind;
+pub use schema::{
+    CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema, VectorSchema,
+};
+pub use value::{ArrayRef, EMPTY_PAYLOAD, ObjectRef, Value, ValueKind, ValueRef};

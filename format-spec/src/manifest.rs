@@ -1,0 +1,185 @@
+#![doc = include_str!("../docs/04-manifest.md")]
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::envelope::{self, HEADER_LEN, Identity};
+use crate::error::{DecodeError, Why};
+use crate::ids::{CollectionId, Epoch, PartId, SegmentId, SeqNo, ShardId};
+use crate::path::PartKind;
+
+/// First eight bytes of a shard manifest.
+pub const MAGIC: [u8; 8] = *b"CAIRNMAN";
+
+/// The whole truth of a shard: its segments, their parts, and where the WAL goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ShardManifest {
+    /// Number in the file name.
+    pub number: u64,
+    /// Shard.
+    pub shard: ShardId,
+    /// Collection.
+    pub collection: CollectionId,
+    /// Epoch of the primary that wrote it.
+    pub epoch: Epoch,
+    /// Every write up to here is in the segments; replay starts after it.
+    pub flushed: SeqNo,
+    /// First and last placement hash of the shard, both inclusive.
+    pub hash_range: (u64, u64),
+    /// No part has this id or a higher one.
+    pub next_part: u64,
+    /// No segment has this id or a higher one.
+    pub next_segment: u64,
+    /// WAL files below this number are not needed.
+    pub first_wal: u64,
+    /// The segments.
+    pub segments: Vec<SegmentEntry>,
+}
+
+/// One segment of a manifest. Its fields are in the order of their bytes in body version 1.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SegmentEntry {
+    /// Its id.
+    pub id: SegmentId,
+    /// Rows in it, dead ones included.
+    pub rows: u32,
+    /// Smallest SeqNo of its rows.
+    pub seqno_min: SeqNo,
+    /// Largest SeqNo of its rows.
+    pub seqno_max: SeqNo,
+    /// Its parts.
+    pub parts: Vec<PartEntry>,
+}
+
+/// One part of a segment. Its fields are in the order of their bytes in body version 1.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartEntry {
+    /// Its id.
+    pub id: PartId,
+    /// Its kind.
+    pub kind: PartKind,
+    /// Vector name, field path, or empty.
+    pub name: String,
+    /// Length of the file.
+    pub len: u64,
+    /// SHA-256 of the whole file.
+    pub hash: [u8; 32],
+    /// A derived part names the hash of what it was made from.
+    pub source_hash: Option<[u8; 32]>,
+    /// Deletes and patches up to here are folded in.
+    pub exact_for: SeqNo,
+}
+
+/// Body version 1, frozen.
+#[derive(Serialize, Deserialize)]
+struct BodyV1 {
+    epoch: u32,
+    flushed: u64,
+    hash_first: u64,
+    hash_last: u64,
+    next_part: u64,
+    next_segment: u64,
+    first_wal: u64,
+    segments: Vec<SegmentEntry>,
+}
+
+impl ShardManifest {
+    /// The whole file.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let body = BodyV1 {
+            epoch: self.epoch.0,
+            flushed: self.flushed.0,
+            hash_first: self.hash_range.0,
+            hash_last: self.hash_range.1,
+            next_part: self.next_part,
+            next_segment: self.next_segment,
+            first_wal: self.first_wal,
+            segments: self.segments.clone(),
+        };
+        envelope::seal(&identity(self.number, self.collection, self.shard), &body)
+    }
+
+    /// Checks and reads a whole file that must be manifest `number` of this shard.
+    ///
+    /// # Errors
+    /// Any damage, another identity, or an entry that breaks a rule of the chapter.
+    pub fn decode(
+        bytes: &[u8],
+        number: u64,
+        collection: CollectionId,
+        shard: ShardId,
+    ) -> Result<Self, DecodeError> {
+        let body: BodyV1 = envelope::open(&identity(number, collection, shard), bytes)?;
+        let manifest = Self {
+            number,
+            shard,
+            collection,
+            epoch: Epoch(body.epoch),
+            flushed: SeqNo(body.flushed),
+            hash_range: (body.hash_first, body.hash_last),
+            next_part: body.next_part,
+            next_segment: body.next_segment,
+            first_wal: body.first_wal,
+            segments: body.segments,
+        };
+        manifest.invariants()?;
+        Ok(manifest)
+    }
+
+    /// The rules of the chapter that hold between fields.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn invariants(&self) -> Result<(), DecodeError> {
+        let (first, last) = self.hash_range;
+        check_range("hash range", last, first, u64::MAX)?;
+        let mut segments = BTreeSet::new();
+        let mut parts = BTreeSet::new();
+        for segment in &self.segments {
+            check_below("segment id", segment.id.0, self.next_segment)?;
+            check_range(
+                "segment seqno",
+                segment.seqno_max.0,
+                segment.seqno_min.0,
+                u64::MAX,
+            )?;
+            if !segments.insert(segment.id) {
+                return Err(at_body("segment id", Why::Order));
+            }
+            for part in &segment.parts {
+                check_below("part id", part.id.0, self.next_part)?;
+                if !parts.insert(part.id) {
+                    return Err(at_body("part id", Why::Order));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn identity(number: u64, collection: CollectionId, shard: ShardId) -> Identity {
+    Identity {
+        magic: MAGIC,
+        number,
+        collection: collection.0,
+        shard: shard.0,
+    }
+}
+
+fn at_body(field: &'static str, why: Why) -> DecodeError {
+    DecodeError::new(HEADER_LEN as u64, field, why)
+}
+
+fn check_range(field: &'static str, value: u64, least: u64, most: u64) -> Result<(), DecodeError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(at_body(field, Why::OutOfRange { value, least, most }))
+}
+
+/// Ids start at 1 and stay below the counter that hands them out.
+fn check_below(field: &'static str, id: u64, next: u64) -> Result<(), DecodeError> {
+    check_range(field, id, 1, next.saturating_sub(1))
+}
