@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::{DecodeError, Why};
-use crate::fields::{exact, failed, out_of_range, require_equal, require_zero, slice, u32_within};
+use crate::fields::{exact, failed, require_equal, require_zero, slice, u32_within};
 use crate::ids::{CollectionId, PartId, ShardId, uuid_bytes};
 pub use crate::part_writer::{PartSummary, PartWriter, WriteError};
 use crate::path::PartKind;

@@ -28,6 +28,7 @@ pub mod container;
 pub mod envelope;
 pub mod error;
 mod fields;
+pub mod graph;
 pub mod ids;
 pub mod manifest;
 mod part_writer;
@@ -41,9 +42,11 @@ pub mod wal_ops;
 #[doc = include_str!("../docs/00-conventions.md")]
 pub mod conventions {}
 
+pub use bitmap::{BitmapLayout, BitmapView};
 pub use catalog::{Catalog, CollectionEntry};
 pub use container::{PartHeader, PartIdentity, PartLayout, PartSummary, PartWriter, WriteError};
 pub use error::{DecodeError, Why};
+pub use graph::{GraphBuilder, GraphHead, GraphLayout, GraphView};
 pub use ids::{
     CollectionId, Epoch, PartId, PointId, Row, SegmentId, SeqNo, ShardId, placement_hash,
 };
