@@ -1,6 +1,6 @@
 //! Arithmetic over vectors: metrics, element types, kernels.
 pub use error::EncodeError;
-pub use kernel::{Isa, MAX_DIM, isa, prefetch};
+pub use kernel::{Isa, MAX_DIM, isa, prefetch, rounding};
 pub use pairwise::Pairwise;
 pub use query::Query;
 pub use row::{decode_row, encode_row};
@@ -12,5 +12,7 @@ mod error;
 mod kernel;
 mod pairwise;
 mod query;
+#[cfg(test)]
+mod query_test;
 mod row;
 mod score;

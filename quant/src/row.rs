@@ -149,3 +149,180 @@ pub(crate) fn encode_u8(input: &[f32], out: &mut Vec<u8>) -> Result<(), EncodeEr
     out.extend(input.iter().map(|&x| x as u8));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const METRICS: [Metric; 4] = [
+        Metric::Cosine,
+        Metric::Dot,
+        Metric::Euclid,
+        Metric::Manhattan,
+    ];
+    const ELEMENTS: [Element; 3] = [Element::F32, Element::F16, Element::U8];
+
+    fn encoded(metric: Metric, element: Element, input: &[f32]) -> Vec<u8> {
+        let mut row = Vec::new();
+        encode_row(metric, element, input, &mut row).unwrap();
+        row
+    }
+
+    fn decoded(element: Element, row: &[u8]) -> Vec<f32> {
+        let mut vector = Vec::new();
+        decode_row(element, row, &mut vector);
+        vector
+    }
+
+    proptest! {
+        #[test]
+        fn f32_reads_back_bit_for_bit(input in proptest::collection::vec(any::<u32>(), 0..100)) {
+            let input: Vec<f32> =
+                input.into_iter().map(f32::from_bits).filter(|x| x.is_finite()).collect();
+            for metric in [Metric::Dot, Metric::Euclid, Metric::Manhattan] {
+                let back = decoded(Element::F32, &encoded(metric, Element::F32, &input));
+                let bits = |v: &[f32]| v.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                prop_assert_eq!(bits(&back), bits(&input));
+            }
+        }
+
+        #[test]
+        fn u8_reads_back(input in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let floats: Vec<f32> = input.iter().map(|&x| f32::from(x)).collect();
+            for metric in METRICS {
+                let row = encoded(metric, Element::U8, &floats);
+                prop_assert_eq!(&row, &input);
+                prop_assert_eq!(decoded(Element::U8, &row), floats.clone());
+            }
+        }
+
+        #[test]
+        fn f16_is_the_nearest(input in proptest::collection::vec(-65_504f32..65_504.0, 0..100)) {
+            let back = decoded(Element::F16, &encoded(Metric::Dot, Element::F16, &input));
+            for (x, y) in input.iter().zip(back) {
+                prop_assert_eq!(f16::from_f32(*x).to_f32(), y);
+            }
+        }
+
+        #[test]
+        fn cosine_rows_have_unit_length_and_stay_as_they_are(
+            input in proptest::collection::vec(-1e30f32..1e30, 1..2000),
+        ) {
+            let row = encoded(Metric::Cosine, Element::F32, &input);
+            let vector = decoded(Element::F32, &row);
+            let squared: f64 = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+            prop_assert!((squared - 1.0).abs() < 1e-6, "{}", squared);
+            prop_assert_eq!(encoded(Metric::Cosine, Element::F32, &vector), row);
+        }
+    }
+
+    #[test]
+    fn largest_finite_vector_is_normalised() {
+        let vector = decoded(
+            Element::F32,
+            &encoded(Metric::Cosine, Element::F32, &[f32::MAX; 4]),
+        );
+        assert_eq!(vector, [0.5; 4]);
+    }
+
+    #[test]
+    fn zero_stays_zero() {
+        for element in ELEMENTS {
+            let row = encoded(Metric::Cosine, element, &[0.0; 7]);
+            assert_eq!(row, vec![0; 7 * element.size()]);
+        }
+    }
+
+    #[test]
+    fn nearly_zero_and_nearly_unit_vectors_are_left_alone() {
+        for input in [[3e-4, 0.0], [0.6, 0.800_000_2], [0.0, 1.0]] {
+            let row = encoded(Metric::Cosine, Element::F32, &input);
+            assert_eq!(decoded(Element::F32, &row), input);
+        }
+    }
+
+    #[test]
+    fn bytes_are_not_normalised() {
+        assert_eq!(encoded(Metric::Cosine, Element::U8, &[3.0, 4.0]), [3, 4]);
+    }
+
+    #[test]
+    fn refused_vector_names_the_coordinate_and_leaves_no_trace() {
+        for (element, bad, error) in [
+            (Element::F32, f32::NAN, EncodeError::NotFinite { index: 2 }),
+            (
+                Element::F16,
+                f32::NEG_INFINITY,
+                EncodeError::NotFinite { index: 2 },
+            ),
+            (
+                Element::U8,
+                f32::INFINITY,
+                EncodeError::NotFinite { index: 2 },
+            ),
+            (
+                Element::U8,
+                256.0,
+                EncodeError::OutOfRange {
+                    index: 2,
+                    value: 256.0,
+                },
+            ),
+            (
+                Element::U8,
+                -1.0,
+                EncodeError::OutOfRange {
+                    index: 2,
+                    value: -1.0,
+                },
+            ),
+            (
+                Element::U8,
+                0.5,
+                EncodeError::OutOfRange {
+                    index: 2,
+                    value: 0.5,
+                },
+            ),
+            (
+                Element::F16,
+                65_520.0,
+                EncodeError::Overflow {
+                    index: 2,
+                    value: 65_520.0,
+                },
+            ),
+            (
+                Element::F16,
+                -1e9,
+                EncodeError::Overflow {
+                    index: 2,
+                    value: -1e9,
+                },
+            ),
+        ] {
+            let mut out = vec![42];
+            let result = encode_row(Metric::Dot, element, &[1.0, 2.0, bad, bad], &mut out);
+            assert_eq!((result, out), (Err(error), vec![42]), "{element:?} {bad}");
+        }
+    }
+
+    #[test]
+    fn largest_f16_and_what_rounds_to_it_fit() {
+        let row = encoded(Metric::Dot, Element::F16, &[65_504.0, -65_519.99]);
+        assert_eq!(decoded(Element::F16, &row), [65_504.0, -65_504.0]);
+    }
+
+    #[test]
+    fn negative_zero_is_a_byte() {
+        assert_eq!(encoded(Metric::Dot, Element::U8, &[-0.0]), [0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "not whole f32 elements")]
+    fn torn_row_is_our_mistake() {
+        decoded(Element::F32, &[0; 7]);
+    }
+}

@@ -180,6 +180,22 @@ pub(crate) mod portable;
 pub const MAX_DIM: usize = 65_536;
 const _: () = assert!((MAX_DIM as u64) * 255 * 255 <= u32::MAX as u64);
 
+/// How far a computed distance of float rows may be from the exact one: `rounding(dim)` times the sum of the
+/// magnitudes of all terms, where nothing overflows, plus `dim` times 2^-149 where terms are subnormal.
+///
+/// With u = 2^-24, the unit roundoff of f32, a value rounded k times is off by at most the factor
+/// ku / (1 - ku). A term is rounded at most three times (a difference counts twice in its square, then the product; a fused
+/// product not at all). Every kernel sums at least 16 lanes side by side, so a term takes part in at most
+/// `ceil(dim / 16)` additions of its lane, and then in at most six that fold the lanes (four accumulators of sixteen).
+///
+/// The terms of L2 and L1 have one sign: there this bounds the relative error of the distance. Sums over `u8` rows are
+/// exact and rounded to f32 once.
+#[must_use]
+pub fn rounding(dim: usize) -> f64 {
+    let rounded = (dim.div_ceil(16) + 9) as f64 * f64::from(f32::EPSILON) / 2.0;
+    rounded / (1.0 - rounded)
+}
+
 /// How many rows ahead of the kernel a gather prefetches.
 const PREFETCH_AHEAD: usize = 4;
 
@@ -249,17 +265,22 @@ pub fn isa() -> Isa {
 
 static CHOSEN: LazyLock<&'static Table> = LazyLock::new(|| {
     let forced = std::env::var("CAIRN_ISA").ok();
-    let mut tables = Isa::ALL.into_iter().filter_map(table_of);
-    let chosen = match forced.as_deref() {
-        None | Some("") => tables.next(),
-        Some(name) => tables.find(|table| table.isa.name() == name),
-    };
+    let chosen = choose(forced.as_deref());
     assert!(
         chosen.is_some(),
         "CAIRN_ISA is {forced:?}, which this machine cannot run"
     );
     chosen.unwrap_or(&portable::TABLE)
 });
+
+/// The fastest table of this machine, or the one of the instruction set called `forced`.
+fn choose(forced: Option<&str>) -> Option<&'static Table> {
+    let mut tables = Isa::ALL.into_iter().filter_map(table_of);
+    match forced {
+        None | Some("") => tables.next(),
+        Some(name) => tables.find(|table| table.isa.name() == name),
+    }
+}
 
 /// The entry points of an instruction set, if this machine has it.
 fn table_of(isa: Isa) -> Option<&'static Table> {
@@ -576,4 +597,49 @@ fn byte_cosine_distance((dot, row_norm): (u32, u32), norm: u32) -> f32 {
         return 0.0;
     }
     (0.0 - f64::from(dot) / squared.sqrt()) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fastest_is_chosen_unless_one_is_named() {
+        let names = |forced| choose(forced).map(|table| table.isa);
+        assert_eq!(names(None), Isa::available().next());
+        assert_eq!(names(Some("")), Isa::available().next());
+        for isa in Isa::available() {
+            assert_eq!(names(Some(isa.name())), Some(isa));
+        }
+        assert_eq!(names(Some("mmx")), None);
+    }
+
+    #[test]
+    fn portable_is_always_available_and_last() {
+        assert_eq!(Isa::available().last(), Some(Isa::Portable));
+    }
+
+    #[test]
+    fn operand_starts_at_a_line_in_every_copy() {
+        let operand = Operand::new(&[7; 100], 100, 3);
+        for operand in [operand.clone(), operand] {
+            assert_eq!(operand.bytes(), &[7; 100]);
+            assert_eq!(operand.bytes().as_ptr().align_offset(LINE), 0);
+        }
+    }
+
+    #[test]
+    fn nan_ranks_last() {
+        assert_eq!(ranked(f32::NAN), f32::INFINITY);
+        assert_eq!(ranked(f32::NEG_INFINITY), f32::NEG_INFINITY);
+        assert_eq!(dot_distance(f32::NAN, 0), f32::INFINITY);
+        assert!(dot_distance(0.0, 0).is_sign_positive());
+    }
+
+    #[test]
+    fn prefetch_takes_any_row() {
+        prefetch(&[]);
+        prefetch(&[1]);
+        prefetch(&[0; 100_000]);
+    }
 }

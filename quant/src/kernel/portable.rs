@@ -196,3 +196,22 @@ pub(crate) fn f16_to_f32(bytes: [u8; 2]) -> f32 {
     let value = (f32::from_bits(magnitude) * SCALE).to_bits();
     f32::from_bits(value | special | (bits & 0x8000) << 16)
 }
+
+#[cfg(test)]
+mod tests {
+    use half::f16;
+
+    use super::*;
+
+    #[test]
+    fn every_f16_has_its_value() {
+        for bits in 0..=u16::MAX {
+            let (ours, theirs) = (
+                f16_to_f32(bits.to_le_bytes()),
+                f16::from_bits(bits).to_f32(),
+            );
+            let same = ours.to_bits() == theirs.to_bits() || ours.is_nan() && theirs.is_nan();
+            assert!(same, "{bits:#06x}: {ours} is not {theirs}");
+        }
+    }
+}
