@@ -1,7 +1,7 @@
 //! Why a vector cannot become a row or a query.
 //!
-//! The values are the user's; every variant names the position and the number that was refused, so that
-//! the layers above can answer with the path of the field.
+//! The values are the user's; every variant names the position and the number that was refused, so
+//! that the layers above can answer with the path of the field.
 
 use std::fmt;
 

@@ -26,7 +26,8 @@ impl Pairwise {
         Self::on(None, metric, element, dim)
     }
 
-    /// [`Pairwise::new`] on an instruction set other than the process's, for tests and measurements.
+    /// [`Pairwise::new`] on an instruction set other than the process's, for tests and
+    /// measurements.
     ///
     /// # Panics
     /// If `dim` is more than [`MAX_DIM`], or this machine cannot run `isa`.

@@ -6,10 +6,11 @@ use crate::kernel::{Isa, Scan};
 use crate::row::{check_finite, decode_row, encode_f32, encode_u8, prepared};
 use crate::{Element, EncodeError, MAX_DIM, Metric};
 
-/// A vector to compare rows with: its elements laid out for the kernels, and the kernel of its metric, chosen.
+/// A vector to compare rows with: its elements laid out for the kernels, and the kernel of its
+/// metric, chosen.
 ///
-/// Distances are as in [`crate::score`]: smaller is nearer, never NaN. The same row gets the same bits from
-/// [`Query::distance`], [`Query::distances`] and [`Query::distances_gather`].
+/// Distances are as in [`crate::score`]: smaller is nearer, never NaN. The same row gets the same
+/// bits from [`Query::distance`], [`Query::distances`] and [`Query::distances_gather`].
 #[derive(Clone)]
 pub struct Query {
     scan: Scan,
@@ -19,13 +20,15 @@ pub struct Query {
 }
 
 impl Query {
-    /// Prepares `vector` for rows of `dim` times `element` under `metric`, normalised where rows are.
+    /// Prepares `vector` for rows of `dim` times `element` under `metric`, normalised where rows
+    /// are.
     ///
     /// Rows of `f16` are compared with the query as it is, in f32; rows of `u8` ask for a query of
     /// integers of 0 to 255.
     ///
     /// # Errors
-    /// Another dimension than `dim`, a coordinate that is not finite, or one that rows of `u8` cannot have.
+    /// Another dimension than `dim`, a coordinate that is not finite, or one that rows of `u8`
+    /// cannot have.
     pub fn new(
         metric: Metric,
         element: Element,
@@ -84,7 +87,8 @@ impl Query {
         })
     }
 
-    /// Prepares a row as the query, as it is: its distances are those of [`crate::Pairwise`], bit for bit.
+    /// Prepares a row as the query, as it is: its distances are those of [`crate::Pairwise`], bit
+    /// for bit.
     ///
     /// # Panics
     /// If `row` is empty, not whole elements, or longer than [`MAX_DIM`] elements.
@@ -167,8 +171,8 @@ impl Query {
         self.scan.block(rows, stride, out);
     }
 
-    /// The distances of the rows numbered `rows` among those that start `stride` bytes apart in `base`; infinity for
-    /// a number that is not in `base`. Rows are fetched ahead of their turn.
+    /// The distances of the rows numbered `rows` among those that start `stride` bytes apart in
+    /// `base`; infinity for a number that is not in `base`. Rows are fetched ahead of their turn.
     ///
     /// # Panics
     /// If `rows` and `out` differ in length, or `stride` is less than a row.

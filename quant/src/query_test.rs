@@ -1,7 +1,7 @@
 //! Every kernel of every instruction set of this machine against plain sums in f64 and in integers.
 //!
-//! Guards the bound of [`crate::rounding`], exact sums over bytes, tails of any length, rows at any address, and
-//! that a row has one distance whichever way it is asked for.
+//! Guards the bound of [`crate::rounding`], exact sums over bytes, tails of any length, rows at any
+//! address, and that a row has one distance whichever way it is asked for.
 
 use proptest::prelude::*;
 
@@ -24,7 +24,8 @@ enum Values {
     Tiny,
     /// Subnormals of f32 and a little above: products vanish.
     Subnormal,
-    /// As large as 4096 squared differences can be without overflow; 65 504 where f16 has to hold them.
+    /// As large as 4096 squared differences can be without overflow; 65 504 where f16 has to hold
+    /// them.
     Large,
     /// All of them side by side.
     Mixed,
@@ -155,7 +156,8 @@ impl Drawn {
         &self.base()[n * self.stride..][..self.row_len]
     }
 
-    /// The query as the kernels compare it: rows of bytes take it as it is, of floats in f32 at the metric's length.
+    /// The query as the kernels compare it: rows of bytes take it as it is, of floats in f32 at the
+    /// metric's length.
     fn prepared(&self, metric: Metric, element: Element) -> Vec<f32> {
         let wide = if element == Element::U8 {
             Element::U8
@@ -274,7 +276,8 @@ proptest! {
                     expected.insert(missing, f32::INFINITY);
                 }
                 let mut gathered = vec![f32::NAN; rows.len()];
-                // Padding after the last row would be one more row where a row is no longer than it.
+                // Padding after the last row would be one more row where a row is no longer than
+                // it.
                 let base = &drawn.base()[..case.rows * drawn.stride - case.padding];
                 query.distances_gather(base, drawn.stride, &rows, &mut gathered);
                 prop_assert_eq!(&gathered, &expected, "{} {:?} {:?}", isa, metric, element);
@@ -289,7 +292,8 @@ proptest! {
             let query = Query::of_row(metric, element, drawn.row(0));
             let pairwise = Pairwise::new(metric, element, case.dim);
             for n in 0..case.rows {
-                let (a, b) = (query.distance(drawn.row(n)), pairwise.distance(drawn.row(0), drawn.row(n)));
+                let a = query.distance(drawn.row(n));
+                let b = pairwise.distance(drawn.row(0), drawn.row(n));
                 prop_assert_eq!(a.to_bits(), b.to_bits(), "{:?} {:?}", metric, element);
             }
         }

@@ -1,8 +1,8 @@
 //! Rows: a vector as it lies in memtables, parts and the WAL.
 //!
-//! A row is `dim` elements, little-endian, without padding or header: `f32`, `f16` (IEEE binary16) or `u8`.
-//! Cosine rows of `f32` and `f16` are stored at unit length, so that Cosine is Dot from here on; `u8`
-//! rows are stored as given and their length is computed with each distance.
+//! A row is `dim` elements, little-endian, without padding or header: `f32`, `f16` (IEEE binary16)
+//! or `u8`. Cosine rows of `f32` and `f16` are stored at unit length, so that Cosine is Dot from
+//! here on; `u8` rows are stored as given and their length is computed with each distance.
 //!
 //! # Invariants
 //! - A row that [`encode_row`] wrote has only finite elements.
@@ -17,12 +17,13 @@ use crate::{Element, EncodeError, Metric};
 
 /// Appends `input` to `out` as one row.
 ///
-/// Cosine rows of `f32` and `f16` are normalised; a vector that is already of unit length, and the zero
-/// vector, are stored as given (see [`normalized`] for how near is near), so that what was written is read back.
+/// Cosine rows of `f32` and `f16` are normalised; a vector that is already of unit length, and the
+/// zero vector, are stored as given (see [`normalized`] for how near is near), so that what was
+/// written is read back.
 ///
 /// # Errors
-/// A coordinate that is not finite, that is not an integer of 0 to 255 for `u8`, or that has no finite `f16`.
-/// `out` is then unchanged.
+/// A coordinate that is not finite, that is not an integer of 0 to 255 for `u8`, or that has no
+/// finite `f16`. `out` is then unchanged.
 pub fn encode_row(
     metric: Metric,
     element: Element,
@@ -78,9 +79,10 @@ pub(crate) fn prepared(metric: Metric, element: Element, input: &[f32]) -> Cow<'
 
 /// `input` at unit length; as given when its squared length is within 1e-6 of one, or below 2^-23.
 ///
-/// Both limits are Qdrant's. The first makes unit vectors read back bit for bit, which a division by
-/// 0.99999997 would not. The second leaves the zero vector, and what is hardly more, alone: its Cosine with anything
-/// is (nearly) 0. The sum is taken in f64, where no finite f32 can overflow it.
+/// Both limits are Qdrant's. The first makes unit vectors read back bit for bit, which a division
+/// by 0.99999997 would not. The second leaves the zero vector, and what is hardly more, alone: its
+/// Cosine with anything is (nearly) 0. The sum is taken in f64, where no finite f32 can overflow
+/// it.
 fn normalized(input: &[f32]) -> Cow<'_, [f32]> {
     let squared: f64 = input.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
     if squared < f64::from(f32::EPSILON) || (squared - 1.0).abs() <= 1e-6 {
@@ -119,7 +121,8 @@ pub(crate) fn encode_f32(input: &[f32], out: &mut Vec<u8>) {
 }
 
 fn encode_f16(input: &[f32], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    // The midpoint of 65504 and the 65536 that f16 has no bits for; it and all above round to infinity.
+    // The midpoint of 65504 and the 65536 that f16 has no bits for; it and all above round to
+    // infinity.
     const LIMIT: f32 = 65520.0;
     if !input.iter().fold(true, |fits, x| fits & (x.abs() < LIMIT)) {
         let index = input
@@ -137,7 +140,8 @@ fn encode_f16(input: &[f32], out: &mut Vec<u8>) -> Result<(), EncodeError> {
 
 /// Appends `input` as `u8` elements.
 pub(crate) fn encode_u8(input: &[f32], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    // The cast saturates and drops the fraction, so that only an integer in range comes back unchanged.
+    // The cast saturates and drops the fraction, so that only an integer in range comes back
+    // unchanged.
     let fits = |x: f32| f32::from(x as u8) == x;
     if !input.iter().fold(true, |all, &x| all & fits(x)) {
         let index = input.iter().position(|&x| !fits(x)).unwrap_or_default();

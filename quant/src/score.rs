@@ -1,7 +1,8 @@
 //! What the API calls a score, and the distance the kernels compute.
 //!
-//! Inside Cairn a smaller distance is always nearer, so that one heap and one graph search serve every
-//! metric. The API follows Qdrant: similarities for Cosine and Dot, distances for Euclid and Manhattan.
+//! Inside Cairn a smaller distance is always nearer, so that one heap and one graph search serve
+//! every metric. The API follows Qdrant: similarities for Cosine and Dot, distances for Euclid and
+//! Manhattan.
 //!
 //! | metric | distance inside | score outside | better score |
 //! |---|---|---|---|
@@ -10,8 +11,8 @@
 //! | Euclid | squared L2 | L2 | smaller |
 //! | Manhattan | L1 | L1 | smaller |
 //!
-//! Negation is `0 - x`, never `-x`: a negative zero would sort before zero in a total order of floats and
-//! be printed as `-0.0`.
+//! Negation is `0 - x`, never `-x`: a negative zero would sort before zero in a total order of
+//! floats and be printed as `-0.0`.
 
 use crate::Metric;
 
@@ -29,8 +30,8 @@ pub fn score(metric: Metric, distance: f32) -> f32 {
 /// The distance that a score stands for; a threshold on scores becomes a bound on distances.
 ///
 /// A negative Euclid score, which no vector can have, becomes a negative distance, so that it still
-/// matches nothing. The square of a rounded root is within two units in the last place of the distance it came
-/// from, not always equal to it.
+/// matches nothing. The square of a rounded root is within two units in the last place of the
+/// distance it came from, not always equal to it.
 #[inline]
 #[must_use]
 pub fn distance_of_score(metric: Metric, score: f32) -> f32 {

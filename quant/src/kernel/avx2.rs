@@ -1,7 +1,7 @@
 //! AVX2, FMA and F16C: eight f32 or 32 bytes at a time.
 //!
-//! A row is summed into four accumulators, element `i` of a vector register into accumulator `i / 8 % 4`, whatever the
-//! number of rows at a time; lanes beyond a tail add zero.
+//! A row is summed into four accumulators, element `i` of a vector register into accumulator `i / 8
+//! % 4`, whatever the number of rows at a time; lanes beyond a tail add zero.
 
 #![expect(
     unsafe_code,
@@ -9,7 +9,7 @@
 )]
 #![expect(
     clippy::needless_range_loop,
-    reason = "loops with constant bounds over parallel arrays unroll, so that sums stay in registers"
+    reason = "loops with constant bounds over parallel arrays unroll: sums stay in registers"
 )]
 
 use std::arch::x86_64::*;
@@ -219,8 +219,8 @@ pub(super) struct ByteL1;
 /// Product, and the row's square.
 pub(super) struct ByteDotNorm;
 
-/// `vpmaddubsw` would saturate at 255 * 127 * 2, so bytes are widened to words: even bytes and odd bytes apart, which
-/// takes no shuffle.
+/// `vpmaddubsw` would saturate at 255 * 127 * 2, so bytes are widened to words: even bytes and odd
+/// bytes apart, which takes no shuffle.
 impl ByteStep for ByteDot {
     type Sum = u32;
     type Sums = __m256i;

@@ -1,7 +1,7 @@
 //! AVX-512 F, BW, VL and VNNI: sixteen f32 or 64 bytes at a time, tails under a mask.
 //!
-//! A row is summed into four accumulators, element `i` of a vector register into accumulator `i / 16 % 4`, whatever the
-//! number of rows at a time; masked lanes add zero.
+//! A row is summed into four accumulators, element `i` of a vector register into accumulator `i /
+//! 16 % 4`, whatever the number of rows at a time; masked lanes add zero.
 
 #![expect(
     unsafe_code,
@@ -9,7 +9,7 @@
 )]
 #![expect(
     clippy::needless_range_loop,
-    reason = "loops with constant bounds over parallel arrays unroll, so that sums stay in registers"
+    reason = "loops with constant bounds over parallel arrays unroll: sums stay in registers"
 )]
 
 use std::arch::x86_64::*;
@@ -207,8 +207,8 @@ pub(super) struct ByteL1;
 /// Product, and the row's square.
 pub(super) struct ByteDotNorm;
 
-/// `vpdpbusd` multiplies unsigned by signed bytes, so `b` goes in as `b - 128` and the sum of `a` puts it right:
-/// `a . b = a . (b - 128) + 128 * sum(a)`.
+/// `vpdpbusd` multiplies unsigned by signed bytes, so `b` goes in as `b - 128` and the sum of `a`
+/// puts it right: `a . b = a . (b - 128) + 128 * sum(a)`.
 impl ByteStep for ByteDot {
     type Sum = u32;
     type Sums = __m512i;
@@ -241,7 +241,8 @@ impl ByteStep for ByteDot {
     }
 }
 
-/// The magnitude of the difference fits a byte; its square is taken as words, even bytes and odd bytes apart.
+/// The magnitude of the difference fits a byte; its square is taken as words, even bytes and odd
+/// bytes apart.
 impl ByteStep for ByteL2 {
     type Sum = u32;
     type Sums = __m512i;

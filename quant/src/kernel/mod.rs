@@ -1,9 +1,10 @@
 //! The only way into the kernels: detection, the table of entry points, and the safe calls.
 //!
-//! Each instruction set has a file with the same items in the same order, and a [`Table`] of entry points that
-//! the [`table!`] macro writes from them. An entry point is one whole journey (one distance, a block of rows,
-//! a list of rows) under one `#[target_feature]`, because a kernel inlines only into a function with the same
-//! features; the indirect call is paid once a journey, not once a row.
+//! Each instruction set has a file with the same items in the same order, and a [`Table`] of entry
+//! points that the [`table!`] macro writes from them. An entry point is one whole journey (one
+//! distance, a block of rows, a list of rows) under one `#[target_feature]`, because a kernel
+//! inlines only into a function with the same features; the indirect call is paid once a journey,
+//! not once a row.
 //!
 //! ```text
 //! Query ── Scan ──(fn pointer)── one | block | gather ── sum_floats / sum_bytes ── Lanes, Step
@@ -11,11 +12,12 @@
 //! ```
 //!
 //! # Invariants
-//! - A [`Table`] is reachable only through [`table_of`], which hands it out only when the CPU has all
-//!   its features. That is what every call through a table relies on.
-//! - Kernels take slices and check their lengths, so that no caller can make them read out of bounds.
-//! - On one instruction set a row has one distance: `one`, `block` and `gather` run the same kernel with another
-//!   number of rows at a time, which does not change the order of any row's sum.
+//! - A [`Table`] is reachable only through [`table_of`], which hands it out only when the CPU has
+//!   all its features. That is what every call through a table relies on.
+//! - Kernels take slices and check their lengths, so that no caller can make them read out of
+//!   bounds.
+//! - On one instruction set a row has one distance: `one`, `block` and `gather` run the same kernel
+//!   with another number of rows at a time, which does not change the order of any row's sum.
 //! - No distance is NaN (see [`ranked`]).
 
 #![expect(
@@ -30,8 +32,9 @@ use crate::{Element, Metric};
 
 /// Writes the entry points of one kernel as a module with a constant `OPS`.
 ///
-/// `$kernel` sums for a query and `$rows` rows at a time, `$pair` for two rows, `$finish` turns a sum into a
-/// distance, and `$norm`, where the metric wants it, is the kernel for the left side's squared length.
+/// `$kernel` sums for a query and `$rows` rows at a time, `$pair` for two rows, `$finish` turns a
+/// sum into a distance, and `$norm`, where the metric wants it, is the kernel for the left side's
+/// squared length.
 macro_rules! entry_points {
     (
         [$($feature:meta)?] $name:ident, $rows:literal rows of $kernel:path, pair $pair:path,
@@ -85,7 +88,8 @@ macro_rules! entry_points {
                     }
                     let mut taken = [Default::default(); $rows];
                     let mut found = 0;
-                    for (slot, row) in taken.iter_mut().zip(rows.iter().filter_map(|&row| find(row))) {
+                    let present = rows.iter().filter_map(|&row| find(row));
+                    for (slot, row) in taken.iter_mut().zip(present) {
                         *slot = row;
                         found += 1;
                     }
@@ -125,7 +129,8 @@ macro_rules! entry_points {
 
 /// Writes the `TABLE` of an instruction set whose file has the items named here.
 ///
-/// `float`, `half` and `byte` are how many rows a kernel of that element takes at a time: what measures fastest.
+/// `float`, `half` and `byte` are how many rows a kernel of that element takes at a time: what
+/// measures fastest.
 macro_rules! table {
     ($isa:ident, [$($f:meta)?], float $f32:literal, half $f16:literal, byte $u8:literal) => {
         entry_points!([$($f)?] f32_dot, $f32 rows of sum_floats::<F32, F32, Dot, _>,
@@ -176,20 +181,23 @@ pub(crate) mod portable;
 
 /// The most coordinates a vector may have.
 ///
-/// Sums over `u8` rows are kept in u32: 65 536 products of 255 * 255 are 4 261 478 400, just below 2^32.
+/// Sums over `u8` rows are kept in u32: 65 536 products of 255 * 255 are 4 261 478 400, just below
+/// 2^32.
 pub const MAX_DIM: usize = 65_536;
 const _: () = assert!((MAX_DIM as u64) * 255 * 255 <= u32::MAX as u64);
 
-/// How far a computed distance of float rows may be from the exact one: `rounding(dim)` times the sum of the
-/// magnitudes of all terms, where nothing overflows, plus `dim` times 2^-149 where terms are subnormal.
+/// How far a computed distance of float rows may be from the exact one: `rounding(dim)` times the
+/// sum of the magnitudes of all terms, where nothing overflows, plus `dim` times 2^-149 where terms
+/// are subnormal.
 ///
 /// With u = 2^-24, the unit roundoff of f32, a value rounded k times is off by at most the factor
-/// ku / (1 - ku). A term is rounded at most three times (a difference counts twice in its square, then the product; a fused
-/// product not at all). Every kernel sums at least 16 lanes side by side, so a term takes part in at most
-/// `ceil(dim / 16)` additions of its lane, and then in at most six that fold the lanes (four accumulators of sixteen).
+/// ku / (1 - ku). A term is rounded at most three times (a difference counts twice in its square,
+/// then the product; a fused product not at all). Every kernel sums at least 16 lanes side by side,
+/// so a term takes part in at most `ceil(dim / 16)` additions of its lane, and then in at most six
+/// that fold the lanes (four accumulators of sixteen).
 ///
-/// The terms of L2 and L1 have one sign: there this bounds the relative error of the distance. Sums over `u8` rows are
-/// exact and rounded to f32 once.
+/// The terms of L2 and L1 have one sign: there this bounds the relative error of the distance. Sums
+/// over `u8` rows are exact and rounded to f32 once.
 #[must_use]
 pub fn rounding(dim: usize) -> f64 {
     let rounded = (dim.div_ceil(16) + 9) as f64 * f64::from(f32::EPSILON) / 2.0;
@@ -252,12 +260,12 @@ impl fmt::Display for Isa {
 
 /// The instruction set that queries use unless they ask for another.
 ///
-/// It is the fastest of this machine, or the one that the environment variable `CAIRN_ISA` names (`portable`, `avx2`,
-/// `avx512`, `neon`). Decided at the first call, for the life of the process.
+/// It is the fastest of this machine, or the one that the environment variable `CAIRN_ISA` names
+/// (`portable`, `avx2`, `avx512`, `neon`). Decided at the first call, for the life of the process.
 ///
 /// # Panics
-/// If `CAIRN_ISA` names nothing that this machine can run: it is there to test one instruction set, and testing
-/// another in silence would be worse.
+/// If `CAIRN_ISA` names nothing that this machine can run: it is there to test one instruction set,
+/// and testing another in silence would be worse.
 #[must_use]
 pub fn isa() -> Isa {
     CHOSEN.isa
@@ -328,7 +336,8 @@ struct Ops {
     pair: unsafe fn(&[u8], &[u8]) -> f32,
 }
 
-/// All entry points of an instruction set. Cosine over floats is `dot`: rows are stored at unit length.
+/// All entry points of an instruction set. Cosine over floats is `dot`: rows are stored at unit
+/// length.
 struct Table {
     isa: Isa,
     f32_dot: Ops,
@@ -371,7 +380,8 @@ fn table(isa: Option<Isa>) -> &'static Table {
     table.unwrap_or(&portable::TABLE)
 }
 
-/// The query's side of a kernel: its elements from a 64-byte boundary, so that no load of it splits a line.
+/// The query's side of a kernel: its elements from a 64-byte boundary, so that no load of it splits
+/// a line.
 struct Operand {
     /// The elements, after `start` bytes of padding.
     buffer: Vec<u8>,
@@ -552,8 +562,8 @@ fn elements<const R: usize>(
 
 /// `distance`, or infinity when it is NaN.
 ///
-/// Products beyond the range of f32 can meet as `inf - inf`, and damaged rows can hold NaN; neither may break a heap
-/// or a sort, so they rank last. One `min` instruction.
+/// Products beyond the range of f32 can meet as `inf - inf`, and damaged rows can hold NaN; neither
+/// may break a heap or a sort, so they rank last. One `min` instruction.
 #[inline]
 fn ranked(distance: f32) -> f32 {
     if distance < f32::INFINITY {
@@ -587,8 +597,8 @@ fn byte_distance(sum: u32, _norm: u32) -> f32 {
     sum as f32
 }
 
-/// Cosine distance of exact sums: the dot product and the row's squared length; `norm` is the query's. The zero vector is
-/// at distance 0 of everything.
+/// Cosine distance of exact sums: the dot product and the row's squared length; `norm` is the
+/// query's. The zero vector is at distance 0 of everything.
 #[inline]
 fn byte_cosine_distance((dot, row_norm): (u32, u32), norm: u32) -> f32 {
     // Both below 2^32, so that the product has at most 64 bits and is rounded once.

@@ -1,7 +1,7 @@
 //! NEON: four f32 or 16 bytes at a time.
 //!
-//! A row is summed into four accumulators, element `i` of a vector register into accumulator `i / 4 % 4`, whatever the
-//! number of rows at a time; lanes beyond a tail add zero.
+//! A row is summed into four accumulators, element `i` of a vector register into accumulator `i / 4
+//! % 4`, whatever the number of rows at a time; lanes beyond a tail add zero.
 
 #![expect(
     unsafe_code,
@@ -9,7 +9,7 @@
 )]
 #![expect(
     clippy::needless_range_loop,
-    reason = "loops with constant bounds over parallel arrays unroll, so that sums stay in registers"
+    reason = "loops with constant bounds over parallel arrays unroll: sums stay in registers"
 )]
 
 use std::arch::aarch64::*;
@@ -63,7 +63,8 @@ impl Lanes for F32 {
     }
 }
 
-/// `fcvtl` has no stable intrinsic yet; the conversion is that of [`super::portable::f16_to_f32`], lane by lane.
+/// `fcvtl` has no stable intrinsic yet; the conversion is that of [`super::portable::f16_to_f32`],
+/// lane by lane.
 impl Lanes for F16 {
     const SIZE: usize = 2;
 

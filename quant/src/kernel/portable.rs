@@ -1,6 +1,8 @@
-//! Plain Rust: what runs where there is nothing better, and the reference that the other files are compared with.
+//! Plain Rust: what runs where there is nothing better, and the reference that the other files are
+//! compared with.
 //!
-//! Sixteen lanes are summed side by side, which the compiler turns into whatever vectors the target has.
+//! Sixteen lanes are summed side by side, which the compiler turns into whatever vectors the target
+//! has.
 
 use super::elements;
 
@@ -180,9 +182,9 @@ pub(super) fn sum_bytes<S: ByteStep, const R: usize>(left: &[u8], rows: [&[u8]; 
 
 /// The value of a little-endian `f16`, exact, without a branch or a table.
 ///
-/// Sign aside, an f16 shifted up by the 13 bits its fraction is shorter is the f32 of the value times 2^-112, the difference
-/// of the exponent biases, subnormals included; one exact product puts that right. Infinity and NaN, the f16 with
-/// all exponent bits, take the f32's.
+/// Sign aside, an f16 shifted up by the 13 bits its fraction is shorter is the f32 of the value
+/// times 2^-112, the difference of the exponent biases, subnormals included; one exact product puts
+/// that right. Infinity and NaN, the f16 with all exponent bits, take the f32's.
 #[inline]
 pub(crate) fn f16_to_f32(bytes: [u8; 2]) -> f32 {
     const SCALE: f32 = f32::from_bits((127 + 112) << 23);
