@@ -30,3 +30,36 @@ impl<T> ArcCell<T> {
         self.0.swap(value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! The version cell on these primitives; every interleaving is in `tests/loom_publish.rs`.
+
+    use crate::publish::Cell;
+    use std::convert::Infallible;
+
+    fn set(cell: &Cell<u32>, value: u32) {
+        let outcome: Result<_, Infallible> = cell.publish(|_| Ok(value));
+        outcome.unwrap();
+    }
+
+    #[test]
+    fn a_reader_keeps_its_value_and_those_after_it_from_being_reclaimed() {
+        let cell = Cell::new(1);
+        let reader = cell.load();
+        set(&cell, 2);
+        set(&cell, 3);
+        assert_eq!(cell.reclaim(), Vec::<u32>::new());
+        assert_eq!((*reader, *cell.load()), (1, 3));
+        drop(reader);
+        assert_eq!(cell.reclaim(), vec![1, 2]);
+        assert_eq!(cell.superseded(), 0);
+    }
+
+    #[test]
+    fn a_failed_publish_changes_nothing() {
+        let cell = Cell::new(1);
+        assert!(cell.publish(|_| Err("no")).is_err());
+        assert_eq!((*cell.load(), cell.superseded()), (1, 0));
+    }
+}

@@ -1,0 +1,1 @@
+//! Semantics of the simulated disk: what is durable when, and what a crash may leave.
