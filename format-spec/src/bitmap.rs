@@ -17,8 +17,9 @@ const CHUNK_WORDS: usize = 1024;
 
 /// Appends the bitmap of the rows below `len` whose bits are set in `words`, 64 rows a word.
 ///
-/// Words that are missing count as zero; bits from `len` on are ignored.
-pub fn encode_bitmap(len: u32, words: &[u64], out: &mut Vec<u8>) {
+/// Words that are missing count as zero; bits from `len` on are ignored. Returns the number of rows
+/// in the set.
+pub fn encode_bitmap(len: u32, words: &[u64], out: &mut Vec<u8>) -> u32 {
     let words = clipped(len, words);
     let chunks = chunk_count(len);
     let start = out.len();
@@ -45,6 +46,7 @@ pub fn encode_bitmap(len: u32, words: &[u64], out: &mut Vec<u8>) {
     if let Some(place) = out.get_mut(start + 8..start + 8 + directory.len()) {
         place.copy_from_slice(&directory);
     }
+    ones
 }
 
 fn encode_list(body: &[u64], out: &mut Vec<u8>) {

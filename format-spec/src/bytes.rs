@@ -28,6 +28,15 @@ impl<'a> Reader<'a> {
         Self { rest: bytes, at }
     }
 
+    /// The same reader, with `base` added to its offsets.
+    #[must_use]
+    pub const fn shifted(self, base: u64) -> Self {
+        Self {
+            rest: self.rest,
+            at: self.at + base,
+        }
+    }
+
     /// Offset of the next byte.
     #[must_use]
     pub const fn at(&self) -> u64 {

@@ -140,3 +140,168 @@ fn unique(field: &'static str, inserted: bool) -> Result<(), DecodeError> {
     }
     Err(DecodeError::new(HEADER_LEN as u64, field, Why::Order))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{
+        CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, VectorSchema,
+    };
+    use proptest::prelude::*;
+
+    fn any_vector() -> impl Strategy<Value = VectorSchema> {
+        let hnsw = (any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>()).prop_map(
+            |(m, ef_construct, full_scan_threshold_kb, seed)| HnswSettings {
+                m,
+                ef_construct,
+                full_scan_threshold_kb,
+                seed,
+            },
+        );
+        (
+            any::<u32>(),
+            0..Metric::ALL.len(),
+            0..Element::ALL.len(),
+            hnsw,
+        )
+            .prop_map(|(dim, metric, element, hnsw)| VectorSchema {
+                name: String::new(),
+                dim,
+                metric: Metric::ALL[metric],
+                element: Element::ALL[element],
+                hnsw,
+            })
+    }
+
+    fn any_compaction() -> impl Strategy<Value = CompactionSettings> {
+        let sizes = (
+            any::<u64>(),
+            any::<u64>(),
+            any::<u64>(),
+            any::<u64>(),
+            any::<u64>(),
+        );
+        (
+            0.0..1.0_f64,
+            sizes,
+            any::<u32>(),
+            any::<u64>(),
+            any::<bool>(),
+        )
+            .prop_map(
+                |(deleted_threshold, (a, b, c, d, e), few, rate_bytes_per_s, paused)| {
+                    CompactionSettings {
+                        deleted_threshold,
+                        vacuum_min_rows: a,
+                        segment_count_target: few,
+                        segment_bytes_max: b,
+                        indexing_threshold_kb: c,
+                        flush_interval_ms: d,
+                        memtable_bytes_max: e,
+                        fan_out: few,
+                        jobs_max: few,
+                        rate_bytes_per_s,
+                        paused,
+                    }
+                },
+            )
+    }
+
+    fn any_schema() -> impl Strategy<Value = Schema> {
+        let field =
+            (0..FieldType::ALL.len(), any::<Vec<u8>>()).prop_map(|(t, settings)| FieldIndex {
+                path: String::new(),
+                field_type: FieldType::ALL[t],
+                settings,
+            });
+        let vectors = prop::collection::vec(any_vector(), 0..4);
+        let fields = prop::collection::vec(field, 0..4);
+        (
+            any::<u64>(),
+            vectors,
+            fields,
+            any_compaction(),
+            any::<Vec<u8>>(),
+        )
+            .prop_map(|(version, mut vectors, mut fields, compaction, document)| {
+                for (i, vector) in vectors.iter_mut().enumerate() {
+                    vector.name = format!("v{i}");
+                }
+                for (i, field) in fields.iter_mut().enumerate() {
+                    field.path = format!("f{i}.x");
+                }
+                Schema {
+                    version,
+                    vectors,
+                    fields,
+                    compaction,
+                    document,
+                }
+            })
+    }
+
+    fn any_catalog() -> impl Strategy<Value = Catalog> {
+        let entry = (
+            any_schema(),
+            prop::collection::btree_set(any::<u32>(), 0..4),
+            any::<u64>(),
+        );
+        let aliases = prop::collection::btree_map(".{0,8}", ".{0,8}", 0..4);
+        (any::<u64>(), prop::collection::vec(entry, 0..4), aliases).prop_map(
+            |(number, entries, aliases)| {
+                let collections = entries.into_iter().enumerate().map(|(i, entry)| {
+                    let (schema, shards, created_at_ms) = entry;
+                    CollectionEntry {
+                        id: CollectionId(u128::MAX - i as u128),
+                        name: format!("c{i}"),
+                        schema,
+                        shards: shards.into_iter().map(ShardId).collect(),
+                        created_at_ms,
+                    }
+                });
+                let aliases = aliases.into_iter().collect();
+                Catalog {
+                    number,
+                    collections: collections.collect(),
+                    aliases,
+                }
+            },
+        )
+    }
+
+    #[test]
+    fn a_catalog_of_another_number_is_refused() {
+        let catalog = Catalog {
+            number: 3,
+            collections: vec![],
+            aliases: vec![],
+        };
+        let bytes = catalog.encode();
+        assert_eq!(Catalog::decode(&bytes, 4).unwrap_err().why, Why::Identity);
+    }
+
+    #[test]
+    fn a_name_stands_once() {
+        let alias = ("a".to_owned(), "c".to_owned());
+        let catalog = Catalog {
+            number: 3,
+            collections: vec![],
+            aliases: vec![alias.clone(), alias],
+        };
+        let error = Catalog::decode(&catalog.encode(), 3).unwrap_err();
+        assert_eq!((error.field, error.why), ("alias", Why::Order));
+    }
+
+    proptest! {
+        #[test]
+        fn catalogs_round_trip(catalog in any_catalog()) {
+            let bytes = catalog.encode();
+            prop_assert_eq!(Catalog::decode(&bytes, catalog.number), Ok(catalog));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>) {
+            prop_assert!(Catalog::decode(&bytes, 1).is_err());
+        }
+    }
+}

@@ -31,13 +31,22 @@ mod fields;
 pub mod graph;
 pub mod ids;
 pub mod manifest;
+mod op_columns;
 mod part_writer;
+pub mod patches;
 pub mod path;
+pub mod payload;
+mod payload_blocks;
+pub mod rows;
 pub mod schema;
+pub mod tombstones;
 pub mod value;
+mod value_ref;
+pub mod vectors;
 pub mod wal;
 pub mod wal_builder;
 pub mod wal_ops;
+mod wal_scan;
 
 #[doc = include_str!("../docs/00-conventions.md")]
 pub mod conventions {}
@@ -51,8 +60,13 @@ pub use ids::{
     CollectionId, Epoch, PartId, PointId, Row, SegmentId, SeqNo, ShardId, placement_hash,
 };
 pub use manifest::{PartEntry, SegmentEntry, ShardManifest};
+pub use patches::{PatchesBuilder, PatchesLayout, PatchesView};
 pub use path::PartKind;
+pub use payload::{PayloadBuilder, PayloadLayout, PayloadView};
+pub use rows::{RowsBuilder, RowsLayout, RowsView};
 pub use schema::{
     CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema, VectorSchema,
 };
+pub use tombstones::{TombstonesBuilder, TombstonesLayout, TombstonesView};
 pub use value::{ArrayRef, EMPTY_PAYLOAD, ObjectRef, Value, ValueKind, ValueRef};
+pub use vectors::{VectorShape, VectorsBuilder, VectorsLayout, VectorsView};

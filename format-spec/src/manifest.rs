@@ -183,3 +183,160 @@ fn check_range(field: &'static str, value: u64, least: u64, most: u64) -> Result
 fn check_below(field: &'static str, id: u64, next: u64) -> Result<(), DecodeError> {
     check_range(field, id, 1, next.saturating_sub(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_part() -> impl Strategy<Value = PartEntry> {
+        let hashes = (any::<[u8; 32]>(), any::<Option<[u8; 32]>>());
+        (
+            0..PartKind::ALL.len(),
+            ".{0,20}",
+            any::<u64>(),
+            hashes,
+            any::<u64>(),
+        )
+            .prop_map(
+                |(kind, name, len, (hash, source_hash), exact_for)| PartEntry {
+                    id: PartId(0),
+                    kind: PartKind::ALL[kind],
+                    name,
+                    len,
+                    hash,
+                    source_hash,
+                    exact_for: SeqNo(exact_for),
+                },
+            )
+    }
+
+    fn any_segment() -> impl Strategy<Value = SegmentEntry> {
+        let parts = prop::collection::vec(any_part(), 0..5);
+        (any::<u32>(), any::<u64>(), any::<u64>(), parts).prop_map(|(rows, a, b, parts)| {
+            let (seqno_min, seqno_max) = (SeqNo(a.min(b)), SeqNo(a.max(b)));
+            SegmentEntry {
+                id: SegmentId(0),
+                rows,
+                seqno_min,
+                seqno_max,
+                parts,
+            }
+        })
+    }
+
+    fn any_manifest() -> impl Strategy<Value = ShardManifest> {
+        let place = (any::<u64>(), any::<u32>(), any::<u128>(), any::<u32>());
+        let counters = (any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+        (place, counters, prop::collection::vec(any_segment(), 0..5)).prop_map(
+            |((number, shard, collection, epoch), (flushed, a, b, first_wal), mut segments)| {
+                let (mut next_part, mut next_segment) = (1, 1);
+                for segment in &mut segments {
+                    segment.id = SegmentId(next_segment);
+                    next_segment += 1;
+                    for part in &mut segment.parts {
+                        part.id = PartId(next_part);
+                        next_part += 1;
+                    }
+                }
+                ShardManifest {
+                    number,
+                    shard: ShardId(shard),
+                    collection: CollectionId(collection),
+                    epoch: Epoch(epoch),
+                    flushed: SeqNo(flushed),
+                    hash_range: (a.min(b), a.max(b)),
+                    next_part,
+                    next_segment,
+                    first_wal,
+                    segments,
+                }
+            },
+        )
+    }
+
+    fn decode_as(bytes: &[u8], m: &ShardManifest) -> Result<ShardManifest, DecodeError> {
+        ShardManifest::decode(bytes, m.number, m.collection, m.shard)
+    }
+
+    fn small() -> ShardManifest {
+        let part = PartEntry {
+            id: PartId(1),
+            kind: PartKind::Rows,
+            name: String::new(),
+            len: 1,
+            hash: [7; 32],
+            source_hash: None,
+            exact_for: SeqNo(3),
+        };
+        ShardManifest {
+            number: 4,
+            shard: ShardId(2),
+            collection: CollectionId(9),
+            epoch: Epoch(1),
+            flushed: SeqNo(3),
+            hash_range: (0, u64::MAX),
+            next_part: 2,
+            next_segment: 2,
+            first_wal: 1,
+            segments: vec![SegmentEntry {
+                id: SegmentId(1),
+                rows: 1,
+                seqno_min: SeqNo(1),
+                seqno_max: SeqNo(3),
+                parts: vec![part],
+            }],
+        }
+    }
+
+    #[test]
+    fn a_manifest_of_another_place_is_refused() {
+        let manifest = small();
+        let bytes = manifest.encode();
+        for (number, collection, shard) in [(5, 9, 2), (4, 8, 2), (4, 9, 3)] {
+            let found =
+                ShardManifest::decode(&bytes, number, CollectionId(collection), ShardId(shard));
+            assert_eq!(found.unwrap_err().why, Why::Identity);
+        }
+    }
+
+    #[test]
+    fn ids_are_unique_and_below_their_counter() {
+        let mut twice = small();
+        twice.segments.push(twice.segments[0].clone());
+        assert_eq!(
+            decode_as(&twice.encode(), &twice).unwrap_err().why,
+            Why::Order
+        );
+        let mut beyond = small();
+        beyond.next_part = 1;
+        assert_eq!(
+            decode_as(&beyond.encode(), &beyond).unwrap_err().field,
+            "part id"
+        );
+    }
+
+    #[test]
+    fn bytes_after_the_body_are_refused() {
+        let manifest = small();
+        let mut bytes = manifest.encode();
+        bytes.push(0);
+        assert!(matches!(
+            decode_as(&bytes, &manifest).unwrap_err().why,
+            Why::Trailing { .. }
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn manifests_round_trip(manifest in any_manifest()) {
+            let bytes = manifest.encode();
+            prop_assert_eq!(decode_as(&bytes, &manifest), Ok(manifest));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>) {
+            prop_assert!(decode_as(&bytes, &small()).is_err());
+        }
+    }
+}

@@ -6,20 +6,22 @@
 
 use crate::bytes::{Reader, put_u16, put_u32, put_u64, put_varint};
 use crate::error::{DecodeError, Why};
+use crate::value_ref::extent;
+pub use crate::value_ref::{ArrayIter, ArrayRef, ObjectIter, ObjectRef, ValueKind, ValueRef};
 
-mod tag {
-    pub(super) const NULL: u8 = 1;
-    pub(super) const FALSE: u8 = 2;
-    pub(super) const TRUE: u8 = 3;
-    pub(super) const INT8: u8 = 4;
-    pub(super) const INT16: u8 = 5;
-    pub(super) const INT32: u8 = 6;
-    pub(super) const INT64: u8 = 7;
-    pub(super) const UINT64: u8 = 8;
-    pub(super) const FLOAT: u8 = 9;
-    pub(super) const TEXT: u8 = 10;
-    pub(super) const ARRAY: u8 = 11;
-    pub(super) const OBJECT: u8 = 12;
+pub(crate) mod tag {
+    pub(crate) const NULL: u8 = 1;
+    pub(crate) const FALSE: u8 = 2;
+    pub(crate) const TRUE: u8 = 3;
+    pub(crate) const INT8: u8 = 4;
+    pub(crate) const INT16: u8 = 5;
+    pub(crate) const INT32: u8 = 6;
+    pub(crate) const INT64: u8 = 7;
+    pub(crate) const UINT64: u8 = 8;
+    pub(crate) const FLOAT: u8 = 9;
+    pub(crate) const TEXT: u8 = 10;
+    pub(crate) const ARRAY: u8 = 11;
+    pub(crate) const OBJECT: u8 = 12;
 }
 
 /// Arrays and objects nest at most this deep.
@@ -167,9 +169,7 @@ fn checked_len(len: usize) -> u32 {
 fn decode_value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, DecodeError> {
     let at = reader.at();
     let len = extent(reader.rest()).map_err(|error| error.shifted(at))?;
-    let value = ValueRef {
-        bytes: reader.take(len, "value")?,
-    };
+    let value = ValueRef::of_extent(reader.take(len, "value")?);
     let kind = value.kind().map_err(|error| error.shifted(at))?;
     let depth = depth + 1;
     Ok(match kind {
@@ -181,9 +181,9 @@ fn decode_value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, DecodeEr
         ValueKind::Text(text) => Value::Text(text.to_owned()),
         ValueKind::Array(array) => {
             check_depth(depth, at)?;
-            let mut items = Vec::with_capacity(array.count.min(MAX_RESERVED));
-            let mut body = Reader::starting_at(array.body, at + array.body_at);
-            for _ in 0..array.count {
+            let mut items = Vec::with_capacity(array.len().min(MAX_RESERVED));
+            let mut body = array.body().shifted(at);
+            for _ in 0..array.len() {
                 items.push(decode_value(&mut body, depth)?);
             }
             body.finish("array")?;
@@ -191,9 +191,9 @@ fn decode_value(reader: &mut Reader<'_>, depth: usize) -> Result<Value, DecodeEr
         }
         ValueKind::Object(object) => {
             check_depth(depth, at)?;
-            let mut members = Vec::with_capacity(object.count.min(MAX_RESERVED));
-            let mut body = Reader::starting_at(object.body, at + object.body_at);
-            for _ in 0..object.count {
+            let mut members = Vec::with_capacity(object.len().min(MAX_RESERVED));
+            let mut body = object.body().shifted(at);
+            for _ in 0..object.len() {
                 let key = read_text(&mut body, "key")?.to_owned();
                 members.push((key, decode_value(&mut body, depth)?));
             }
@@ -218,7 +218,10 @@ fn check_depth(depth: usize, at: u64) -> Result<(), DecodeError> {
     Err(DecodeError::new(at, "depth", why))
 }
 
-fn read_text<'a>(reader: &mut Reader<'a>, field: &'static str) -> Result<&'a str, DecodeError> {
+pub(crate) fn read_text<'a>(
+    reader: &mut Reader<'a>,
+    field: &'static str,
+) -> Result<&'a str, DecodeError> {
     let len = reader.varint_len(field)?;
     let at = reader.at();
     let bytes = reader.take(len, field)?;
@@ -247,12 +250,10 @@ pub(crate) const fn is_object(bytes: &[u8]) -> bool {
 fn validate_value(reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeError> {
     let at = reader.at();
     let len = extent(reader.rest()).map_err(|error| error.shifted(at))?;
-    let value = ValueRef {
-        bytes: reader.take(len, "value")?,
-    };
-    let (count, body, body_at, keyed) = match value.kind().map_err(|error| error.shifted(at))? {
-        ValueKind::Array(array) => (array.count, array.body, array.body_at, false),
-        ValueKind::Object(object) => (object.count, object.body, object.body_at, true),
+    let value = ValueRef::of_extent(reader.take(len, "value")?);
+    let (count, body, keyed) = match value.kind().map_err(|error| error.shifted(at))? {
+        ValueKind::Array(array) => (array.len(), array.body(), false),
+        ValueKind::Object(object) => (object.len(), object.body(), true),
         ValueKind::Null
         | ValueKind::Bool(_)
         | ValueKind::Int(_)
@@ -261,7 +262,7 @@ fn validate_value(reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeErr
         | ValueKind::Text(_) => return Ok(()),
     };
     check_depth(depth + 1, at)?;
-    let mut body = Reader::starting_at(body, at + body_at);
+    let mut body = body.shifted(at);
     for _ in 0..count {
         if keyed {
             read_text(&mut body, "key")?;
@@ -271,340 +272,167 @@ fn validate_value(reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeErr
     body.finish("container")
 }
 
-/// Length of the value at the start of `bytes`, which are at least that long when this is `Ok`.
-fn extent(bytes: &[u8]) -> Result<usize, DecodeError> {
-    let Some((&tag, rest)) = bytes.split_first() else {
-        return Err(DecodeError::new(
-            0,
-            "tag",
-            Why::Truncated { need: 1, have: 0 },
-        ));
-    };
-    let len = match tag {
-        tag::NULL | tag::FALSE | tag::TRUE => 1,
-        tag::INT8 => 2,
-        tag::INT16 => 3,
-        tag::INT32 => 5,
-        tag::INT64 | tag::UINT64 | tag::FLOAT => 9,
-        tag::TEXT => match rest.first() {
-            Some(&len) if len < 0x80 => 2 + usize::from(len),
-            _ => {
-                let mut reader = Reader::starting_at(rest, 1);
-                let len = reader.varint_len("text length")?;
-                (bytes.len() - reader.rest().len()).saturating_add(len)
-            }
-        },
-        tag::ARRAY | tag::OBJECT => {
-            let len = Reader::starting_at(rest, 1).u32("container length")?;
-            usize::try_from(len).unwrap_or(usize::MAX).saturating_add(5)
-        }
-        other => {
-            return Err(DecodeError::new(
-                0,
-                "tag",
-                Why::Kind {
-                    found: other.into(),
-                },
-            ));
-        }
-    };
-    if len > bytes.len() {
-        let why = Why::Truncated {
-            need: len as u64,
-            have: bytes.len() as u64,
-        };
-        return Err(DecodeError::new(0, "value", why));
-    }
-    Ok(len)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-/// One encoded value, not decoded yet. Offsets in its errors count from its own first byte.
-#[derive(Copy, Clone, Debug)]
-pub struct ValueRef<'a> {
-    /// Exactly one value as far as its own length goes; what it contains is not checked.
-    bytes: &'a [u8],
-}
-
-/// What a [`ValueRef`] is.
-#[derive(Copy, Clone, Debug)]
-pub enum ValueKind<'a> {
-    /// Nothing.
-    Null,
-    /// True or false.
-    Bool(bool),
-    /// A whole number that fits in 64 signed bits.
-    Int(i64),
-    /// A whole number above `i64::MAX`.
-    Uint(u64),
-    /// Any other number.
-    Float(f64),
-    /// Text.
-    Text(&'a str),
-    /// A list.
-    Array(ArrayRef<'a>),
-    /// Keys and values.
-    Object(ObjectRef<'a>),
-}
-
-impl<'a> ValueRef<'a> {
-    /// A view of exactly these bytes; only the length of the outermost value is checked.
-    ///
-    /// # Errors
-    /// When the outermost value is longer or shorter than `bytes`, or its tag is unknown.
-    pub fn new(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let len = extent(bytes)?;
-        if len != bytes.len() {
-            let why = Why::Trailing {
-                bytes: (bytes.len() - len) as u64,
-            };
-            return Err(DecodeError::new(len as u64, "value", why));
-        }
-        Ok(Self { bytes })
+    /// Any value a request can hold: floats are finite, keys may repeat.
+    pub(crate) fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Int),
+            (-200_i64..200).prop_map(Value::Int),
+            ((1_u64 << 63)..).prop_map(Value::Uint),
+            any::<f64>()
+                .prop_filter("equal to itself", |f| !f.is_nan())
+                .prop_map(Value::Float),
+            ".{0,300}".prop_map(Value::Text),
+        ];
+        leaf.prop_recursive(5, 60, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::Array),
+                prop::collection::vec((".{0,12}", inner), 0..8).prop_map(Value::Object),
+            ]
+        })
     }
 
-    /// Its bytes.
-    #[must_use]
-    pub const fn bytes(self) -> &'a [u8] {
-        self.bytes
-    }
-
-    /// What it is; numbers and text are decoded, arrays and objects opened.
-    ///
-    /// # Errors
-    /// Text that is not UTF-8, or a number not in its shortest form.
-    pub fn kind(self) -> Result<ValueKind<'a>, DecodeError> {
-        let mut reader = Reader::new(self.bytes);
-        Ok(match reader.u8("tag")? {
-            tag::NULL => ValueKind::Null,
-            tag::FALSE => ValueKind::Bool(false),
-            tag::TRUE => ValueKind::Bool(true),
-            tag::INT8 => ValueKind::Int(i64::from(reader.u8("int")?.cast_signed())),
-            tag::INT16 => {
-                let number = reader.u16("int")?.cast_signed();
-                shortest(i8::try_from(number).is_err(), ValueKind::Int(number.into()))?
-            }
-            tag::INT32 => {
-                let number = reader.u32("int")?.cast_signed();
-                shortest(
-                    i16::try_from(number).is_err(),
-                    ValueKind::Int(number.into()),
-                )?
-            }
-            tag::INT64 => {
-                let number = reader.u64("int")?.cast_signed();
-                shortest(i32::try_from(number).is_err(), ValueKind::Int(number))?
-            }
-            tag::UINT64 => {
-                let number = reader.u64("uint")?;
-                shortest(i64::try_from(number).is_err(), ValueKind::Uint(number))?
-            }
-            tag::FLOAT => ValueKind::Float(f64::from_bits(reader.u64("float")?)),
-            tag::TEXT => ValueKind::Text(read_text(&mut reader, "text")?),
-            tag::ARRAY => {
-                let (count, body, body_at) = open_container(&mut reader, "array")?;
-                ValueKind::Array(ArrayRef {
-                    count,
-                    body,
-                    body_at,
-                })
-            }
-            tag::OBJECT => {
-                let (count, body, body_at) = open_container(&mut reader, "object")?;
-                ValueKind::Object(ObjectRef {
-                    count,
-                    body,
-                    body_at,
-                })
-            }
-            other => {
-                return Err(DecodeError::new(
-                    0,
-                    "tag",
-                    Why::Kind {
-                        found: other.into(),
-                    },
-                ));
+    /// Rebuilds the tree through the borrowed views alone.
+    fn walk(value: ValueRef<'_>) -> Result<Value, DecodeError> {
+        Ok(match value.kind()? {
+            ValueKind::Null => Value::Null,
+            ValueKind::Bool(value) => Value::Bool(value),
+            ValueKind::Int(number) => Value::Int(number),
+            ValueKind::Uint(number) => Value::Uint(number),
+            ValueKind::Float(number) => Value::Float(number),
+            ValueKind::Text(text) => Value::Text(text.to_owned()),
+            ValueKind::Array(array) => Value::Array(
+                array
+                    .iter()
+                    .map(|item| walk(item?))
+                    .collect::<Result<_, _>>()?,
+            ),
+            ValueKind::Object(object) => {
+                let members = object.iter().map(|member| {
+                    let (key, value) = member?;
+                    Ok((key.to_owned(), walk(value)?))
+                });
+                Value::Object(members.collect::<Result<_, _>>()?)
             }
         })
     }
 
-    /// The whole tree, checked.
-    ///
-    /// # Errors
-    /// Anything wrong inside it.
-    pub fn to_value(self) -> Result<Value, DecodeError> {
-        Value::decode(self.bytes)
-    }
-}
-
-/// A number must not fit the next smaller form, so that equal values have equal bytes.
-const fn shortest<'a>(ok: bool, kind: ValueKind<'a>) -> Result<ValueKind<'a>, DecodeError> {
-    if ok {
-        return Ok(kind);
-    }
-    Err(DecodeError::new(0, "number form", Why::Order))
-}
-
-fn open_container<'a>(
-    reader: &mut Reader<'a>,
-    field: &'static str,
-) -> Result<(usize, &'a [u8], u64), DecodeError> {
-    let len = reader.u32(field)?;
-    let at = reader.at();
-    let mut body = Reader::starting_at(reader.take_u64(len.into(), field)?, at);
-    let count = body.varint_len(field)?;
-    Ok((count, body.rest(), body.at()))
-}
-
-/// An encoded list.
-#[derive(Copy, Clone, Debug)]
-pub struct ArrayRef<'a> {
-    count: usize,
-    body: &'a [u8],
-    /// Where `body` starts in the bytes of the array.
-    body_at: u64,
-}
-
-impl<'a> ArrayRef<'a> {
-    /// Number of items.
-    #[must_use]
-    pub const fn len(self) -> usize {
-        self.count
+    fn nested(depth: usize) -> Vec<u8> {
+        let mut value = Value::Null;
+        for _ in 0..depth {
+            value = Value::Array(vec![value]);
+        }
+        value.to_bytes()
     }
 
-    /// Whether there are none.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.count == 0
+    #[test]
+    fn the_empty_payload_is_an_empty_object() {
+        assert_eq!(Value::Object(vec![]).to_bytes(), EMPTY_PAYLOAD);
+        assert!(validate(EMPTY_PAYLOAD).is_ok());
     }
 
-    /// The items; stops after the first error.
-    #[must_use]
-    pub const fn iter(self) -> ArrayIter<'a> {
-        ArrayIter {
-            left: self.count,
-            body: self.body,
+    #[test]
+    fn a_small_uint_is_written_as_an_int() {
+        assert_eq!(Value::decode(&Value::Uint(7).to_bytes()), Ok(Value::Int(7)));
+    }
+
+    #[test]
+    fn longer_forms_of_a_number_are_refused() {
+        for bytes in [
+            &[5, 7, 0][..],
+            &[6, 0, 1, 0, 0],
+            &[7, 1, 0, 0, 0, 0, 0, 0, 0],
+        ] {
+            assert!(Value::decode(bytes).is_err(), "{bytes:?}");
+            assert!(validate(bytes).is_err(), "{bytes:?}");
+        }
+        assert!(Value::decode(&[8, 1, 0, 0, 0, 0, 0, 0, 0]).is_err());
+    }
+
+    #[test]
+    fn nesting_ends_at_the_bound() {
+        assert!(Value::decode(&nested(MAX_DEPTH)).is_ok());
+        let error = Value::decode(&nested(MAX_DEPTH + 1)).unwrap_err();
+        assert_eq!(error.field, "depth");
+        assert_eq!(validate(&nested(MAX_DEPTH + 1)), Err(error));
+    }
+
+    #[test]
+    fn a_count_that_differs_from_the_items_is_refused() {
+        let two = Value::Array(vec![Value::Null, Value::Null]).to_bytes();
+        for count in [0, 1, 3] {
+            let mut bytes = two.clone();
+            bytes[5] = count;
+            assert!(Value::decode(&bytes).is_err());
+            assert!(walk(ValueRef::new(&bytes).unwrap()).is_err());
         }
     }
-}
 
-/// Items of an [`ArrayRef`].
-#[derive(Clone, Debug)]
-pub struct ArrayIter<'a> {
-    left: usize,
-    body: &'a [u8],
-}
+    #[test]
+    fn get_finds_the_first_of_equal_keys() {
+        let object = Value::Object(vec![
+            ("a".into(), Value::Text("x".repeat(1000))),
+            ("b".into(), Value::Int(1)),
+            ("b".into(), Value::Int(2)),
+        ]);
+        let bytes = object.to_bytes();
+        let ValueKind::Object(view) = ValueRef::new(&bytes).unwrap().kind().unwrap() else {
+            panic!("an object")
+        };
+        let found = view.get("b").unwrap().unwrap();
+        assert_eq!(found.to_value(), Ok(Value::Int(1)));
+        assert_eq!(object.get("b"), Some(&Value::Int(1)));
+        assert!(view.get("c").unwrap().is_none());
+    }
 
-impl<'a> Iterator for ArrayIter<'a> {
-    type Item = Result<ValueRef<'a>, DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 {
-            return leftover(&mut self.body).map(Err);
+    proptest! {
+        #[test]
+        fn values_round_trip(value in any_value()) {
+            let bytes = value.to_bytes();
+            prop_assert_eq!(Value::decode(&bytes), Ok(value.clone()));
+            prop_assert_eq!(validate(&bytes), Ok(()));
+            prop_assert_eq!(walk(ValueRef::new(&bytes).unwrap()), Ok(value));
         }
-        self.left -= 1;
-        let item = split_value(&mut self.body);
-        if item.is_err() {
-            *self = Self { left: 0, body: &[] };
-        }
-        Some(item)
-    }
-}
 
-/// Encoded keys and values.
-#[derive(Copy, Clone, Debug)]
-pub struct ObjectRef<'a> {
-    count: usize,
-    body: &'a [u8],
-    /// Where `body` starts in the bytes of the object.
-    body_at: u64,
-}
-
-impl<'a> ObjectRef<'a> {
-    /// Number of members.
-    #[must_use]
-    pub const fn len(self) -> usize {
-        self.count
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.count == 0
-    }
-
-    /// The value of the first member called `key`. Other values are stepped over, not read.
-    ///
-    /// # Errors
-    /// When a member before it does not fit into the object.
-    pub fn get(self, key: &str) -> Result<Option<ValueRef<'a>>, DecodeError> {
-        let mut body = self.body;
-        for _ in 0..self.count {
-            let name = split_key(&mut body)?;
-            let value = split_value(&mut body)?;
-            if name == key.as_bytes() {
-                return Ok(Some(value));
+        #[test]
+        fn prefixes_are_refused(value in any_value()) {
+            let bytes = value.to_bytes();
+            for end in 0..bytes.len() {
+                prop_assert!(Value::decode(&bytes[..end]).is_err());
+                prop_assert!(ValueRef::new(&bytes[..end]).is_err());
             }
         }
-        Ok(None)
-    }
 
-    /// The members in their order; stops after the first error.
-    #[must_use]
-    pub const fn iter(self) -> ObjectIter<'a> {
-        ObjectIter {
-            left: self.count,
-            body: self.body,
+        #[test]
+        fn damage_never_panics_and_decoding_is_canonical(
+            value in any_value(), at: prop::sample::Index, byte: u8,
+        ) {
+            let mut bytes = value.to_bytes();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let decoded = Value::decode(&bytes);
+            prop_assert_eq!(decoded.is_ok(), validate(&bytes).is_ok());
+            if let Ok(view) = ValueRef::new(&bytes) {
+                prop_assert_eq!(walk(view).is_ok(), decoded.is_ok());
+            }
+            if let Ok(decoded) = decoded {
+                prop_assert_eq!(decoded.to_bytes(), bytes);
+            }
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(0_u8..14, 0..200)) {
+            let decoded = Value::decode(&bytes);
+            prop_assert_eq!(decoded.is_ok(), validate(&bytes).is_ok());
+            if let Ok(view) = ValueRef::new(&bytes) {
+                prop_assert!(walk(view).is_ok() == decoded.is_ok());
+            }
         }
     }
-}
-
-/// Members of an [`ObjectRef`].
-#[derive(Clone, Debug)]
-pub struct ObjectIter<'a> {
-    left: usize,
-    body: &'a [u8],
-}
-
-impl<'a> Iterator for ObjectIter<'a> {
-    type Item = Result<(&'a str, ValueRef<'a>), DecodeError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 {
-            return leftover(&mut self.body).map(Err);
-        }
-        self.left -= 1;
-        let member = split_member(&mut self.body);
-        if member.is_err() {
-            *self = Self { left: 0, body: &[] };
-        }
-        Some(member)
-    }
-}
-
-fn split_member<'a>(body: &mut &'a [u8]) -> Result<(&'a str, ValueRef<'a>), DecodeError> {
-    let key = split_key(body)?;
-    let key = std::str::from_utf8(key).map_err(|_| DecodeError::new(0, "key", Why::Utf8))?;
-    Ok((key, split_value(body)?))
-}
-
-fn split_key<'a>(body: &mut &'a [u8]) -> Result<&'a [u8], DecodeError> {
-    let mut reader = Reader::new(body);
-    let len = reader.varint_len("key")?;
-    let key = reader.take(len, "key")?;
-    *body = reader.rest();
-    Ok(key)
-}
-
-fn split_value<'a>(body: &mut &'a [u8]) -> Result<ValueRef<'a>, DecodeError> {
-    let mut reader = Reader::new(body);
-    let bytes = reader.take(extent(body)?, "value")?;
-    *body = reader.rest();
-    Ok(ValueRef { bytes })
-}
-
-/// An error, once, when bytes follow the last item.
-fn leftover(body: &mut &[u8]) -> Option<DecodeError> {
-    let bytes = std::mem::take(body).len() as u64;
-    (bytes > 0).then(|| DecodeError::new(0, "container", Why::Trailing { bytes }))
 }

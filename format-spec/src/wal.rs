@@ -10,6 +10,7 @@ use crate::checksum;
 use crate::error::{DecodeError, Why};
 use crate::ids::{CollectionId, ShardId, uuid_bytes, uuid_from_bytes};
 use crate::wal_ops::OpsRef;
+pub use crate::wal_scan::{ScanOutcome, WalScanner};
 
 /// First eight bytes of a WAL file.
 pub const MAGIC: [u8; 8] = *b"CAIRNWAL";
@@ -528,255 +529,105 @@ impl<'a> Record<'a> {
     }
 }
 
-/// How a WAL file ends.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum ScanOutcome {
-    /// Zeros, or nothing, after the last record.
-    CleanEnd {
-        /// A seal closes the file.
-        sealed: bool,
-    },
-    /// Bytes that are no record, and nothing says they were ever synced: a write that power loss
-    /// cut off. Nothing acknowledged is lost.
-    TornTail {
-        /// Where the last valid record ends.
-        at: u64,
-    },
-    /// Bytes that are no record although they were synced, or a record that cannot stand here.
-    Corrupt {
-        /// Where the damaged record starts.
-        at: u64,
-        /// What is wrong with it.
-        field: &'static str,
-        /// The record that proves it.
-        proof_at: u64,
-    },
-    /// A valid record of a kind this code does not know and may not skip.
-    Unsupported {
-        /// Where it starts.
-        at: u64,
-        /// Its kind.
-        kind: u8,
-    },
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Reads a WAL file from front to back: first the records, then how it ends.
-///
-/// Records of unknown kinds that may be ignored are stepped over; markers and the seal are yielded.
-#[derive(Clone, Debug)]
-pub struct WalScanner<'a> {
-    bytes: &'a [u8],
-    header: FileHeader,
-    at: u64,
-    records: u64,
-    seq_last: u64,
-    in_run: bool,
-    outcome: Option<ScanOutcome>,
-}
-
-impl<'a> WalScanner<'a> {
-    /// Starts on the bytes of a whole file.
-    ///
-    /// # Errors
-    /// A damaged header, another identity, or a length other than the one in the header. See
-    /// [`is_void`] for a file whose making was cut off.
-    pub fn new(bytes: &'a [u8], expect: &WalIdentity) -> Result<Self, DecodeError> {
-        let header = FileHeader::decode(bytes)?;
-        let checks = [
-            ("file number", 32, header.identity.number == expect.number),
-            (
-                "collection",
-                48,
-                header.identity.collection == expect.collection,
-            ),
-            ("shard", 64, header.identity.shard == expect.shard),
-        ];
-        for (field, at, same) in checks {
-            if !same {
-                return Err(DecodeError::new(at, field, Why::Identity));
-            }
-        }
-        let (need, have) = (header.file_len, bytes.len() as u64);
-        if have < need {
-            return Err(DecodeError::new(
-                have,
-                "file length",
-                Why::Truncated { need, have },
-            ));
-        }
-        if have > need {
-            let why = Why::Trailing { bytes: have - need };
-            return Err(DecodeError::new(need, "file length", why));
-        }
-        let at = FILE_HEADER_LEN as u64;
-        Ok(Self {
-            bytes,
-            header,
-            at,
-            records: 0,
-            seq_last: 0,
-            in_run: false,
-            outcome: None,
-        })
-    }
-
-    /// The file header.
-    #[must_use]
-    pub const fn header(&self) -> &FileHeader {
-        &self.header
-    }
-
-    /// Where the last valid record ends.
-    #[must_use]
-    pub const fn end_of_records(&self) -> u64 {
-        self.at
-    }
-
-    /// How the file ends; `None` before the last record was yielded.
-    #[must_use]
-    pub const fn outcome(&self) -> Option<ScanOutcome> {
-        self.outcome
-    }
-
-    /// Steps over what is left and says how the file ends.
-    #[must_use]
-    pub fn finish(mut self) -> ScanOutcome {
-        loop {
-            if let Some(outcome) = self.outcome {
-                return outcome;
-            }
-            self.next();
+    fn header(kind: u8, flags: u8) -> RecordHeader {
+        let (seq_first, seq_last, synced_upto) = (5, 5, FILE_HEADER_LEN as u64);
+        RecordHeader {
+            seq_first,
+            seq_last,
+            synced_upto,
+            kind,
+            flags,
+            ..Default::default()
         }
     }
 
-    fn rest(&self) -> &'a [u8] {
-        usize::try_from(self.at)
-            .ok()
-            .and_then(|at| self.bytes.get(at..))
-            .unwrap_or_default()
+    fn append(header: RecordHeader, body: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        let mut out = Vec::new();
+        append_record(&mut out, 1, 256, &header, body).map(|()| out)
     }
 
-    fn step(&mut self) -> Result<Record<'a>, ScanOutcome> {
-        loop {
-            let record = match Record::read(self.rest(), self.header.file_id, self.at) {
-                Ok(Some(record)) => record,
-                Ok(None) if all_zero(self.rest()) => {
-                    return Err(ScanOutcome::CleanEnd { sealed: false });
-                }
-                Ok(None) => return Err(self.classify("record header")),
-                Err(error) => return Err(self.classify(error.field)),
-            };
-            self.accept(&record)?;
-            if record.header.kind <= KIND_SEAL {
-                return Ok(record);
-            }
-        }
+    #[test]
+    fn a_record_is_padded_and_reads_back() {
+        let bytes = append(header(KIND_OPS, FLAG_RUN), b"12345").unwrap();
+        assert_eq!(bytes.len() as u64, record_len(5));
+        let record = Record::read(&bytes, 1, 256).unwrap().unwrap();
+        assert_eq!((record.body, record.end()), (&b"12345"[..], 256 + 64));
+        assert_eq!(record.header.len, 5);
+        assert!(record.header.run_goes_on());
     }
 
-    /// Checks what a valid record must be to stand after those before it, and moves past it.
-    fn accept(&mut self, record: &Record<'a>) -> Result<(), ScanOutcome> {
-        let at = record.offset;
-        let header = &record.header;
-        let misplaced = |field| ScanOutcome::Corrupt {
-            at,
-            field,
-            proof_at: at,
-        };
-        match header.kind {
-            KIND_OPS => {
-                if header.seq_first <= self.seq_last {
-                    return Err(misplaced("first seqno"));
-                }
-                if self.in_run && header.flags & FLAG_RUN == 0 {
-                    return Err(misplaced("flags"));
-                }
-                self.in_run = header.run_goes_on();
-                self.seq_last = header.seq_last;
-            }
-            KIND_SYNC_MARKER | KIND_SEAL => {
-                if header.seq_last < self.seq_last {
-                    return Err(misplaced("last seqno"));
-                }
-                let expected = Seal {
-                    records: self.records,
-                    seq_last: header.seq_last,
-                };
-                if header.kind == KIND_SEAL && Seal::decode(record.body) != Ok(expected) {
-                    return Err(misplaced("seal"));
-                }
-                self.seq_last = header.seq_last;
-            }
-            _ if header.flags & FLAG_IGNORABLE == 0 => {
-                return Err(ScanOutcome::Unsupported {
-                    at,
-                    kind: header.kind,
-                });
-            }
-            _ => {}
-        }
-        self.records += 1;
-        self.at = record.end();
-        if header.kind == KIND_SEAL {
-            self.outcome = Some(self.after_seal(at));
-        }
-        Ok(())
-    }
-
-    fn after_seal(&self, seal_at: u64) -> ScanOutcome {
-        if all_zero(self.rest()) {
-            return ScanOutcome::CleanEnd { sealed: true };
-        }
-        ScanOutcome::Corrupt {
-            at: self.at,
-            field: "zeros after the seal",
-            proof_at: seal_at,
+    #[test]
+    fn every_flip_in_a_record_is_an_error() {
+        let clean = append(header(KIND_OPS, 0), b"12345").unwrap();
+        for at in 0..clean.len() * 8 {
+            let mut bytes = clean.clone();
+            bytes[at / 8] ^= 1 << (at % 8);
+            assert!(Record::read(&bytes, 1, 256).is_err(), "bit {at}");
         }
     }
 
-    /// Torn or corrupt: a later header that verifies and says that `self.at` was synced decides.
-    fn classify(&self, field: &'static str) -> ScanOutcome {
-        let at = self.at;
-        let mut offset = at + RECORD_ALIGN as u64;
-        let mut rest = self.rest();
-        while let Some((_, next)) = rest.split_first_chunk::<RECORD_ALIGN>() {
-            rest = next;
-            let Some(head) = rest.first_chunk::<RECORD_HEADER_LEN>() else {
-                break;
-            };
-            if may_be_header(head)
-                && let Ok(header) = RecordHeader::decode(head, self.header.file_id, offset)
-                && header.synced_upto > at
-            {
-                return ScanOutcome::Corrupt {
-                    at,
-                    field,
-                    proof_at: offset,
-                };
-            }
-            offset += RECORD_ALIGN as u64;
+    #[test]
+    fn every_truncation_of_a_record_is_an_error() {
+        let clean = append(header(KIND_OPS, 0), b"12345").unwrap();
+        for end in 1..clean.len() {
+            assert!(Record::read(&clean[..end], 1, 256).is_err(), "{end} bytes");
         }
-        ScanOutcome::TornTail { at }
+        assert!(Record::read(&[], 1, 256).unwrap().is_none());
     }
-}
 
-/// A cheap look at kind and reserved bytes, so that most offsets cost no checksum.
-fn may_be_header(head: &[u8; RECORD_HEADER_LEN]) -> bool {
-    matches!(head.as_slice(), [.., kind, _, 0, 0, 0, 0, 0, 0] if *kind != 0)
-}
+    #[test]
+    fn zeros_are_no_record() {
+        assert!(Record::read(&[0; 64], 1, 256).unwrap().is_none());
+        assert!(RecordHeader::decode(&[0; RECORD_HEADER_LEN], 1, 256).is_err());
+    }
 
-impl<'a> Iterator for WalScanner<'a> {
-    type Item = Record<'a>;
-
-    fn next(&mut self) -> Option<Record<'a>> {
-        if self.outcome.is_some() {
-            return None;
+    #[test]
+    fn a_writer_cannot_break_the_rules() {
+        for bad in [
+            header(0, 0),
+            header(KIND_OPS, FLAG_COMMIT),
+            header(KIND_OPS, FLAG_IGNORABLE),
+            header(KIND_SYNC_MARKER, FLAG_RUN),
+            RecordHeader {
+                seq_first: 0,
+                ..header(KIND_OPS, 0)
+            },
+            RecordHeader {
+                seq_last: 4,
+                ..header(KIND_OPS, 0)
+            },
+            RecordHeader {
+                seq_last: 6,
+                ..header(KIND_SYNC_MARKER, 0)
+            },
+            RecordHeader {
+                synced_upto: 257,
+                ..header(KIND_OPS, 0)
+            },
+            RecordHeader {
+                synced_upto: 0,
+                ..header(KIND_OPS, 0)
+            },
+        ] {
+            assert!(append(bad, &[]).is_err(), "{bad:?}");
         }
-        match self.step() {
-            Ok(record) => Some(record),
-            Err(outcome) => {
-                self.outcome = Some(outcome);
-                None
-            }
-        }
+        assert!(append(header(KIND_SYNC_MARKER, 0), &[1]).is_err());
+        assert!(append(header(KIND_SEAL, 0), &[1]).is_err());
+    }
+
+    #[test]
+    fn the_seed_of_a_body_can_come_late() {
+        let body = b"some body";
+        let late = BodyChecksum::of(body).unwrap();
+        let head = header(KIND_OPS, 0).encode(9, 512, late);
+        let decoded = RecordHeader::decode(&head, 9, 512).unwrap();
+        assert_eq!(
+            decoded.body_crc,
+            checksum::crc32(checksum::seed(&[9, 512]), body)
+        );
     }
 }

@@ -488,3 +488,256 @@ fn put_ids(out: &mut Vec<u8>, form: u8, ids: &[PointId]) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wal_ops::{Op, OpsRef};
+    use proptest::prelude::*;
+
+    /// What an operation says, point by point, in plain collections.
+    #[derive(Clone, PartialEq, Debug)]
+    enum Plain {
+        Upsert(Vec<(PointId, Vec<Option<Vec<u8>>>, Value)>),
+        Delete(Vec<PointId>),
+        Patch(Vec<(PointId, Value)>),
+    }
+
+    const STRIDES: [(u16, u32); 2] = [(0, 4), (7, 3)];
+
+    fn any_id() -> impl Strategy<Value = PointId> {
+        prop_oneof![
+            any::<u64>().prop_map(PointId::Number),
+            any::<u128>().prop_map(PointId::Uuid)
+        ]
+    }
+
+    fn any_ids() -> impl Strategy<Value = Vec<PointId>> {
+        prop_oneof![
+            prop::collection::vec(any_id(), 0..100),
+            prop::collection::vec(any::<u64>().prop_map(PointId::Number), 0..200),
+            prop::collection::vec(any::<u128>().prop_map(PointId::Uuid), 0..20),
+        ]
+    }
+
+    fn any_payload() -> impl Strategy<Value = Value> {
+        prop::collection::vec((".{0,5}", any::<i64>().prop_map(Value::Int)), 0..3)
+            .prop_map(Value::Object)
+    }
+
+    fn any_plain() -> impl Strategy<Value = Plain> {
+        let row = |stride: u32| {
+            prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), stride as usize))
+        };
+        let rows = (row(STRIDES[0].1), row(STRIDES[1].1)).prop_map(|(a, b)| vec![a, b]);
+        let point = (rows, any_payload()).boxed();
+        prop_oneof![
+            any_ids().prop_flat_map(move |ids| {
+                prop::collection::vec(point.clone(), ids.len()).prop_map(move |points| {
+                    let points = ids.iter().zip(points).map(|(id, (rows, p))| (*id, rows, p));
+                    Plain::Upsert(points.collect())
+                })
+            }),
+            any_ids().prop_map(Plain::Delete),
+            any_ids().prop_flat_map(|ids| {
+                prop::collection::vec(any_payload(), ids.len())
+                    .prop_map(move |p| Plain::Patch(ids.iter().copied().zip(p).collect()))
+            }),
+        ]
+    }
+
+    fn add(builder: &mut OpsBuilder, op: &Plain) {
+        let mut payloads = PayloadTable::new();
+        match op {
+            Plain::Upsert(points) => {
+                let ids: Vec<_> = points.iter().map(|point| point.0).collect();
+                let mut columns = vec![];
+                for v in 0..STRIDES.len() {
+                    let mut presence = vec![0_u64; points.len().div_ceil(64)];
+                    let mut rows = vec![];
+                    for (i, (_, vectors, _)) in points.iter().enumerate() {
+                        if let Some(row) = &vectors[v] {
+                            presence[i / 64] |= 1 << (i % 64);
+                            rows.extend_from_slice(row);
+                        }
+                    }
+                    columns.push((presence, rows));
+                }
+                for (_, _, payload) in points {
+                    payloads.push_value(payload).unwrap();
+                }
+                let columns = columns.iter().zip(STRIDES).map(|((presence, rows), at)| {
+                    let (index, stride) = at;
+                    VectorColumn {
+                        index,
+                        stride,
+                        presence: Some(presence),
+                        rows,
+                    }
+                });
+                let vectors: Vec<_> = columns.collect();
+                let points = UpsertColumns {
+                    ids: &ids,
+                    vectors: &vectors,
+                    payloads: &payloads,
+                };
+                builder.upsert(&points).unwrap();
+            }
+            Plain::Delete(ids) => builder.delete(ids).unwrap(),
+            Plain::Patch(points) => {
+                let ids: Vec<_> = points.iter().map(|point| point.0).collect();
+                let entries = points.iter().map(|(_, p)| payloads.push_value(p).unwrap());
+                let entries: Vec<_> = entries.collect();
+                builder.patch(&ids, &entries, &payloads).unwrap();
+            }
+        }
+    }
+
+    fn plain(op: &Op<'_>) -> Plain {
+        let value = |bytes: &[u8]| Value::decode(bytes).unwrap();
+        match op {
+            Op::Upsert(op) => Plain::Upsert(
+                (0..op.len())
+                    .map(|i| {
+                        let rows = STRIDES
+                            .iter()
+                            .map(|(v, _)| op.vector(i, *v).map(<[u8]>::to_vec));
+                        (op.id(i), rows.collect(), value(op.payload(i)))
+                    })
+                    .collect(),
+            ),
+            Op::Delete(op) => Plain::Delete(op.ids().iter().collect()),
+            Op::Patch(op) => Plain::Patch(
+                (0..op.len())
+                    .map(|i| (op.id(i), value(op.payload(i))))
+                    .collect(),
+            ),
+        }
+    }
+
+    #[test]
+    fn a_shared_payload_is_stored_once() {
+        let ids: Vec<_> = (0..1000).map(PointId::Number).collect();
+        let mut table = PayloadTable::new();
+        let big = Value::Object(vec![("k".into(), Value::Text("x".repeat(10_000)))]);
+        table.push_value(&big).unwrap();
+        let mut builder = OpsBuilder::new();
+        builder.patch(&ids, &[0; 1000], &table).unwrap();
+        let body = builder.finish();
+        assert!(body.bytes().len() < 8_000 + 4_000 + 10_200);
+        let Some(Op::Patch(patch)) = body.ops().iter().next() else {
+            panic!("a patch")
+        };
+        assert_eq!(patch.payload(999), big.to_bytes());
+        assert_eq!(patch.table().len(), 1);
+    }
+
+    #[test]
+    fn a_full_builder_is_left_as_it_was() {
+        let ids: Vec<_> = (0..100).map(PointId::Number).collect();
+        let mut builder = OpsBuilder::with_limit(2000);
+        builder.delete(&ids[..50]).unwrap();
+        let before = builder.body_len();
+        assert!(matches!(builder.delete(&ids), Err(OpsError::Full { .. })));
+        assert_eq!((builder.body_len(), builder.len()), (before, 1));
+        assert_eq!(builder.finish().ops().iter().count(), 1);
+    }
+
+    #[test]
+    fn columns_of_different_lengths_are_refused() {
+        let mut payloads = PayloadTable::new();
+        payloads.push(value::EMPTY_PAYLOAD).unwrap();
+        let ids = [PointId::Number(1)];
+        let mut builder = OpsBuilder::new();
+        let mut upsert = |vectors: &[VectorColumn<'_>]| {
+            builder.upsert(&UpsertColumns {
+                ids: &ids,
+                vectors,
+                payloads: &payloads,
+            })
+        };
+        let good = VectorColumn {
+            index: 1,
+            stride: 2,
+            presence: None,
+            rows: &[0, 0],
+        };
+        assert!(upsert(&[good]).is_ok());
+        assert!(upsert(&[good, good]).is_err());
+        assert!(upsert(&[VectorColumn { rows: &[0], ..good }]).is_err());
+        assert!(
+            upsert(&[VectorColumn {
+                presence: Some(&[2]),
+                ..good
+            }])
+            .is_err()
+        );
+        assert!(
+            upsert(&[VectorColumn {
+                presence: Some(&[]),
+                ..good
+            }])
+            .is_err()
+        );
+        assert!(
+            upsert(&[VectorColumn {
+                stride: 0,
+                rows: &[],
+                ..good
+            }])
+            .is_err()
+        );
+        assert!(payloads.push(&[1]).is_err());
+        assert_eq!(payloads.get(0), Some(value::EMPTY_PAYLOAD));
+        assert_eq!((payloads.len(), payloads.get(1)), (1, None));
+    }
+
+    proptest! {
+        #[test]
+        fn operations_round_trip(ops in prop::collection::vec(any_plain(), 0..5)) {
+            let mut builder = OpsBuilder::new();
+            for op in &ops {
+                add(&mut builder, op);
+            }
+            let body = builder.finish();
+            let parsed = OpsRef::parse(body.bytes()).unwrap();
+            prop_assert_eq!(parsed.len(), ops.len());
+            let found: Vec<_> = parsed.iter().map(|op| plain(&op)).collect();
+            prop_assert_eq!(&found, &ops);
+            let found: Vec<_> = body.ops().iter().map(|op| plain(&op)).collect();
+            prop_assert_eq!(&found, &ops);
+        }
+
+        // What is accepted after damage must still be safe to walk, and mean what its bytes say.
+        #[test]
+        fn damaged_operations_never_panic(
+            op in any_plain(), at: prop::sample::Index, byte: u8,
+        ) {
+            let mut builder = OpsBuilder::new();
+            add(&mut builder, &op);
+            let mut bytes = builder.finish().bytes().to_vec();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            if let Ok(parsed) = OpsRef::parse(&bytes) {
+                prop_assert_eq!(parsed.iter().count(), parsed.len());
+                parsed.iter().for_each(|op| drop(plain(&op)));
+            }
+        }
+
+        #[test]
+        fn cut_operations_are_refused(op in any_plain(), cut: prop::sample::Index) {
+            let mut builder = OpsBuilder::new();
+            add(&mut builder, &op);
+            let body = builder.finish();
+            let cut = cut.index(body.bytes().len());
+            prop_assert!(OpsRef::parse(&body.bytes()[..cut]).is_err());
+        }
+
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(0_u8..4, 0..300)) {
+            if let Ok(parsed) = OpsRef::parse(&bytes) {
+                parsed.iter().for_each(|op| drop(plain(&op)));
+            }
+        }
+    }
+}
