@@ -71,7 +71,7 @@ fn clipped(len: u32, words: &[u64]) -> Vec<u64> {
 }
 
 /// The bits of the last word that stand for rows below `len`.
-const fn last_mask(len: u32) -> u64 {
+pub(crate) const fn last_mask(len: u32) -> u64 {
     match len % 64 {
         0 => u64::MAX,
         bits => (1 << bits) - 1,
@@ -117,6 +117,11 @@ impl Shape {
             Self::Dense => rows.div_ceil(64),
         }
     }
+}
+
+/// The set bits of a word, lowest first.
+pub(crate) const fn bits_of(word: u64) -> impl Iterator<Item = u16> {
+    BitsOf(word)
 }
 
 /// The set bits of a word, lowest first.

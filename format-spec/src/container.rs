@@ -553,7 +553,10 @@ fn read_footer(
     };
     fields.zeros(4, "footer")?;
     let least = SECTION_ALIGN;
-    if footer.body_len < least || footer.body_len > at || footer.body_len % SECTION_ALIGN != 0 {
+    if footer.body_len < least
+        || footer.body_len > at
+        || !footer.body_len.is_multiple_of(SECTION_ALIGN)
+    {
         let why = Why::OutOfRange {
             value: footer.body_len,
             least,

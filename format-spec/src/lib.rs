@@ -24,6 +24,10 @@ pub mod bitmap;
 pub mod bytes;
 pub mod catalog;
 pub mod checksum;
+pub mod columns;
+mod columns_builder;
+mod columns_keyword;
+mod columns_number;
 pub mod container;
 pub mod envelope;
 pub mod error;
@@ -37,6 +41,7 @@ pub mod patches;
 pub mod path;
 pub mod payload;
 mod payload_blocks;
+mod postings;
 pub mod rows;
 pub mod schema;
 pub mod tombstones;
@@ -53,6 +58,7 @@ pub mod conventions {}
 
 pub use bitmap::{BitmapLayout, BitmapView};
 pub use catalog::{Catalog, CollectionEntry};
+pub use columns::{ColumnBuilder, ColumnLayout, ColumnStats, ColumnValues, ColumnView, Postings};
 pub use container::{PartHeader, PartIdentity, PartLayout, PartSummary, PartWriter, WriteError};
 pub use error::{DecodeError, Why};
 pub use graph::{GraphBuilder, GraphHead, GraphLayout, GraphView};

@@ -8,9 +8,7 @@ use zerocopy::little_endian::{U32, U64};
 
 use crate::container::{PartLayout, PartSummary, PartWriter, WriteError, tag};
 use crate::error::{DecodeError, Why};
-use crate::fields::{
-    exact, failed, opened, out_of_range, require_equal, rest_is_zero, u32_within,
-};
+use crate::fields::{exact, failed, opened, out_of_range, require_equal, rest_is_zero, u32_within};
 use crate::ids::{Row, SeqNo};
 use crate::path::PartKind;
 use crate::payload_blocks::{self, BlockPacker, BlocksLayout, BlocksView};
@@ -53,7 +51,14 @@ impl<W: Write> PatchesBuilder<W> {
     ) -> Result<Self, WriteError> {
         part.begin_section(DATA)?;
         let packer = BlockPacker::new()?;
-        Ok(Self { part, packer, segment_rows, exact_for, rows: Vec::new(), seqnos: Vec::new() })
+        Ok(Self {
+            part,
+            packer,
+            segment_rows,
+            exact_for,
+            rows: Vec::new(),
+            seqnos: Vec::new(),
+        })
     }
 
     /// Adds a patched row, which must be greater than the one before, with its whole new payload.
@@ -63,7 +68,11 @@ impl<W: Write> PatchesBuilder<W> {
     /// the payload longer than 2^28 - 4 bytes.
     pub fn push(&mut self, row: Row, seqno: SeqNo, payload: &[u8]) -> Result<(), WriteError> {
         if row >= self.segment_rows || self.rows.last().is_some_and(|&last| last >= row) {
-            return Err(WriteError::invalid("row", row.into(), "ascending, in the segment"));
+            return Err(WriteError::invalid(
+                "row",
+                row.into(),
+                "ascending, in the segment",
+            ));
         }
         if seqno > self.exact_for {
             return Err(WriteError::invalid("seqno", seqno.0, "at most exact_for"));
@@ -92,7 +101,12 @@ impl<W: Write> PatchesBuilder<W> {
             self.part.write(&seqno.0.to_le_bytes())?;
         }
         let mut meta = Vec::with_capacity(64);
-        for figure in [self.segment_rows, self.packer.rows(), self.packer.blocks(), 0] {
+        for figure in [
+            self.segment_rows,
+            self.packer.rows(),
+            self.packer.blocks(),
+            0,
+        ] {
             meta.extend_from_slice(&figure.to_le_bytes());
         }
         let least = self.seqnos.iter().min().map_or(0, |seqno| seqno.0);
@@ -143,7 +157,12 @@ impl PatchesLayout {
         let seqno_max = SeqNo(fields.u64("seqno_max")?);
         rest_is_zero(fields, "patch meta")?;
         if seqno_max > exact_for {
-            return Err(out_of_range(at + 40, "seqno_max", seqno_max.0, (0, exact_for.0)));
+            return Err(out_of_range(
+                at + 40,
+                "seqno_max",
+                seqno_max.0,
+                (0, exact_for.0),
+            ));
         }
         let sized = |tag, width: u64, field| {
             let range = part.required_section(tag)?;
@@ -170,8 +189,18 @@ impl PatchesLayout {
             let at = layout.rows.end - 4;
             return Err(out_of_range(at, "patched rows", last.get().into(), bounds));
         }
-        let least = view.seqnos.iter().map(|seqno| seqno.get()).min().unwrap_or(0);
-        let greatest = view.seqnos.iter().map(|seqno| seqno.get()).max().unwrap_or(0);
+        let least = view
+            .seqnos
+            .iter()
+            .map(|seqno| seqno.get())
+            .min()
+            .unwrap_or(0);
+        let greatest = view
+            .seqnos
+            .iter()
+            .map(|seqno| seqno.get())
+            .max()
+            .unwrap_or(0);
         require_equal(seqno_min.0, least, at + 32, "seqno_min")?;
         require_equal(seqno_max.0, greatest, at + 40, "seqno_max")?;
         Ok(layout)
@@ -254,7 +283,9 @@ impl<'a> PatchesView<'a> {
 
     /// SeqNo of the write that gave the row at a position its payload.
     pub fn seqno(&self, position: u32) -> Option<SeqNo> {
-        self.seqnos.get(position as usize).map(|seqno| SeqNo(seqno.get()))
+        self.seqnos
+            .get(position as usize)
+            .map(|seqno| SeqNo(seqno.get()))
     }
 
     /// The position of a row, if it is patched.

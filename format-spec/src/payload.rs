@@ -38,7 +38,11 @@ impl<W: Write> PayloadBuilder<W> {
     /// The sink's, and zstd's if memory is short.
     pub fn new(mut part: PartWriter<W>, exact_for: SeqNo) -> Result<Self, WriteError> {
         part.begin_section(DATA)?;
-        Ok(Self { part, packer: BlockPacker::new()?, exact_for })
+        Ok(Self {
+            part,
+            packer: BlockPacker::new()?,
+            exact_for,
+        })
     }
 
     /// Adds the encoded payload of the next row.
@@ -97,7 +101,12 @@ impl PayloadLayout {
         let raw_bytes = fields.u64("raw_bytes")?;
         rest_is_zero(fields, "payload meta")?;
         let blocks = BlocksLayout::open(part, bytes, (blocks, rows, raw_bytes))?;
-        Ok(Self { rows, exact_for, raw_bytes, blocks })
+        Ok(Self {
+            rows,
+            exact_for,
+            raw_bytes,
+            blocks,
+        })
     }
 
     /// Rows of the segment.
@@ -127,7 +136,10 @@ impl PayloadLayout {
 
     /// The payloads, over the bytes of the file that `open` has seen.
     pub fn view<'a>(&self, bytes: &'a [u8]) -> PayloadView<'a> {
-        PayloadView { rows: self.rows, blocks: self.blocks.view(bytes) }
+        PayloadView {
+            rows: self.rows,
+            blocks: self.blocks.view(bytes),
+        }
     }
 }
 

@@ -37,7 +37,9 @@ pub(crate) struct BlockPacker {
 
 impl std::fmt::Debug for BlockPacker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BlockPacker").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("BlockPacker")
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
     }
 }
 
@@ -75,16 +77,25 @@ impl BlockPacker {
     ) -> Result<(), WriteError> {
         let len = payload.len();
         if len as u64 + 4 > BLOCK_MAX {
-            return Err(WriteError::invalid("payload bytes", len as u64, "at most 2^28 - 4"));
+            return Err(WriteError::invalid(
+                "payload bytes",
+                len as u64,
+                "at most 2^28 - 4",
+            ));
         }
         let rows = self.rows.checked_add(1);
-        let rows = rows.ok_or(WriteError::invalid("rows", self.rows.into(), "at most 2^32 - 1"))?;
+        let rows = rows.ok_or(WriteError::invalid(
+            "rows",
+            self.rows.into(),
+            "at most 2^32 - 1",
+        ))?;
         let raw = 4 * (self.ends.len() + 1) + self.payloads.len() + len;
         if raw > SHARED_BLOCK_MAX && !self.ends.is_empty() {
             self.flush(part)?;
         }
         self.payloads.extend_from_slice(payload);
-        self.ends.push(u32::try_from(self.payloads.len()).unwrap_or(u32::MAX));
+        self.ends
+            .push(u32::try_from(self.payloads.len()).unwrap_or(u32::MAX));
         self.rows = rows;
         Ok(())
     }
@@ -98,14 +109,20 @@ impl BlockPacker {
         raw.extend(self.ends.iter().flat_map(|end| end.to_le_bytes()));
         raw.append(&mut self.payloads);
         let packed = u32::try_from(self.ends.len()).unwrap_or(u32::MAX);
-        self.index.extend_from_slice(&part.section_len().to_le_bytes());
-        self.index.extend_from_slice(&(self.rows - packed).to_le_bytes());
+        self.index
+            .extend_from_slice(&part.section_len().to_le_bytes());
+        self.index
+            .extend_from_slice(&(self.rows - packed).to_le_bytes());
         let raw_len = u32::try_from(raw.len()).unwrap_or(u32::MAX);
         self.index.extend_from_slice(&raw_len.to_le_bytes());
         self.raw_bytes += raw.len() as u64;
         self.ends.clear();
         let frame = self.compressor.compress(&raw)?;
-        part.write(if frame.len() < raw.len() { &frame } else { &raw })?;
+        part.write(if frame.len() < raw.len() {
+            &frame
+        } else {
+            &raw
+        })?;
         Ok(())
     }
 
@@ -206,10 +223,16 @@ fn check_block(entry: Entry, next: Entry, at: u64) -> Result<(), DecodeError> {
         return Err(failed(at, "payload index", Why::Order));
     }
     let raw_len = u64::from(entry.raw_len);
-    let least = (4 * u64::from(next.first_row - entry.first_row)).max(next.offset - entry.offset);
-    if raw_len < least || raw_len > BLOCK_MAX {
+    let rows = u64::from(next.first_row - entry.first_row);
+    let least = (4 * rows).max(next.offset - entry.offset);
+    let most = if rows > 1 {
+        SHARED_BLOCK_MAX as u64
+    } else {
+        BLOCK_MAX
+    };
+    if raw_len < least || raw_len > most {
         let at = at - ENTRY_LEN + 12;
-        return Err(out_of_range(at, "raw_len", raw_len, (least, BLOCK_MAX)));
+        return Err(out_of_range(at, "raw_len", raw_len, (least, most)));
     }
     Ok(())
 }
@@ -284,8 +307,8 @@ impl BlocksView<'_> {
         require_equal(out.len() as u64, raw_len as u64, at, "payload block")?;
         let rows = next.first_row.saturating_sub(entry.first_row) as usize;
         let (ends, payloads) = table(out, rows).ok_or(failed(at, "payload ends", Why::Order))?;
-        let ends = ends.iter().map(|end| u32::from_le_bytes(*end));
-        if !ends.clone().is_sorted() || ends.last() != u32::try_from(payloads.len()).ok() {
+        let mut ends = ends.iter().map(|end| u32::from_le_bytes(*end));
+        if !ends.clone().is_sorted() || ends.next_back() != u32::try_from(payloads.len()).ok() {
             out.clear();
             return Err(failed(at, "payload ends", Why::Order));
         }
@@ -300,7 +323,10 @@ impl BlocksView<'_> {
         let (ends, payloads) = table(raw, rows.len()).ok_or(missing)?;
         let index = (row - rows.start) as usize;
         let end_of = |index: usize| ends.get(index).map(|end| u32::from_le_bytes(*end) as usize);
-        let start = index.checked_sub(1).map_or(Some(0), end_of).ok_or(missing)?;
+        let start = index
+            .checked_sub(1)
+            .map_or(Some(0), end_of)
+            .ok_or(missing)?;
         let end = end_of(index).ok_or(missing)?;
         payloads.get(start..end).ok_or(missing)
     }

@@ -34,10 +34,7 @@ impl TombstonesBuilder<'_> {
     ///
     /// # Errors
     /// The sink's.
-    pub fn finish<W: Write>(
-        self,
-        mut part: PartWriter<W>,
-    ) -> Result<(W, PartSummary), WriteError> {
+    pub fn finish<W: Write>(self, mut part: PartWriter<W>) -> Result<(W, PartSummary), WriteError> {
         let mut bitmap = Vec::new();
         let dead = encode_bitmap(self.rows, self.dead, &mut bitmap);
         part.begin_section(DEAD)?;
@@ -104,7 +101,10 @@ impl TombstonesLayout {
 
     /// The tombstones, over the bytes of the file that `open` has seen.
     pub fn view<'a>(&self, bytes: &'a [u8]) -> TombstonesView<'a> {
-        TombstonesView { dead: self.dead.view(bytes), exact_for: self.exact_for }
+        TombstonesView {
+            dead: self.dead.view(bytes),
+            exact_for: self.exact_for,
+        }
     }
 }
 

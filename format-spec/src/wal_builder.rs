@@ -495,10 +495,12 @@ mod tests {
     use crate::wal_ops::{Op, OpsRef};
     use proptest::prelude::*;
 
+    type Point = (PointId, Vec<Option<Vec<u8>>>, Value);
+
     /// What an operation says, point by point, in plain collections.
     #[derive(Clone, PartialEq, Debug)]
     enum Plain {
-        Upsert(Vec<(PointId, Vec<Option<Vec<u8>>>, Value)>),
+        Upsert(Vec<Point>),
         Delete(Vec<PointId>),
         Patch(Vec<(PointId, Value)>),
     }

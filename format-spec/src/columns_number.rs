@@ -1,0 +1,226 @@
+//! Integer and float columns: pairs of value and row, ordered by value.
+//!
+//! # Invariants
+//! - A `Numbers` that `check` has accepted is strictly ascending by (value, row), without NaN and
+//!   without negative zero.
+
+use std::ops::{Bound, Range, RangeBounds};
+
+use zerocopy::FromBytes;
+use zerocopy::little_endian::{U32, U64};
+
+use crate::columns::{KEYS, ROWS};
+use crate::container::PartLayout;
+use crate::error::{DecodeError, Why};
+use crate::fields::{failed, opened, out_of_range, require_equal};
+use crate::ids::Row;
+use crate::postings::Postings;
+
+/// A number a column can hold: `i64`, or `f64` other than NaN and negative zero.
+pub trait Number: Copy + PartialOrd + private::Sealed {
+    /// The number of stored bits.
+    fn from_bits(bits: u64) -> Self;
+    /// The bits to store.
+    fn to_bits(self) -> u64;
+    /// Whether a column may hold it.
+    fn is_storable(self) -> bool;
+}
+
+mod private {
+    pub trait Sealed {}
+    impl Sealed for i64 {}
+    impl Sealed for f64 {}
+}
+
+impl Number for i64 {
+    fn from_bits(bits: u64) -> Self {
+        bits.cast_signed()
+    }
+
+    fn to_bits(self) -> u64 {
+        self.cast_unsigned()
+    }
+
+    fn is_storable(self) -> bool {
+        true
+    }
+}
+
+impl Number for f64 {
+    fn from_bits(bits: u64) -> Self {
+        Self::from_bits(bits)
+    }
+
+    fn to_bits(self) -> u64 {
+        self.to_bits()
+    }
+
+    fn is_storable(self) -> bool {
+        !self.is_nan() && (self != 0.0 || self.is_sign_positive())
+    }
+}
+
+/// The float as a column holds it: negative zero is zero, NaN is nothing.
+pub fn storable(value: f64) -> Option<f64> {
+    // Adding positive zero turns negative zero into it and changes nothing else.
+    (!value.is_nan()).then_some(value + 0.0)
+}
+
+/// Where the sections of a number column are.
+#[derive(Clone, Debug)]
+pub(crate) struct NumbersLayout {
+    keys: Range<u64>,
+    rows: Range<u64>,
+}
+
+/// What a number column says of itself in `META`.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct NumberFigures {
+    pub(crate) rows: u32,
+    pub(crate) values: u64,
+    pub(crate) distinct: u64,
+    pub(crate) min: u64,
+    pub(crate) max: u64,
+}
+
+impl NumbersLayout {
+    pub(crate) fn open<N: Number>(
+        part: &PartLayout,
+        bytes: &[u8],
+        figures: NumberFigures,
+    ) -> Result<Self, DecodeError> {
+        let sized = |tag, width: u64, field| {
+            let range = part.required_section(tag)?;
+            let len = figures.values.saturating_mul(width);
+            require_equal(range.end - range.start, len, range.start, field)?;
+            Ok(range)
+        };
+        let layout = Self {
+            keys: sized(KEYS, 8, "keys")?,
+            rows: sized(ROWS, 4, "key rows")?,
+        };
+        layout.check(&layout.view::<N>(bytes), figures)?;
+        Ok(layout)
+    }
+
+    fn check<N: Number>(
+        &self,
+        view: &Numbers<'_, N>,
+        figures: NumberFigures,
+    ) -> Result<(), DecodeError> {
+        let mut before: Option<(N, Row)> = None;
+        let mut distinct = 0;
+        for ((index, key), row) in (0_u64..).zip(view.keys).zip(view.rows) {
+            let (key, row) = (N::from_bits(key.get()), row.get());
+            let at = self.keys.start + 8 * index;
+            let ascending = before.is_none_or(|(k, r)| k < key || (k == key && r < row));
+            if !key.is_storable() || !ascending {
+                return Err(failed(at, "keys", Why::Order));
+            }
+            if row >= figures.rows {
+                let bounds = (0, u64::from(figures.rows).saturating_sub(1));
+                let at = self.rows.start + 4 * index;
+                return Err(out_of_range(at, "key rows", row.into(), bounds));
+            }
+            distinct += u64::from(before.is_none_or(|(k, _)| k < key));
+            before = Some((key, row));
+        }
+        let at = self.keys.start;
+        require_equal(figures.distinct, distinct, at, "distinct")?;
+        require_equal(
+            figures.min,
+            view.keys.first().map_or(0, |key| key.get()),
+            at,
+            "min",
+        )?;
+        require_equal(
+            figures.max,
+            view.keys.last().map_or(0, |key| key.get()),
+            at,
+            "max",
+        )
+    }
+
+    pub(crate) fn view<'a, N: Number>(&self, bytes: &'a [u8]) -> Numbers<'a, N> {
+        Numbers {
+            keys: <[U64]>::ref_from_bytes(opened(bytes, &self.keys)).unwrap_or_default(),
+            rows: <[U32]>::ref_from_bytes(opened(bytes, &self.rows)).unwrap_or_default(),
+            number: std::marker::PhantomData,
+        }
+    }
+}
+
+/// The pairs of an integer or float column, in order of value, then row.
+#[derive(Copy, Clone, Debug)]
+pub struct Numbers<'a, N> {
+    keys: &'a [U64],
+    rows: &'a [U32],
+    number: std::marker::PhantomData<N>,
+}
+
+impl<'a, N: Number> Numbers<'a, N> {
+    /// Number of pairs.
+    pub const fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether there is no pair.
+    pub const fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The pair at a position.
+    pub fn pair(&self, position: usize) -> Option<(N, Row)> {
+        let key = self.keys.get(position)?;
+        Some((N::from_bits(key.get()), self.rows.get(position)?.get()))
+    }
+
+    /// The position of the first pair whose value is not less than `value`.
+    pub fn first_ge(&self, value: N) -> usize {
+        self.keys
+            .partition_point(|key| N::from_bits(key.get()) < value)
+    }
+
+    /// The position of the first pair whose value is greater than `value`.
+    pub fn first_gt(&self, value: N) -> usize {
+        self.keys
+            .partition_point(|key| N::from_bits(key.get()) <= value)
+    }
+
+    /// The positions of the pairs whose value is in a range; empty if the range is.
+    pub fn positions(&self, range: impl RangeBounds<N>) -> Range<usize> {
+        let start = match range.start_bound() {
+            Bound::Unbounded => 0,
+            Bound::Included(&value) => self.first_ge(value),
+            Bound::Excluded(&value) => self.first_gt(value),
+        };
+        let end = match range.end_bound() {
+            Bound::Unbounded => self.len(),
+            Bound::Included(&value) => self.first_gt(value),
+            Bound::Excluded(&value) => self.first_ge(value),
+        };
+        start..end.max(start)
+    }
+
+    /// The rows of the pairs whose value is in a range.
+    pub fn range(&self, range: impl RangeBounds<N>) -> Postings<'a> {
+        Postings::list(self.rows.get(self.positions(range)).unwrap_or_default())
+    }
+
+    /// The rows that have a value.
+    pub fn equals(&self, value: N) -> Postings<'a> {
+        self.range(value..=value)
+    }
+
+    /// The pairs at some positions, in order; both ends can be taken.
+    pub fn pairs(
+        &self,
+        positions: Range<usize>,
+    ) -> impl DoubleEndedIterator<Item = (N, Row)> + use<'a, N> {
+        let keys = self.keys.get(positions.clone()).unwrap_or_default();
+        let rows = self.rows.get(positions).unwrap_or_default();
+        keys.iter()
+            .zip(rows)
+            .map(|(key, row)| (N::from_bits(key.get()), row.get()))
+    }
+}

@@ -1,0 +1,8 @@
+//! Golden files of the part container and of what stands in it.
+
+use crate::case::Case;
+
+/// The table.
+pub fn cases() -> Vec<Case> {
+    Vec::new()
+}
