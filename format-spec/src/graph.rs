@@ -202,34 +202,13 @@ impl<W: Write> GraphBuilder<W> {
                 "one a row and upper layer",
             ));
         }
-        let max_level = self
-            .head
-            .entry
-            .and_then(|row| self.levels.get(row as usize))
-            .copied();
         let offsets: Vec<u8> = self
             .upper_offsets
             .iter()
             .flat_map(|o| o.to_le_bytes())
             .collect();
-        let figures = [
-            u32::try_from(self.levels.len()).unwrap_or(u32::MAX),
-            nodes,
-            self.head.m,
-            self.head.m0,
-            self.head.ef_construct,
-            self.head.entry.unwrap_or(NO_ENTRY),
-            max_level.unwrap_or(0).into(),
-            u32::try_from(rows.len() / 4).unwrap_or(u32::MAX),
-            lists,
-            self.upper_offsets.last().copied().unwrap_or(0),
-        ];
-        let mut meta: Vec<u8> = figures
-            .iter()
-            .flat_map(|figure| figure.to_le_bytes())
-            .collect();
-        meta.extend_from_slice(&self.head.seed.to_le_bytes());
-        meta.extend_from_slice(&[0; 16]);
+        let upper = u32::try_from(rows.len() / 4).unwrap_or(u32::MAX);
+        let meta = self.meta(nodes, upper, lists);
         let sections = [
             (LEVELS, &self.levels),
             (UPPER_ROWS, &rows),
@@ -243,6 +222,33 @@ impl<W: Write> GraphBuilder<W> {
             self.part.write(bytes)?;
         }
         Ok(self.part.finish()?)
+    }
+
+    fn meta(&self, nodes: u32, upper: u32, lists: u32) -> Vec<u8> {
+        let max_level = self
+            .head
+            .entry
+            .and_then(|row| self.levels.get(row as usize))
+            .copied();
+        let figures = [
+            u32::try_from(self.levels.len()).unwrap_or(u32::MAX),
+            nodes,
+            self.head.m,
+            self.head.m0,
+            self.head.ef_construct,
+            self.head.entry.unwrap_or(NO_ENTRY),
+            max_level.unwrap_or(0).into(),
+            upper,
+            lists,
+            self.upper_offsets.last().copied().unwrap_or(0),
+        ];
+        let mut meta: Vec<u8> = figures
+            .iter()
+            .flat_map(|figure| figure.to_le_bytes())
+            .collect();
+        meta.extend_from_slice(&self.head.seed.to_le_bytes());
+        meta.extend_from_slice(&[0; 16]);
+        meta
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// What damage to a file must lead to.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Damage {
+pub(crate) enum Damage {
     /// An error, for each flipped bit: everything is covered by a checksum or checked to be zero.
     Error,
     /// An error, or a value that encodes to exactly the damaged bytes: bytes that have no checksum
@@ -16,17 +16,17 @@ pub enum Damage {
 }
 
 /// One row of a table of cases.
-pub struct Case {
+pub(crate) struct Case {
     /// File name under `v1/`, without extension.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What its encoder writes.
-    pub build: fn() -> Vec<u8>,
+    pub(crate) build: fn() -> Vec<u8>,
     /// Decodes, checking everything, and encodes again.
-    pub reencode: fn(&[u8]) -> Result<Vec<u8>, String>,
+    pub(crate) reencode: fn(&[u8]) -> Result<Vec<u8>, String>,
     /// Lengths and names of the stretches of the bytes, from the front, for the dump.
-    pub fields: fn(&[u8]) -> Vec<(usize, String)>,
+    pub(crate) fields: fn(&[u8]) -> Vec<(usize, String)>,
     /// What damage must lead to.
-    pub damage: Damage,
+    pub(crate) damage: Damage,
 }
 
 fn dir() -> PathBuf {
@@ -41,24 +41,24 @@ impl Case {
     }
 
     /// Writes the file and its dump.
-    pub fn bless(&self, bytes: &[u8], dump: &str) {
+    pub(crate) fn bless(&self, bytes: &[u8], dump: &str) {
         std::fs::create_dir_all(dir()).unwrap();
         std::fs::write(self.path("bin"), bytes).unwrap();
         std::fs::write(self.path("txt"), dump).unwrap();
     }
 
     /// The kept bytes.
-    pub fn read_bytes(&self) -> Vec<u8> {
+    pub(crate) fn read_bytes(&self) -> Vec<u8> {
         std::fs::read(self.path("bin")).unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 
     /// The kept dump.
-    pub fn read_dump(&self) -> String {
+    pub(crate) fn read_dump(&self) -> String {
         String::from_utf8(std::fs::read(self.path("txt")).unwrap()).unwrap()
     }
 
     /// Names of all kept files.
-    pub fn kept_names() -> Vec<String> {
+    pub(crate) fn kept_names() -> Vec<String> {
         let entries = std::fs::read_dir(dir()).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let mut names: Vec<_> = names
@@ -70,7 +70,7 @@ impl Case {
 }
 
 /// The annotated dump: one line a stretch, long ones cut in the middle.
-pub fn annotate(bytes: &[u8], fields: &[(usize, String)]) -> String {
+pub(crate) fn annotate(bytes: &[u8], fields: &[(usize, String)]) -> String {
     const SHOWN: usize = 32;
     let mut out = String::new();
     let mut at = 0;
@@ -93,7 +93,7 @@ pub fn annotate(bytes: &[u8], fields: &[(usize, String)]) -> String {
 }
 
 /// Every strict prefix must be refused. Returns how many there were.
-pub fn check_truncations(case: &Case, bytes: &[u8]) -> usize {
+pub(crate) fn check_truncations(case: &Case, bytes: &[u8]) -> usize {
     for end in 0..bytes.len() {
         let decoded = (case.reencode)(&bytes[..end]);
         assert!(
@@ -106,7 +106,7 @@ pub fn check_truncations(case: &Case, bytes: &[u8]) -> usize {
 }
 
 /// Every flip must be seen. Returns how many there were.
-pub fn check_flips(case: &Case, bytes: &[u8]) -> usize {
+pub(crate) fn check_flips(case: &Case, bytes: &[u8]) -> usize {
     let mut damaged = bytes.to_vec();
     for bit in 0..bytes.len() * 8 {
         let (at, mask) = (bit / 8, 1 << (bit % 8));

@@ -19,7 +19,7 @@ use format_spec::{
 use crate::case::{Case, Damage};
 
 /// The table.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case {
             name: "paths",
@@ -146,7 +146,7 @@ fn paths() -> Vec<u8> {
         .collect()
 }
 
-/// The list ends with `LOCK` as its first line demands, so that a cut at a line end is seen.
+/// The number of lines is fixed, so that a cut at the end of a line is seen.
 fn reencode_paths(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let text = std::str::from_utf8(bytes).map_err(|error| error.to_string())?;
     let lines = text
@@ -379,8 +379,7 @@ fn ops_fields(_: &[u8]) -> Vec<(usize, String)> {
     ]);
     fields.all(&[(6, "payload {}"), (2, "padding")]);
     head(&mut fields, "delete");
-    fields.all(&[(16, "ids"), (4, "payload offsets of no payload")]);
-    fields.0.pop();
+    fields.one(16, "ids");
     head(&mut fields, "patch");
     fields.all(&[
         (48, "ids"),

@@ -3,6 +3,6 @@
 use crate::case::Case;
 
 /// The table.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     Vec::new()
 }
