@@ -2,7 +2,9 @@
 
 pub mod clock;
 pub mod error;
+pub mod publish;
 pub mod storage;
 pub mod sync;
+pub mod wal;
 
 pub use error::{Error, ErrorKind, Result};

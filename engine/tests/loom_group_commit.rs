@@ -58,7 +58,11 @@ mod sync {
 }
 
 #[path = "../src/wal/group_commit.rs"]
-#[expect(dead_code, unreachable_pub, reason = "the model uses only the kernel's core")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the model uses only the kernel's core"
+)]
 mod group_commit;
 
 use group_commit::{GroupCommit, Refused, Ticket};
@@ -79,7 +83,11 @@ impl Log {
     fn new(fails_at: usize) -> Arc<Self> {
         Arc::new(Self {
             group: GroupCommit::new(Vec::new()),
-            durable: [AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false)],
+            durable: [
+                AtomicBool::new(false),
+                AtomicBool::new(false),
+                AtomicBool::new(false),
+            ],
             busy: AtomicBool::new(false),
             syncs: AtomicUsize::new(0),
             fails_at,
@@ -98,15 +106,23 @@ impl Log {
     }
 
     fn wait(&self, ticket: Ticket) -> Result<(), &'static str> {
-        self.group.wait(ticket, std::mem::take, |batch| self.sync(&batch), |_| {})
+        self.group
+            .wait(ticket, std::mem::take, |batch| self.sync(&batch), |_| {})
     }
 
     fn sync(&self, batch: &[usize]) -> Result<(), &'static str> {
-        assert!(!self.busy.swap(true, Ordering::AcqRel), "two commits at a time");
+        assert!(
+            !self.busy.swap(true, Ordering::AcqRel),
+            "two commits at a time"
+        );
         let number = self.syncs.fetch_add(1, Ordering::AcqRel);
         // A place where the other threads may run while the disk works.
         loom::thread::yield_now();
-        let outcome = if number >= self.fails_at { Err("sync failed") } else { Ok(()) };
+        let outcome = if number >= self.fails_at {
+            Err("sync failed")
+        } else {
+            Ok(())
+        };
         if outcome.is_ok() {
             for &who in batch {
                 self.durable[who].store(true, Ordering::Release);
@@ -119,7 +135,11 @@ impl Log {
     fn write(&self, who: usize) -> Result<(), &'static str> {
         let outcome = self.append(who).and_then(|ticket| self.wait(ticket));
         let durable = self.durable[who].load(Ordering::Acquire);
-        assert_eq!(outcome.is_ok(), durable, "writer {who} was told {outcome:?}");
+        assert_eq!(
+            outcome.is_ok(),
+            durable,
+            "writer {who} was told {outcome:?}"
+        );
         outcome
     }
 }
@@ -163,7 +183,10 @@ fn one_failed_sync_fails_every_later_waiter() {
             }
             // Both may have been in one group, so one sync may have been enough.
             let syncs = log.syncs.load(Ordering::Acquire);
-            assert!(syncs <= fails_at + 1, "a sync was tried after one had failed");
+            assert!(
+                syncs <= fails_at + 1,
+                "a sync was tried after one had failed"
+            );
             if syncs > fails_at {
                 assert!(log.write(2).is_err(), "a poisoned log took another write");
             }

@@ -63,18 +63,29 @@ impl Disk {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             cell: publish::Cell::new(Version { number: 0 }),
-            exists: [AtomicBool::new(true), AtomicBool::new(true), AtomicBool::new(true)],
+            exists: [
+                AtomicBool::new(true),
+                AtomicBool::new(true),
+                AtomicBool::new(true),
+            ],
         })
     }
 
     fn install(&self) {
-        let next = |now: &Version| Ok::<_, Infallible>(Version { number: now.number + 1 });
+        let next = |now: &Version| {
+            Ok::<_, Infallible>(Version {
+                number: now.number + 1,
+            })
+        };
         self.cell.publish(next).unwrap();
     }
 
     fn retire(&self) {
         for version in self.cell.reclaim() {
-            assert!(self.exists[version.number].swap(false, Ordering::AcqRel), "removed twice");
+            assert!(
+                self.exists[version.number].swap(false, Ordering::AcqRel),
+                "removed twice"
+            );
         }
     }
 
@@ -82,7 +93,11 @@ impl Disk {
         let version = self.cell.load();
         loom::thread::yield_now();
         let exists = self.exists[version.number].load(Ordering::Acquire);
-        assert!(exists, "the file of version {} went under its reader", version.number);
+        assert!(
+            exists,
+            "the file of version {} went under its reader",
+            version.number
+        );
         version.number
     }
 }
@@ -112,7 +127,10 @@ fn a_file_goes_only_when_no_reader_holds_its_version() {
         reader.join().unwrap();
         writer.join().unwrap();
         disk.retire();
-        assert!(!disk.exists[0].load(Ordering::Acquire), "nobody holds version 0, its file stays");
+        assert!(
+            !disk.exists[0].load(Ordering::Acquire),
+            "nobody holds version 0, its file stays"
+        );
         assert!(disk.exists[1].load(Ordering::Acquire));
     });
 }

@@ -57,8 +57,17 @@ struct State<Q, R> {
 impl<Q, R: Clone> GroupCommit<Q, R> {
     /// Nothing queued.
     pub fn new(queue: Q) -> Self {
-        let state = State { queue, last: 0, durable: 0, leading: false, poison: None };
-        Self { state: Mutex::new(state), turned: Condvar::new() }
+        let state = State {
+            queue,
+            last: 0,
+            durable: 0,
+            leading: false,
+            poison: None,
+        };
+        Self {
+            state: Mutex::new(state),
+            turned: Condvar::new(),
+        }
     }
 
     /// Queues what `add` puts into the queue; it must leave the queue alone when it fails.
@@ -122,7 +131,10 @@ impl<Q, R: Clone> GroupCommit<Q, R> {
             // Somebody poisoned it meanwhile: what this commit reports is no longer trusted.
             (Ok(()), Some(reason)) => Err(reason.clone()),
             (Ok(()), None) => {
-                assert!(state.durable < upto, "commits are in the order of the tickets");
+                assert!(
+                    state.durable < upto,
+                    "commits are in the order of the tickets"
+                );
                 state.durable = upto;
                 done(&mut state.queue);
                 Ok(())

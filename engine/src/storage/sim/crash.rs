@@ -30,7 +30,12 @@ impl Default for CrashRule {
     /// All subsets of 10 units; else none, all, each single, each all but one, each prefix and 256
     /// random ones.
     fn default() -> Self {
-        Self { exhaustive_max: 10, random: 256, seed: 0, torn: true }
+        Self {
+            exhaustive_max: 10,
+            random: 256,
+            seed: 0,
+            torn: true,
+        }
     }
 }
 
@@ -87,7 +92,11 @@ impl CrashChoice {
 
 impl fmt::Display for CrashChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept: String = self.keep.iter().map(|&keep| if keep { '1' } else { '0' }).collect();
+        let kept: String = self
+            .keep
+            .iter()
+            .map(|&keep| if keep { '1' } else { '0' })
+            .collect();
         write!(f, "keep {kept}")?;
         if let Some((unit, bytes)) = self.torn {
             write!(f, " torn {unit} at {bytes}")?;
@@ -128,16 +137,24 @@ fn places(state: &State) -> Vec<Place> {
 /// All units in the order of time, for people and for the enumeration.
 pub(super) fn pending(state: &State) -> Vec<PendingUnit> {
     let unit = |place: Place| match place {
-        Place::Sector(file, index) => {
-            PendingUnit::Sector { file, sector: state.inodes[&file].dirty[index].sector }
-        }
+        Place::Sector(file, index) => PendingUnit::Sector {
+            file,
+            sector: state.inodes[&file].dirty[index].sector,
+        },
         Place::Length(file) => {
             let inode = &state.inodes[&file];
-            PendingUnit::Length { file, from: inode.durable.len, to: inode.cached.len }
+            PendingUnit::Length {
+                file,
+                from: inode.durable.len,
+                to: inode.cached.len,
+            }
         }
         Place::Name(index) => {
             let change = &state.name_changes[index];
-            PendingUnit::Name { path: change.path.clone(), added: change.node.is_some() }
+            PendingUnit::Name {
+                path: change.path.clone(),
+                added: change.node.is_some(),
+            }
         }
     };
     places(state).into_iter().map(unit).collect()
@@ -167,11 +184,16 @@ pub(super) fn crash(state: &State, choice: &CrashChoice) -> State {
                 change_names(Arc::make_mut(&mut names), &state.name_changes[index]);
             }
             Place::Length(id) => {
-                let chosen = choice.length.filter(|(of, _)| *of == unit).map(|(_, len)| len);
+                let chosen = choice
+                    .length
+                    .filter(|(of, _)| *of == unit)
+                    .map(|(_, len)| len);
                 lengths.push((id, chosen.unwrap_or(state.inodes[&id].cached.len)));
             }
             Place::Sector(id, index) => {
-                let Some(inode) = inodes.get_mut(&id) else { continue };
+                let Some(inode) = inodes.get_mut(&id) else {
+                    continue;
+                };
                 let inode = Arc::make_mut(inode);
                 let write = &state.inodes[&id].dirty[index];
                 let bytes = match choice.torn.filter(|(of, _)| *of == unit) {
@@ -237,7 +259,10 @@ pub(super) fn crash_states(
     rule: &CrashRule,
 ) -> impl Iterator<Item = CrashChoice> + use<> {
     let count = units.len();
-    let plain = |keep: Vec<bool>| CrashChoice { keep, ..CrashChoice::default() };
+    let plain = |keep: Vec<bool>| CrashChoice {
+        keep,
+        ..CrashChoice::default()
+    };
     let (exhaustive, seed) = (count <= rule.exhaustive_max, rule.seed);
     let subsets = (0..if exhaustive { 1_u64 << count } else { 0 })
         .map(move |mask| plain((0..count).map(|unit| mask >> unit & 1 == 1).collect()));
@@ -247,7 +272,11 @@ pub(super) fn crash_states(
     let torn = rule.torn;
     let random = (0..if exhaustive { 0 } else { rule.random })
         .map(move |number| drawn(&shapes, seed.wrapping_add(number as u64), torn));
-    let cut = if rule.torn { partial(units) } else { Vec::new() };
+    let cut = if rule.torn {
+        partial(units)
+    } else {
+        Vec::new()
+    };
     subsets.chain(selected).chain(cut).chain(random)
 }
 
@@ -275,13 +304,21 @@ fn partial(units: &[PendingUnit]) -> Vec<CrashChoice> {
                 PendingUnit::Sector { .. } => {
                     for bytes in [1, SECTOR_BYTES / 2, SECTOR_BYTES - 1] {
                         let torn = Some((unit, bytes));
-                        choices.push(CrashChoice { keep: keep.clone(), torn, length: None });
+                        choices.push(CrashChoice {
+                            keep: keep.clone(),
+                            torn,
+                            length: None,
+                        });
                     }
                 }
                 PendingUnit::Length { from, to, .. } if to > from + 1 => {
                     for len in [from + 1, from + (to - from) / 2] {
                         let length = Some((unit, len));
-                        choices.push(CrashChoice { keep: keep.clone(), torn: None, length });
+                        choices.push(CrashChoice {
+                            keep: keep.clone(),
+                            torn: None,
+                            length,
+                        });
                     }
                 }
                 PendingUnit::Length { .. } | PendingUnit::Name { .. } => {}
@@ -296,8 +333,14 @@ fn drawn(units: &[PendingUnit], seed: u64, torn: bool) -> CrashChoice {
     let mut random = seed;
     // Some states lose a little, some nearly everything.
     let odds = split_mix(&mut random) % 7 + 1;
-    let keep = units.iter().map(|_| split_mix(&mut random) % 8 < odds).collect();
-    let mut choice = CrashChoice { keep, ..CrashChoice::default() };
+    let keep = units
+        .iter()
+        .map(|_| split_mix(&mut random) % 8 < odds)
+        .collect();
+    let mut choice = CrashChoice {
+        keep,
+        ..CrashChoice::default()
+    };
     if torn && !units.is_empty() && split_mix(&mut random).is_multiple_of(2) {
         let unit = usize::try_from(split_mix(&mut random)).unwrap_or(0) % units.len();
         let draw = split_mix(&mut random);

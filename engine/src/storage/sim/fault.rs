@@ -171,7 +171,11 @@ impl Faults {
     /// operations have been done.
     pub(super) fn strike(&mut self, kind: OpKind, number: u64) -> Option<Fault> {
         if self.stop_after.is_some_and(|stop| number >= stop) {
-            return Some(Fault::once(kind, 0).sticky().with_sync(SyncFailure::Unknown));
+            return Some(
+                Fault::once(kind, 0)
+                    .sticky()
+                    .with_sync(SyncFailure::Unknown),
+            );
         }
         let mut struck = None;
         for armed in &mut self.armed {

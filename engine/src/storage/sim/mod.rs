@@ -17,9 +17,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use super::{
-    DirEntry, File, Lock, Map, Storage, check_dir, check_path, read_fully, write_fully,
-};
+use super::{DirEntry, File, Lock, Map, Storage, check_dir, check_path, read_fully, write_fully};
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::Mutex;
 
@@ -47,7 +45,9 @@ impl SimDisk {
     }
 
     fn of(state: State) -> Self {
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// What is not durable at this moment, oldest first.
@@ -122,7 +122,9 @@ impl SimDisk {
     /// # Errors
     /// When there is no such file.
     pub fn set_unreadable(&self, path: &str, offset: u64, len: u64) -> Result<()> {
-        self.edit("make unreadable", path, |inode| inode.unreadable.push(offset..offset + len))
+        self.edit("make unreadable", path, |inode| {
+            inode.unreadable.push(offset..offset + len)
+        })
     }
 
     /// How many numbered operations there were.
@@ -137,7 +139,12 @@ impl SimDisk {
 
     /// How many operations of a kind there were, numbered or not.
     pub fn count(&self, kind: OpKind) -> u64 {
-        self.state.lock().counts.get(&kind).copied().unwrap_or_default()
+        self.state
+            .lock()
+            .counts
+            .get(&kind)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// A file's bytes as a reader sees them, without counting as an operation.
@@ -150,7 +157,10 @@ impl SimDisk {
     /// Every file, by path.
     pub fn files(&self) -> Vec<String> {
         let state = self.state.lock();
-        let files = state.names.iter().filter(|(_, node)| matches!(node, Node::File(_)));
+        let files = state
+            .names
+            .iter()
+            .filter(|(_, node)| matches!(node, Node::File(_)));
         files.map(|(path, _)| path.clone()).collect()
     }
 
@@ -178,7 +188,11 @@ impl SimDisk {
                 inode.flip_bit(byte, bit);
             }
         })?;
-        if inside { Ok(()) } else { Err(Error::invalid("flip bit", format!("byte {byte}"))) }
+        if inside {
+            Ok(())
+        } else {
+            Err(Error::invalid("flip bit", format!("byte {byte}")))
+        }
     }
 
     fn edit(
@@ -197,28 +211,43 @@ impl SimDisk {
 
     fn handle(&self, path: &str, inode: InodeId) -> Arc<dyn File> {
         self.state.lock().opened(inode);
-        Arc::new(SimFile { disk: self.clone(), path: path.into(), inode })
+        Arc::new(SimFile {
+            disk: self.clone(),
+            path: path.into(),
+            inode,
+        })
     }
 }
 
 impl fmt::Debug for SimDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.state.lock();
-        write!(f, "SimDisk({} names, {} operations)", state.names.len(), state.trace.len())
+        write!(
+            f,
+            "SimDisk({} names, {} operations)",
+            state.names.len(),
+            state.trace.len()
+        )
     }
 }
 
 impl Storage for SimDisk {
     fn create(&self, path: &str) -> Result<Arc<dyn File>> {
         check_path("create", path)?;
-        let inode = self.state.lock().create(path).map_err(|e| Error::io("create", path, e))?;
+        let inode = self
+            .state
+            .lock()
+            .create(path)
+            .map_err(|e| Error::io("create", path, e))?;
         Ok(self.handle(path, inode))
     }
 
     fn open(&self, path: &str) -> Result<Arc<dyn File>> {
         check_path("open", path)?;
         let mut state = self.state.lock();
-        let inode = state.begin_plain(OpKind::Open, path).and_then(|()| state.file_at(path));
+        let inode = state
+            .begin_plain(OpKind::Open, path)
+            .and_then(|()| state.file_at(path));
         let inode = inode.map_err(|e| Error::io("open", path, e))?;
         drop(state);
         Ok(self.handle(path, inode))
@@ -236,17 +265,27 @@ impl Storage for SimDisk {
     fn list(&self, dir: &str) -> Result<Vec<DirEntry>> {
         check_dir("list", dir)?;
         let mut state = self.state.lock();
-        state.begin_plain(OpKind::Look, dir).map_err(|e| Error::io("list", dir, e))?;
+        state
+            .begin_plain(OpKind::Look, dir)
+            .map_err(|e| Error::io("list", dir, e))?;
         if !state.is_dir(dir) {
             return Err(Error::io("list", dir, io::Error::from_raw_os_error(2)));
         }
         let entry = |(path, node): (&String, &Node)| {
             let name = path.rsplit('/').next().unwrap_or_default().to_owned();
             match node {
-                Node::Dir => DirEntry { name, is_dir: true, len: 0 },
+                Node::Dir => DirEntry {
+                    name,
+                    is_dir: true,
+                    len: 0,
+                },
                 Node::File(id) => {
                     let len = state.inodes.get(id).map_or(0, |inode| inode.cached.len);
-                    DirEntry { name, is_dir: false, len }
+                    DirEntry {
+                        name,
+                        is_dir: false,
+                        len,
+                    }
                 }
             }
         };
@@ -260,43 +299,61 @@ impl Storage for SimDisk {
         let mut state = self.state.lock();
         let above = dir.match_indices('/').map(|(at, _)| &dir[..at]);
         for each in above.chain([dir]) {
-            state.create_dir(each).map_err(|e| Error::io("create directory", each, e))?;
+            state
+                .create_dir(each)
+                .map_err(|e| Error::io("create directory", each, e))?;
         }
         Ok(())
     }
 
     fn remove_file(&self, path: &str) -> Result<()> {
         check_path("remove", path)?;
-        self.state.lock().remove_file(path).map_err(|e| Error::io("remove", path, e))
+        self.state
+            .lock()
+            .remove_file(path)
+            .map_err(|e| Error::io("remove", path, e))
     }
 
     fn remove_dir(&self, dir: &str) -> Result<()> {
         check_path("remove directory", dir)?;
-        self.state.lock().remove_dir(dir).map_err(|e| Error::io("remove directory", dir, e))
+        self.state
+            .lock()
+            .remove_dir(dir)
+            .map_err(|e| Error::io("remove directory", dir, e))
     }
 
     fn link(&self, from: &str, to: &str) -> Result<()> {
         check_path("link", from)?;
         check_path("link", to)?;
-        self.state.lock().link(from, to).map_err(|e| Error::io("link", to, e))
+        self.state
+            .lock()
+            .link(from, to)
+            .map_err(|e| Error::io("link", to, e))
     }
 
     fn sync_dir(&self, dir: &str) -> Result<()> {
         check_dir("sync directory", dir)?;
-        self.state.lock().sync_dir(dir).map_err(|e| Error::io("sync directory", dir, e))
+        self.state
+            .lock()
+            .sync_dir(dir)
+            .map_err(|e| Error::io("sync directory", dir, e))
     }
 
     fn exists(&self, path: &str) -> Result<bool> {
         check_dir("look up", path)?;
         let mut state = self.state.lock();
-        state.begin_plain(OpKind::Look, path).map_err(|e| Error::io("look up", path, e))?;
+        state
+            .begin_plain(OpKind::Look, path)
+            .map_err(|e| Error::io("look up", path, e))?;
         Ok(path.is_empty() || state.names.contains_key(path))
     }
 
     fn lock(&self, path: &str) -> Result<Box<dyn Lock>> {
         check_path("lock", path)?;
         let mut state = self.state.lock();
-        state.begin_plain(OpKind::Look, path).map_err(|e| Error::io("lock", path, e))?;
+        state
+            .begin_plain(OpKind::Look, path)
+            .map_err(|e| Error::io("lock", path, e))?;
         if !state.names.contains_key(path) {
             state.create(path).map_err(|e| Error::io("lock", path, e))?;
         }
@@ -304,7 +361,10 @@ impl Storage for SimDisk {
             let message = "another process has this data directory open";
             return Err(Error::new(ErrorKind::Busy, "lock", message).with_path(path));
         }
-        Ok(Box::new(SimLock { disk: self.clone(), path: path.into() }))
+        Ok(Box::new(SimLock {
+            disk: self.clone(),
+            path: path.into(),
+        }))
     }
 
     fn free_bytes(&self) -> Result<u64> {
@@ -356,24 +416,32 @@ impl File for SimFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let mut state = self.disk.state.lock();
-        write_fully(offset, bytes, |at, rest| state.write(self.inode, &self.path, at, rest))
-            .map_err(self.failed("write"))
+        write_fully(offset, bytes, |at, rest| {
+            state.write(self.inode, &self.path, at, rest)
+        })
+        .map_err(self.failed("write"))
     }
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         let mut state = self.disk.state.lock();
-        read_fully(offset, buf, |at, rest| state.read(self.inode, &self.path, at, rest))
-            .map_err(self.failed("read"))
+        read_fully(offset, buf, |at, rest| {
+            state.read(self.inode, &self.path, at, rest)
+        })
+        .map_err(self.failed("read"))
     }
 
     fn allocate(&self, len: u64) -> Result<()> {
         let mut state = self.disk.state.lock();
-        state.allocate(self.inode, &self.path, len).map_err(self.failed("allocate"))
+        state
+            .allocate(self.inode, &self.path, len)
+            .map_err(self.failed("allocate"))
     }
 
     fn sync_data(&self) -> Result<()> {
         let mut state = self.disk.state.lock();
-        state.sync(self.inode, &self.path).map_err(self.failed("sync"))
+        state
+            .sync(self.inode, &self.path)
+            .map_err(self.failed("sync"))
     }
 
     fn sync_all(&self) -> Result<()> {
@@ -382,7 +450,9 @@ impl File for SimFile {
 
     fn len(&self) -> Result<u64> {
         let mut state = self.disk.state.lock();
-        state.begin_plain(OpKind::Look, &self.path).map_err(self.failed("look up"))?;
+        state
+            .begin_plain(OpKind::Look, &self.path)
+            .map_err(self.failed("look up"))?;
         let inode = state.inode(self.inode).map_err(self.failed("look up"))?;
         Ok(inode.cached.len)
     }

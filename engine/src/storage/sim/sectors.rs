@@ -68,7 +68,10 @@ impl Sectors {
 
 fn split(sector: u64) -> (usize, usize) {
     let page = usize::try_from(sector / PAGE_SECTORS as u64).unwrap_or(usize::MAX);
-    (page, usize::try_from(sector % PAGE_SECTORS as u64).unwrap_or_default())
+    (
+        page,
+        usize::try_from(sector % PAGE_SECTORS as u64).unwrap_or_default(),
+    )
 }
 
 /// Where in its sector a byte of a file is.

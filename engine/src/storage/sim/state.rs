@@ -71,7 +71,11 @@ impl Inode {
             new[within..within + count].copy_from_slice(&bytes[done..done + count]);
             let new = Arc::new(new);
             self.cached.sectors.set(sector, Arc::clone(&new));
-            self.dirty.push(SectorWrite { at: at_op, sector, bytes: new });
+            self.dirty.push(SectorWrite {
+                at: at_op,
+                sector,
+                bytes: new,
+            });
             done += count;
         }
         self.grow(at_op, offset + bytes.len() as u64);
@@ -104,7 +108,9 @@ impl Inode {
         let len = self.cached.len;
         self.cached = self.durable.clone();
         for write in &self.dirty {
-            self.cached.sectors.set(write.sector, Arc::clone(&write.bytes));
+            self.cached
+                .sectors
+                .set(write.sector, Arc::clone(&write.bytes));
         }
         self.cached.len = len;
     }
@@ -112,7 +118,10 @@ impl Inode {
     /// Replaces everything, durable and cached.
     pub(super) fn replace(&mut self, bytes: &[u8]) {
         let unreadable = std::mem::take(&mut self.unreadable);
-        *self = Self { unreadable, ..Self::default() };
+        *self = Self {
+            unreadable,
+            ..Self::default()
+        };
         self.write(0, 0, bytes);
         self.sync();
     }
@@ -198,14 +207,20 @@ impl State {
         let struck = self.faults.strike(kind, self.trace.len() as u64);
         *self.counts.entry(kind).or_default() += 1;
         if kind.changes_disk() {
-            self.trace.push(Operation { kind, path: path.into(), offset, len });
+            self.trace.push(Operation {
+                kind,
+                path: path.into(),
+                offset,
+                len,
+            });
         }
         struck.map_or(Ok(()), Err)
     }
 
     /// Counts an operation that has no half-way effects.
     pub(super) fn begin_plain(&mut self, kind: OpKind, path: &str) -> io::Result<()> {
-        self.begin(kind, path, 0, 0).map_err(|fault| fault.error.to_io())
+        self.begin(kind, path, 0, 0)
+            .map_err(|fault| fault.error.to_io())
     }
 
     pub(super) fn inode(&self, id: InodeId) -> io::Result<&Arc<Inode>> {
@@ -213,7 +228,10 @@ impl State {
     }
 
     pub(super) fn inode_mut(&mut self, id: InodeId) -> io::Result<&mut Inode> {
-        self.inodes.get_mut(&id).map(Arc::make_mut).ok_or_else(not_found)
+        self.inodes
+            .get_mut(&id)
+            .map(Arc::make_mut)
+            .ok_or_else(not_found)
     }
 
     pub(super) fn file_at(&self, path: &str) -> io::Result<InodeId> {
@@ -229,7 +247,11 @@ impl State {
     }
 
     fn change(&mut self, path: &str, node: Option<Node>) {
-        let change = NameChange { at: self.trace.len() as u64, path: path.into(), node };
+        let change = NameChange {
+            at: self.trace.len() as u64,
+            path: path.into(),
+            node,
+        };
         change_names(Arc::make_mut(&mut self.names), &change);
         self.name_changes.push(change);
     }
@@ -298,7 +320,11 @@ impl State {
         &'a self,
         dir: &'a str,
     ) -> impl Iterator<Item = (&'a String, &'a Node)> {
-        let first = if dir.is_empty() { String::new() } else { format!("{dir}/") };
+        let first = if dir.is_empty() {
+            String::new()
+        } else {
+            format!("{dir}/")
+        };
         self.names
             .range(first.clone()..)
             .take_while(move |(path, _)| path.starts_with(&first))
@@ -316,7 +342,8 @@ impl State {
         if let Err(fault) = self.begin(OpKind::Write, path, offset, bytes.len() as u64) {
             if !self.is_stopped() {
                 let at = self.trace.len() as u64;
-                self.inode_mut(id)?.write(at, offset, &bytes[..bytes.len() / 2]);
+                self.inode_mut(id)?
+                    .write(at, offset, &bytes[..bytes.len() / 2]);
             }
             return Err(fault.error.to_io());
         }
@@ -328,7 +355,9 @@ impl State {
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.faults.stop_after.is_some_and(|stop| self.trace.len() as u64 > stop)
+        self.faults
+            .stop_after
+            .is_some_and(|stop| self.trace.len() as u64 > stop)
     }
 
     pub(super) fn read(
@@ -344,7 +373,11 @@ impl State {
         let count = self.short(most)?;
         let inode = self.inode(id)?;
         let wanted = offset..offset + count as u64;
-        if inode.unreadable.iter().any(|bad| bad.start < wanted.end && wanted.start < bad.end) {
+        if inode
+            .unreadable
+            .iter()
+            .any(|bad| bad.start < wanted.end && wanted.start < bad.end)
+        {
             return Err(io::Error::from_raw_os_error(5));
         }
         inode.cached.sectors.read(offset, &mut buf[..count]);
@@ -353,13 +386,17 @@ impl State {
 
     /// How many of `len` bytes this call moves when short counts are on; sometimes `EINTR`.
     fn short(&mut self, len: usize) -> io::Result<usize> {
-        let Some(state) = &mut self.short_counts else { return Ok(len) };
+        let Some(state) = &mut self.short_counts else {
+            return Ok(len);
+        };
         let draw = split_mix(state);
         if draw.is_multiple_of(5) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let most = u64::try_from(len).unwrap_or(u64::MAX).max(1);
-        Ok(usize::try_from(1 + (draw >> 8) % most).unwrap_or(len).min(len))
+        Ok(usize::try_from(1 + (draw >> 8) % most)
+            .unwrap_or(len)
+            .min(len))
     }
 
     /// Fails when the file at length `len` would not fit.
@@ -373,7 +410,9 @@ impl State {
 
     /// Capacity less the length of all files that have a name.
     pub(super) fn free_bytes(&self) -> u64 {
-        let Some(capacity) = self.capacity else { return u64::MAX };
+        let Some(capacity) = self.capacity else {
+            return u64::MAX;
+        };
         let named: BTreeSet<InodeId> = self
             .names
             .values()
@@ -382,13 +421,17 @@ impl State {
                 Node::Dir => None,
             })
             .collect();
-        let used: u64 =
-            named.iter().filter_map(|id| self.inodes.get(id)).map(|inode| inode.cached.len).sum();
+        let used: u64 = named
+            .iter()
+            .filter_map(|id| self.inodes.get(id))
+            .map(|inode| inode.cached.len)
+            .sum();
         capacity.saturating_sub(used)
     }
 
     pub(super) fn allocate(&mut self, id: InodeId, path: &str, len: u64) -> io::Result<()> {
-        self.begin(OpKind::Allocate, path, len, 0).map_err(|fault| fault.error.to_io())?;
+        self.begin(OpKind::Allocate, path, len, 0)
+            .map_err(|fault| fault.error.to_io())?;
         self.reserve(id, len)?;
         let at = self.trace.len() as u64;
         self.inode_mut(id)?.grow(at, len);
@@ -425,7 +468,11 @@ impl State {
 
     /// Forgets files that no name can bring back and nobody has open.
     fn collect(&mut self) {
-        let named = self.names.values().chain(self.durable_names.values()).copied();
+        let named = self
+            .names
+            .values()
+            .chain(self.durable_names.values())
+            .copied();
         let changing = self.name_changes.iter().filter_map(|change| change.node);
         let reachable: BTreeSet<Node> = named.chain(changing).collect();
         let open = &self.open;
