@@ -414,3 +414,97 @@ const fn halves(row: Row) -> [u16; 2] {
     let [a, b, c, d] = row.to_le_bytes();
     [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn words(len: u32, rows: &BTreeSet<Row>) -> Vec<u64> {
+        let mut words = vec![0; len.div_ceil(64) as usize];
+        for &row in rows {
+            words[row as usize / 64] |= 1 << (row % 64);
+        }
+        words
+    }
+
+    fn encoded(len: u32, rows: &BTreeSet<Row>) -> Vec<u8> {
+        let mut bytes = vec![];
+        let count = encode_bitmap(len, &words(len, rows), &mut bytes);
+        assert_eq!(count as usize, rows.len());
+        bytes
+    }
+
+    fn check(len: u32, rows: &BTreeSet<Row>) {
+        let bytes = encoded(len, rows);
+        let layout = BitmapLayout::open(&bytes, 0..bytes.len() as u64, "rows").unwrap();
+        let view = layout.view(&bytes);
+        assert_eq!((view.len(), view.count()), (len, rows.len() as u32));
+        assert!(view.iter().eq(rows.iter().copied()));
+        assert_eq!(view.to_words(), words(len, rows));
+        for row in (0..len)
+            .step_by(97)
+            .chain(rows.iter().copied().take(500))
+            .chain([len])
+        {
+            assert_eq!(view.contains(row), rows.contains(&row), "row {row}");
+        }
+    }
+
+    #[test]
+    fn every_shape_of_chunk_round_trips() {
+        for len in [0, 1, 63, 64, 65, 1000, 65_535, 65_536, 65_537, 200_001] {
+            check(len, &BTreeSet::new());
+            check(len, &(0..len).collect());
+            check(len, &(0..len).step_by(2).collect());
+            check(len, &(0..len).step_by(300).collect());
+            check(len, &(1..len).collect());
+            check(len, &(0..len.min(70_000)).collect());
+        }
+    }
+
+    #[test]
+    fn bits_past_the_end_are_not_taken() {
+        let mut bytes = Vec::new();
+        assert_eq!(encode_bitmap(3, &[u64::MAX, 1], &mut bytes), 3);
+        assert_eq!(encode_bitmap(130, &[1], &mut bytes), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn sets_round_trip(len in 1..150_000_u32, picks: Vec<prop::sample::Index>) {
+            check(len, &picks.iter().map(|pick| pick.index(len as usize) as u32).collect());
+        }
+
+        // One set has one encoding: what opens after damage must encode to the damaged bytes.
+        #[test]
+        fn damage_is_refused_or_another_set(
+            len in 1..140_000_u32,
+            picks in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let rows = picks.iter().map(|pick| pick.index(len as usize) as u32).collect();
+            let mut bytes = encoded(len, &rows);
+            for (at, byte) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Ok(layout) = BitmapLayout::open(&bytes, 0..bytes.len() as u64, "rows") {
+                let view = layout.view(&bytes);
+                let mut again = Vec::new();
+                encode_bitmap(view.len(), &view.to_words(), &mut again);
+                prop_assert_eq!(again, bytes);
+            }
+        }
+
+        #[test]
+        fn noise_never_panics(bytes: Vec<u8>, other: Vec<u8>) {
+            if let Ok(layout) = BitmapLayout::open(&bytes, 0..bytes.len() as u64, "rows") {
+                let stale = layout.view(&other);
+                stale.iter().take(1000).for_each(drop);
+                stale.contains(5);
+            }
+        }
+    }
+}

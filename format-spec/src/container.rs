@@ -652,3 +652,197 @@ const fn block_len_u32() -> u32 {
 const fn kind_code(kind: PartKind) -> u32 {
     kind.tag() as u32
 }
+
+/// What the tests of the chapters share: parts in memory, under one identity.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    pub(crate) const COLLECTION: CollectionId = CollectionId(0x0011_2233_4455_6677_8899);
+    pub(crate) const PART: PartId = PartId(0x51);
+    pub(crate) const SHARD: ShardId = ShardId(3);
+
+    pub(crate) fn writer(kind: PartKind) -> PartWriter<Vec<u8>> {
+        let header = PartHeader::new(kind, PART, COLLECTION, SHARD);
+        let source = kind.is_derived().then_some([7; 32]);
+        PartWriter::new(
+            Vec::new(),
+            source.map_or(header.clone(), |hash| header.derived_from(hash)),
+        )
+    }
+
+    pub(crate) fn identity(kind: PartKind, len: usize) -> PartIdentity {
+        let len = len as u64;
+        PartIdentity {
+            kind,
+            part_id: PART,
+            collection: COLLECTION,
+            shard: SHARD,
+            len,
+        }
+    }
+
+    /// Opens and verifies a part made by [`writer`].
+    pub(crate) fn layout(kind: PartKind, bytes: &[u8]) -> PartLayout {
+        let layout = PartLayout::open(bytes, &identity(kind, bytes.len())).unwrap();
+        layout.verify_all(bytes).unwrap();
+        layout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{identity, layout, writer};
+    use super::*;
+    use crate::checksum::sha256;
+    use proptest::prelude::*;
+
+    const KIND: PartKind = PartKind::Rows;
+
+    fn part(sections: &[Vec<u8>], piece: usize) -> (Vec<u8>, PartSummary) {
+        let mut part = writer(KIND);
+        for (n, section) in sections.iter().enumerate() {
+            part.begin_section(n as u32).unwrap();
+            for bytes in section.chunks(piece) {
+                part.write(bytes).unwrap();
+            }
+            assert_eq!(part.section_len(), section.len() as u64);
+        }
+        part.finish().unwrap()
+    }
+
+    #[test]
+    fn a_part_without_sections_is_a_header_and_tables() {
+        let (bytes, summary) = part(&[], 1);
+        assert_eq!(bytes.len(), 4096 + 8 + 64);
+        assert_eq!(summary.len, bytes.len() as u64);
+        assert_eq!(layout(KIND, &bytes).block_count(), 1);
+    }
+
+    #[test]
+    fn tags_are_unique_and_bytes_need_a_section() {
+        let mut part = writer(KIND);
+        assert!(part.write(b"x").is_err());
+        part.begin_section(1).unwrap();
+        assert!(part.begin_section(1).is_err());
+    }
+
+    // A part of another shard, a stale file under a reused name: each must fail on its own.
+    #[test]
+    fn another_identity_does_not_open() {
+        let (bytes, _) = part(&[vec![1; 5000]], 64);
+        let good = identity(KIND, bytes.len());
+        assert!(PartLayout::open(&bytes, &good).is_ok());
+        let others = [
+            PartIdentity {
+                kind: PartKind::Payload,
+                ..good
+            },
+            PartIdentity {
+                part_id: PartId(9),
+                ..good
+            },
+            PartIdentity {
+                collection: CollectionId(9),
+                ..good
+            },
+            PartIdentity {
+                shard: ShardId(9),
+                ..good
+            },
+            PartIdentity {
+                len: good.len - 1,
+                ..good
+            },
+            PartIdentity {
+                len: good.len + 1,
+                ..good
+            },
+        ];
+        for other in others {
+            assert!(PartLayout::open(&bytes, &other).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn blocks_in_each_others_place_do_not_verify() {
+        let (mut bytes, _) = part(&[vec![1; 3 * BLOCK_LEN]], 1000);
+        let layout = layout(KIND, &bytes);
+        bytes.copy_within(BLOCK_LEN..2 * BLOCK_LEN, 2 * BLOCK_LEN);
+        assert_eq!(layout.verify_block(&bytes, 1), Ok(()));
+        let error = layout.verify_block(&bytes, 2).unwrap_err();
+        assert_eq!(error.at, 2 * BLOCK_LEN as u64);
+        assert!(matches!(error.why, Why::Checksum { .. }));
+        assert!(layout.verify_block(&bytes, 4).is_err());
+        assert!(layout.verify_section(&bytes, 0).is_err());
+    }
+
+    #[test]
+    fn blocks_of_a_range_are_those_it_touches() {
+        let (bytes, _) = part(&[vec![1; 3 * BLOCK_LEN]], 1000);
+        let layout = layout(KIND, &bytes);
+        let block = BLOCK_LEN as u64;
+        assert_eq!(layout.blocks_of(0..1), 0..1);
+        assert_eq!(layout.blocks_of(block - 1..block + 1), 0..2);
+        assert_eq!(layout.blocks_of(block..2 * block), 1..2);
+        assert_eq!(layout.blocks_of(5..5), 0..0);
+        assert_eq!(layout.blocks_of(0..u64::MAX), 0..layout.block_count());
+    }
+
+    #[test]
+    fn unknown_required_features_are_named() {
+        let header = PartHeader {
+            features_required: 1 << 20,
+            ..PartHeader::new(KIND, testing::PART, testing::COLLECTION, testing::SHARD)
+        };
+        let (bytes, _) = PartWriter::new(Vec::new(), header).finish().unwrap();
+        let error = layout(KIND, &bytes).require(KIND, 1, 0).unwrap_err();
+        assert_eq!(error.why, Why::Feature { bits: 1 << 20 });
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn sections_round_trip_however_they_are_written(
+            sections in prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..40),
+                    prop::collection::vec(any::<u8>(), 4090..4100),
+                    prop::collection::vec(any::<u8>(), 0..50_000),
+                ],
+                0..6,
+            ),
+            piece in prop_oneof![1..50_usize, 16_000..40_000_usize],
+        ) {
+            let (bytes, summary) = part(&sections, piece);
+            prop_assert_eq!(summary.len, bytes.len() as u64);
+            prop_assert_eq!(summary.hash, sha256(&bytes));
+            let layout = layout(KIND, &bytes);
+            for (n, section) in sections.iter().enumerate() {
+                let (range, found) = layout.section_bytes(&bytes, n as u32, "section").unwrap();
+                prop_assert_eq!(range.start % SECTION_ALIGN, 0);
+                prop_assert_eq!(found, &section[..]);
+            }
+            prop_assert_eq!(layout.section(77), None);
+        }
+
+        #[test]
+        fn a_damaged_byte_is_always_seen(
+            section in prop::collection::vec(any::<u8>(), 0..40_000),
+            at: prop::sample::Index,
+            mask in 1..=255_u8,
+        ) {
+            let (mut bytes, _) = part(&[section], 999);
+            let at = at.index(bytes.len());
+            bytes[at] ^= mask;
+            let opened = PartLayout::open(&bytes, &identity(KIND, bytes.len()));
+            prop_assert!(opened.and_then(|layout| layout.verify_all(&bytes)).is_err());
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..9000)) {
+            prop_assert!(PartLayout::open(&bytes, &identity(KIND, bytes.len())).is_err());
+        }
+    }
+}

@@ -4,11 +4,11 @@
 //! documentation of the module that implements it. It is **not** a place for shared types: what
 //! is here is in a file or on a replication wire.
 //!
-//! - Conventions ([`conventions`]): notation, checksums, feature bits, postcard, identifiers.
-//! - [`path`]: names of files and folders.
-//! - [`wal`] and [`wal_ops`]: the write-ahead log and the operations in it.
-//! - [`manifest`]: the whole truth of a shard. [`catalog`]: collections, schemas, aliases.
-//! - [`value`]: payloads.
+//! - Conventions ([`conventions`]), notation, checksums, feature bits, postcard, identifiers.
+//! - [`path`], names of files and folders.
+//! - [`wal`] and [`wal_ops`], the write-ahead log and the operations in it.
+//! - [`manifest`], the whole truth of a shard; [`catalog`], collections, schemas and aliases.
+//! - [`value`], payloads.
 //!
 //! # Invariants
 //! - No I/O, no clock, no thread, no `unsafe`.

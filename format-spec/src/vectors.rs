@@ -363,3 +363,86 @@ impl<'a> VectorsView<'a> {
         self.data
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::testing::{layout, writer};
+    use proptest::prelude::*;
+
+    const KIND: PartKind = PartKind::Vectors;
+
+    fn part(shape: VectorShape, rows: &[Option<Vec<u8>>]) -> Vec<u8> {
+        let mut builder = VectorsBuilder::new(writer(KIND), shape).unwrap();
+        rows.iter()
+            .for_each(|row| builder.push(row.as_deref()).unwrap());
+        builder.finish().unwrap().0
+    }
+
+    fn shape(dim: u32, element: Element) -> VectorShape {
+        VectorShape {
+            dim,
+            element,
+            metric: Metric::Dot,
+        }
+    }
+
+    #[test]
+    fn rows_of_another_length_are_refused() {
+        let mut builder = VectorsBuilder::new(writer(KIND), shape(3, Element::F16)).unwrap();
+        assert!(builder.push(Some(&[0; 5])).is_err());
+        assert!(VectorsBuilder::new(writer(KIND), shape(0, Element::F16)).is_err());
+    }
+
+    #[test]
+    fn bytes_under_an_absent_row_are_seen() {
+        let bytes = part(shape(8, Element::F32), &[None, Some(vec![1; 32])]);
+        let opened = VectorsLayout::open(&layout(KIND, &bytes), &bytes).unwrap();
+        assert_eq!(opened.verify_absent(&bytes), Ok(()));
+        let mut damaged = bytes.clone();
+        damaged[4096 + 31] = 1;
+        assert_eq!(opened.verify_absent(&damaged).unwrap_err().at, 4096);
+    }
+
+    #[test]
+    fn ranges_stop_at_the_last_row() {
+        let bytes = part(shape(8, Element::U8), &[None, None, None]);
+        let opened = VectorsLayout::open(&layout(KIND, &bytes), &bytes).unwrap();
+        assert_eq!(opened.row_range(2), 4112..4120);
+        assert!(opened.row_range(3).is_empty());
+        assert!(opened.row_range(u32::MAX).is_empty());
+        assert_eq!(opened.rows_range(1..9), 4104..4120);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn vectors_round_trip(
+            dim in 1..70_u32,
+            element in prop::sample::select(Element::ALL),
+            present in prop::collection::vec(any::<Option<u8>>(), 0..200),
+        ) {
+            let shape = shape(dim, element);
+            let row = |seed: u8| (0..shape.stride()).map(|i| seed.wrapping_mul(i as u8)).collect();
+            let rows: Vec<Option<Vec<u8>>> = present.iter().map(|seed| seed.map(row)).collect();
+            let bytes = part(shape, &rows);
+            let opened = VectorsLayout::open(&layout(KIND, &bytes), &bytes).unwrap();
+            opened.verify_absent(&bytes).unwrap();
+            let view = opened.view(&bytes);
+            prop_assert_eq!((view.len() as usize, view.stride()), (rows.len(), shape.stride()));
+            prop_assert_eq!((opened.shape(), view.dim()), (shape, dim));
+            for (n, row) in (0..).zip(&rows) {
+                prop_assert_eq!(view.is_present(n), row.is_some());
+                prop_assert_eq!(view.vector(n), row.as_deref());
+                let stored = row.clone().unwrap_or(vec![0; shape.stride()]);
+                prop_assert_eq!(view.row(n), Some(&stored[..]));
+                prop_assert_eq!(slice(&bytes, &opened.row_range(n), "row").unwrap(), &stored[..]);
+            }
+            let count = rows.iter().filter(|row| row.is_some()).count();
+            prop_assert_eq!(view.present_count() as usize, count);
+            prop_assert_eq!(view.row(view.len()), None);
+            prop_assert_eq!(view.data().len(), rows.len() * shape.stride());
+        }
+    }
+}
