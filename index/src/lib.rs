@@ -27,6 +27,7 @@
 //! | [`scan`] | one a row | the [`TopK`] |
 
 mod error;
+mod field;
 mod graph;
 mod neighbor;
 mod rowset;
@@ -35,6 +36,8 @@ mod settings;
 mod visited;
 
 pub use error::{BuildError, SettingsError, WordsError};
+pub use field::column::ColumnDraft;
+pub use field::path::{FieldPath, PathError, PathItem};
 pub use graph::build::{Progress, Silent, build};
 pub use graph::check::{Connectivity, check_connectivity};
 pub use graph::search::{Found, Scratch, search, search_from};

@@ -1,0 +1,4 @@
+//! Indexed payload fields: the path into a payload, and the column that is made of what lies there.
+
+pub(crate) mod column;
+pub(crate) mod path;
