@@ -51,7 +51,7 @@ pub fn encode_bitmap(len: u32, words: &[u64], out: &mut Vec<u8>) -> u32 {
 
 fn encode_list(body: &[u64], out: &mut Vec<u8>) {
     let mut count = 0_usize;
-    for (low, word) in (0_u16..).step_by(64).zip(body) {
+    for (low, word) in (0..=u16::MAX).step_by(64).zip(body) {
         for bit in BitsOf(*word) {
             out.extend_from_slice(&(low | bit).to_le_bytes());
             count += 1;
@@ -166,7 +166,7 @@ impl BitmapLayout {
         let view = layout.view(bytes);
         let mut total = 0_u64;
         let mut expected = 1 + u64::from(chunks);
-        for (chunk, entry) in (0_u32..).zip(view.directory) {
+        for (chunk, entry) in (0..=u32::MAX).zip(view.directory) {
             let at = layout.range.start + 8 + 8 * u64::from(chunk);
             let [count, offset] = entry.map(U32::get);
             let rows = rows_in_chunk(layout.len, chunk);
@@ -287,7 +287,7 @@ impl<'a> BitmapView<'a> {
             } else {
                 &[]
             };
-            let dense = (0_u32..)
+            let dense = (0..=u32::MAX)
                 .step_by(64)
                 .zip(words)
                 .flat_map(|(low, word)| BitsOf(word.get()).map(move |bit| low + u32::from(bit)));

@@ -181,7 +181,7 @@ impl<W: Write> GraphBuilder<W> {
         let mut nodes = 0_u32;
         let mut rows = Vec::new();
         let mut firsts = Vec::new();
-        for (row, &level) in (0_u32..).zip(&self.levels) {
+        for (row, &level) in (0..=u32::MAX).zip(&self.levels) {
             nodes += u32::from(level != NOT_IN_GRAPH);
             if level != 0 && level != NOT_IN_GRAPH {
                 rows.extend_from_slice(&row.to_le_bytes());
@@ -423,7 +423,7 @@ impl GraphLayout {
     }
 
     fn check_upper(&self, view: &GraphView<'_>) -> Result<(), DecodeError> {
-        let upper = (0_u32..)
+        let upper = (0..=u32::MAX)
             .zip(view.levels)
             .filter(|&(_, &level)| level != 0 && level != NOT_IN_GRAPH);
         if !upper

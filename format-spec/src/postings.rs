@@ -110,7 +110,7 @@ impl<'a> Postings<'a> {
             Shape::Words { words, .. } => (Default::default(), words, None),
             Shape::Bitmap(rows) => (Default::default(), Default::default(), Some(rows)),
         };
-        let dense = (0_u32..)
+        let dense = (0..=u32::MAX)
             .step_by(64)
             .zip(words)
             .flat_map(|(low, word)| bits_of(word.get()).map(move |bit| low + u32::from(bit)));

@@ -218,7 +218,7 @@ fn repeated<K: PartialEq + Copy>(sorted: &[(K, Row)]) -> Option<Row> {
 /// Rank of each row, from the row of each rank.
 fn inverse(by_rank: impl Iterator<Item = Row>, rows: u32) -> Vec<u32> {
     let mut ranks = vec![0; rows as usize];
-    for (rank, row) in (0_u32..).zip(by_rank) {
+    for (rank, row) in (0..=u32::MAX).zip(by_rank) {
         if let Some(slot) = ranks.get_mut(row as usize) {
             *slot = rank;
         }
@@ -295,7 +295,7 @@ impl RowsLayout {
             return Err(failed(self.uuids.start, "uuids", Why::Order));
         }
         let mut moved = false;
-        for (rank, row) in (0_u32..).zip(view.by_rank) {
+        for (rank, row) in (0..=u32::MAX).zip(view.by_rank) {
             let back = view.ranks.get(row.get() as usize).map(|rank| rank.get());
             if back != Some(rank) {
                 let at = self.by_rank.start + 4 * u64::from(rank);
