@@ -38,6 +38,9 @@ class Node:
             "CAIRN__SERVICE__HOST": "127.0.0.1",
             "CAIRN__SERVICE__HTTP_PORT": str(self.port),
             "CAIRN__STORAGE__STORAGE_PATH": str(self.directory),
+            # Small, so that a short run seals, flushes and cuts them.
+            "CAIRN__STORAGE__WAL__WAL_CAPACITY_MB": "1",
+            "CAIRN__STORAGE__MEMTABLE_MB": "1",
         }
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(

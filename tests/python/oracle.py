@@ -10,17 +10,20 @@ handled at the place named here and nowhere else. Nothing is skipped because of 
    the mode. `upsert` chooses the points by what is alive; `batch_update_points` goes through it.
 3. uint8 with cosine. In-memory mode stores unit vectors of floats; the server stores the integers
    as given. `vector_of` in compare.py compares directions instead of values for these.
-4. `update_mode` together with an id that occurs twice in one request is not drawn: no document says
-   which one stands.
+4. `set_payload` with a null. The server takes the key away; in-memory mode stores the null.
+   `set_payload` merges as the server does (`merge`).
+5. `update_mode` or `update_filter` together with an id that occurs twice in one request is not
+   drawn: no document says which one stands.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any, Callable
+from typing import Any
 
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
+from qdrant_client.local.json_path_parser import JsonPathItem, JsonPathItemType, parse_json_path
 from qdrant_client.local.local_collection import LocalCollection
 
 EVERYTHING = 1_000_000
@@ -66,6 +69,8 @@ class Oracle:
     def write(self, method: str, arguments: dict[str, Any]) -> None:
         if method == "upsert":
             self.upsert(**deepcopy(arguments))
+        elif method == "set_payload":
+            self.set_payload(**deepcopy(arguments))
         elif method == "batch_update_points":
             self.batch_update_points(**deepcopy(arguments))
         else:
@@ -94,8 +99,42 @@ class Oracle:
                 body = operation.upsert
                 points = body.batch if isinstance(body, models.PointsBatch) else body.points
                 self.upsert(points, body.update_filter, body.update_mode)
+            elif isinstance(operation, models.SetPayloadOperation):
+                body = operation.set_payload
+                self.set_payload(body.payload, body.points or body.filter, body.key)
             else:
                 held.batch_update_points([operation])
 
-    def each(self, read: Callable[[QdrantClient], Any]) -> Any:
-        return read(self.client)
+    def set_payload(self, payload: dict[str, Any], points: Any, key: str | None = None) -> None:
+        held = self.collection
+        path = parse_json_path(key) if key is not None else []
+        missing = []
+        for id_ in held._selector_to_ids(points):
+            row = held._existing_idx(id_)
+            if row is None:
+                missing.append(id_)
+            else:
+                held.payload[row] = merged(held.payload[row], path, payload)
+        if missing:
+            raise KeyError(missing[0])
+
+
+def merged(value: Any, path: list[JsonPathItem], payload: dict[str, Any]) -> Any:
+    """`value` with `payload` set at `path`, made on the way where it is missing."""
+    if not path:
+        if not isinstance(value, dict):
+            return deepcopy(payload)
+        kept = {key: item for key, item in value.items() if payload.get(key, 0) is not None}
+        added = {key: item for key, item in payload.items() if item is not None}
+        return kept | deepcopy(added)
+    head, rest = path[0], path[1:]
+    if head.item_type == JsonPathItemType.KEY:
+        found = value if isinstance(value, dict) else {}
+        return found | {head.key: merged(found.get(head.key), rest, payload)}
+    if not isinstance(value, list):
+        return []
+    every = head.item_type == JsonPathItemType.WILDCARD_INDEX
+    return [
+        merged(item, rest, payload) if every or at == head.index else item
+        for at, item in enumerate(value)
+    ]

@@ -1,7 +1,17 @@
 //! Harness of the suites that need more than one crate.
 //!
-//! The suites are the test targets of this package; here is what they share. Each suite ends by
-//! calling [`report::counts`], and `.ci/run` fails when such a line is missing or below its floor:
-//! a suite that silently did nothing is a failure.
+//! The suites are the test targets of this package; here is what they share:
+//!
+//! ```text
+//! storage   model  workload  session  readback  watched     a Db on a simulated disk
+//! system    process  http  python                           the real binary
+//! all       report                                          counts, floors, seeds
+//! ```
+//!
+//! Each suite ends by calling [`report::counts`], and `.ci/run` fails when such a line is missing
+//! or below its floor: a suite that silently did nothing is a failure.
 
+pub mod http;
+pub mod process;
+pub mod python;
 pub mod report;

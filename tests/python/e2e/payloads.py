@@ -27,8 +27,10 @@ def where(key: str, value: Any) -> models.Filter:
 
 def set_merges(t: Checks) -> None:
     client, name = t.client, collection_of(t, {"a": 1, "n": {"x": 1}}, {"a": 2}, {"b": 1})
-    t.completed("by ids", client.set_payload(name, {"a": 9, "new": None}, [1]))
-    t.equal("top level is merged", t.payload(name, 1), {"a": 9, "n": {"x": 1}, "new": None})
+    t.completed("by ids", client.set_payload(name, {"a": 9, "new": True}, [1]))
+    t.equal("top level is merged", t.payload(name, 1), {"a": 9, "n": {"x": 1}, "new": True})
+    t.completed("a null", client.set_payload(name, {"new": None}, [1]))
+    t.equal("a null takes its key away", t.payload(name, 1), {"a": 9, "n": {"x": 1}})
     t.completed("by filter", client.set_payload(name, {"f": True}, where("a", 2)))
     t.equal("matching", t.payload(name, 2), {"a": 2, "f": True})
     t.equal("not matching", t.payload(name, 3), {"b": 1})
