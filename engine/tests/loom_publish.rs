@@ -160,5 +160,6 @@ fn two_writers_lose_no_version_and_readers_see_them_in_order() {
         assert_eq!(disk.read(), 2);
         let gone = |number: usize| !disk.exists[number].load(Ordering::Acquire);
         assert!(gone(0) && gone(1) && !gone(2));
+        assert_eq!(disk.cell.superseded(), 0);
     });
 }

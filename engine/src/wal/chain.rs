@@ -20,11 +20,12 @@
 use std::collections::BTreeMap;
 
 use format_spec::wal::{
-    self as format, FILE_HEADER_LEN, FileHeader, KIND_SYNC_MARKER, Record, WalIdentity,
+    self as format, FILE_HEADER_LEN, FileHeader, KIND_SYNC_MARKER, Record,
+    WalIdentity as FileIdentity,
 };
 use format_spec::{DecodeError, SeqNo, Why};
 
-use super::{WalOwner, file_path};
+use super::{WalIdentity, file_path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::Storage;
 
@@ -78,12 +79,12 @@ impl Found {
 pub(super) type Survey = BTreeMap<u64, Found>;
 
 /// Looks at the first bytes of every file of the folder that has a name of ours.
-pub(super) fn survey(storage: &dyn Storage, dir: &str, owner: WalOwner) -> Result<Survey> {
+pub(super) fn survey(storage: &dyn Storage, dir: &str, identity: WalIdentity) -> Result<Survey> {
     let mut found = Survey::new();
     for entry in storage.list(dir)? {
         match format_spec::path::parse_wal_name(&entry.name).filter(|_| !entry.is_dir) {
             Some(number) => {
-                found.insert(number, look_at(storage, dir, owner, number)?);
+                found.insert(number, look_at(storage, dir, identity, number)?);
             }
             None => tracing::warn!(dir, name = entry.name, "not a log file, left alone"),
         }
@@ -91,7 +92,7 @@ pub(super) fn survey(storage: &dyn Storage, dir: &str, owner: WalOwner) -> Resul
     Ok(found)
 }
 
-fn look_at(storage: &dyn Storage, dir: &str, owner: WalOwner, number: u64) -> Result<Found> {
+fn look_at(storage: &dyn Storage, dir: &str, identity: WalIdentity, number: u64) -> Result<Found> {
     let path = file_path(dir, number);
     let file = storage.open(&path)?;
     let len = file.len()?;
@@ -123,10 +124,10 @@ fn look_at(storage: &dyn Storage, dir: &str, owner: WalOwner, number: u64) -> Re
             });
         }
     };
-    let expected = WalIdentity {
+    let expected = FileIdentity {
         number,
-        collection: owner.collection,
-        shard: owner.shard,
+        collection: identity.collection,
+        shard: identity.shard,
     };
     if header.identity != expected {
         return Ok(damaged(DecodeError::new(
@@ -165,7 +166,7 @@ fn look_at(storage: &dyn Storage, dir: &str, owner: WalOwner, number: u64) -> Re
 fn never_opened(
     storage: &dyn Storage,
     path: &str,
-    expected: &WalIdentity,
+    expected: &FileIdentity,
     len: u64,
 ) -> Result<Found> {
     let bytes = read_whole(storage, path)?;

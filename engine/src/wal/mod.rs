@@ -23,7 +23,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use format_spec::wal::{self as format, FLAG_COMMIT, FLAG_RUN, RecordHeader};
 use format_spec::{CollectionId, Epoch, SeqNo, ShardId};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -32,6 +31,7 @@ use crate::sync::Mutex;
 
 mod chain;
 pub mod group_commit;
+mod queue;
 pub mod reader;
 mod space;
 mod writer;
@@ -41,15 +41,16 @@ pub use reader::{ReplayEnd, ReplayRecord, Torn, replay};
 pub use space::WriteClass;
 
 use group_commit::{GroupCommit, Refused};
-use space::{Missing, Plan, Spare};
+use queue::{Item, NotQueued, Queue};
+use space::{Plan, Spare};
 use writer::Writer;
 
 /// Why the log is poisoned: the first failure and its causes in one line.
 type Reason = Arc<str>;
 
-/// Whose log it is.
+/// Whose log it is; a file of another one is refused.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct WalOwner {
+pub struct WalIdentity {
     /// Collection.
     pub collection: CollectionId,
     /// Shard.
@@ -142,33 +143,6 @@ impl Counters {
     }
 }
 
-/// A record that waits for its group.
-#[derive(Debug)]
-struct Entry {
-    header: RecordHeader,
-    body: Arc<[u8]>,
-}
-
-/// What the leader has to do, in order.
-#[derive(Debug)]
-enum Item {
-    Record(Entry),
-    /// Seal the active file and go on in this one.
-    Roll(Spare),
-}
-
-/// What appends and the leader share.
-#[derive(Debug)]
-struct Queue {
-    items: Vec<Item>,
-    plan: Plan,
-    /// Last SeqNo appended.
-    last: SeqNo,
-    /// Whether the last record appended is part of a run that goes on.
-    in_run: bool,
-    closed: bool,
-}
-
 /// A file of the log that is no longer written.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 struct LogFile {
@@ -184,13 +158,6 @@ struct Files {
     closed: VecDeque<LogFile>,
     active_number: u64,
     active_len: u64,
-}
-
-/// Why a record was not queued.
-enum NotQueued {
-    /// Its file must be allocated first.
-    Space(Missing),
-    Refused(Error),
 }
 
 /// The log of one shard.
@@ -214,7 +181,7 @@ pub struct Wal {
 struct Place {
     storage: Arc<dyn Storage>,
     dir: Arc<str>,
-    owner: WalOwner,
+    identity: WalIdentity,
     settings: WalSettings,
 }
 
@@ -236,18 +203,19 @@ impl Wal {
     /// When there is no space for a file, or it cannot be made durable.
     pub fn create(
         storage: Arc<dyn Storage>,
-        dir: &str,
-        owner: WalOwner,
+        dir: impl Into<Arc<str>>,
+        identity: WalIdentity,
         settings: WalSettings,
         first_file_no: u64,
         base: SeqNo,
     ) -> Result<Self> {
-        storage.create_dir(dir)?;
-        crate::storage::sync_dirs_up(&*storage, dir)?;
+        let dir = dir.into();
+        storage.create_dir(&dir)?;
+        crate::storage::sync_dirs_up(&*storage, &dir)?;
         let place = Place {
             storage,
-            dir: dir.into(),
-            owner,
+            dir,
+            identity,
             settings,
         };
         let (spare, next_number) = space::first_file(&place, first_file_no)?;
@@ -267,15 +235,15 @@ impl Wal {
     /// When the tail or the new file cannot be made durable.
     pub fn open(
         storage: Arc<dyn Storage>,
-        dir: &str,
-        owner: WalOwner,
+        dir: impl Into<Arc<str>>,
+        identity: WalIdentity,
         settings: WalSettings,
         end: ReplayEnd,
     ) -> Result<Self> {
         let place = Place {
             storage,
             dir: dir.into(),
-            owner,
+            identity,
             settings,
         };
         end.tail.secure(&*place.storage)?;
@@ -572,83 +540,6 @@ impl Wal {
             Some(reason) => Err(self.poisoned(op, &reason)),
             None => Ok(()),
         }
-    }
-}
-
-impl Queue {
-    /// Queues all records or none.
-    fn push(&mut self, records: &[WalRecord<'_>]) -> Result<(), NotQueued> {
-        self.check(records).map_err(NotQueued::Refused)?;
-        let charges = records
-            .iter()
-            .map(|record| space::charge(record.body.len() as u64));
-        self.plan.check(charges).map_err(NotQueued::Space)?;
-        for record in records {
-            if let Some(spare) = self.plan.take(space::charge(record.body.len() as u64)) {
-                self.items.push(Item::Roll(spare));
-            }
-            let run = if record.in_run { FLAG_RUN } else { 0 };
-            let commit = if record.in_run && record.commits {
-                FLAG_COMMIT
-            } else {
-                0
-            };
-            let header = RecordHeader {
-                seq_first: record.seq_first.0,
-                seq_last: record.seq_last.0,
-                epoch: record.epoch.0,
-                schema_version: record.schema_version,
-                kind: format::KIND_OPS,
-                flags: run | commit,
-                ..RecordHeader::default()
-            };
-            self.items.push(Item::Record(Entry {
-                header,
-                body: Arc::clone(record.body),
-            }));
-            self.last = record.seq_last;
-            self.in_run = record.in_run && !record.commits;
-        }
-        Ok(())
-    }
-
-    /// The rules that the reader relies on.
-    fn check(&self, records: &[WalRecord<'_>]) -> Result<()> {
-        if self.closed {
-            return Err(Error::closed("append"));
-        }
-        let (mut last, mut in_run) = (self.last, self.in_run);
-        for record in records {
-            let (first, end) = (record.seq_first.0, record.seq_last.0);
-            if last.0.checked_add(1) != Some(first) || end < first {
-                let message = format!("seqnos {first} to {end} after {}", last.0);
-                return Err(Error::invalid("append", message));
-            }
-            if in_run && !record.in_run {
-                return Err(Error::invalid(
-                    "append",
-                    "a run is open and must be completed first",
-                ));
-            }
-            if record.body.len() as u64 > u64::from(format::MAX_BODY_LEN) {
-                let message = format!("body of {} bytes is too long", record.body.len());
-                return Err(Error::invalid("append", message));
-            }
-            last = record.seq_last;
-            in_run = record.in_run && !record.commits;
-        }
-        Ok(())
-    }
-
-    /// Queues the change to the next file, if the present one has records.
-    fn roll(&mut self) -> Result<(), NotQueued> {
-        if self.closed {
-            return Err(NotQueued::Refused(Error::closed("rotate")));
-        }
-        if let Some(spare) = self.plan.roll().map_err(NotQueued::Space)? {
-            self.items.push(Item::Roll(spare));
-        }
-        Ok(())
     }
 }
 

@@ -10,12 +10,14 @@
 use std::collections::VecDeque;
 
 use format_spec::wal::{
-    FLAG_COMMIT, FLAG_RUN, KIND_OPS, Record, RecordHeader, ScanOutcome, WalIdentity, WalScanner,
+    FLAG_COMMIT, FLAG_RUN, KIND_OPS, Record, RecordHeader, ScanOutcome,
+    WalIdentity as FileIdentity, WalScanner,
 };
 use format_spec::{Epoch, SeqNo};
 
 use super::chain::{self, Found, Link, Opened, Survey};
-use super::{LogFile, WalOwner, file_path};
+use super::space::OPENING_LEN;
+use super::{LogFile, WalIdentity, file_path};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
 
@@ -63,6 +65,8 @@ pub struct ReplayEnd {
     pub torn: Option<Torn>,
     /// Records delivered.
     pub records: u64,
+    /// Whether everything delivered is proven to have been durable, as after a close.
+    pub clean: bool,
     pub(super) tail: Tail,
     pub(super) link: Link,
     /// A spare that could be taken over: number and length.
@@ -96,10 +100,10 @@ impl Tail {
     }
 }
 
-/// Reads the records after `after`, from file `from` on, into `sink`.
+/// Reads the records after `after`, which the manifest has flushed, into `sink`.
 ///
-/// `from` is what the manifest names as its first file; older ones are not looked at. The log must
-/// have been made before the manifest that names it.
+/// The files say themselves from which one on they are needed. There must be at least one: a log is
+/// made before the manifest of its shard.
 ///
 /// # Errors
 /// - [`Corrupt`](crate::ErrorKind::Corrupt): a file is damaged in front of a point that was
@@ -109,23 +113,17 @@ impl Tail {
 pub fn replay(
     storage: &dyn Storage,
     dir: &str,
-    owner: WalOwner,
-    from: u64,
+    identity: &WalIdentity,
     after: SeqNo,
     sink: &mut dyn FnMut(ReplayRecord<'_>) -> Result<()>,
 ) -> Result<ReplayEnd> {
-    let mut survey = chain::survey(storage, dir, owner)?;
+    let mut survey = chain::survey(storage, dir, *identity)?;
     let newest = survey.last_key_value().map_or(0, |(&number, _)| number);
-    let older = survey
-        .range(..from)
-        .map(|(&number, found)| (number, found.len()))
-        .collect();
-    survey.retain(|&number, _| number >= from);
     let chain = chain::chain(&mut survey, dir, after)?;
     let mut replay = Replay {
         storage,
         dir,
-        owner,
+        identity: *identity,
         after,
         chain: &chain,
         last: chain[0].link.base,
@@ -134,13 +132,8 @@ pub fn replay(
         sink,
     };
     let end = replay.files()?;
-    if end.sealed
-        && survey
-            .range(chain[chain.len() - 1].number..)
-            .next()
-            .is_none()
-    {
-        let message = "sealed, but the file after it is missing";
+    if end.sealed && !has_successor(&survey, &chain) {
+        let message = "sealed, but the file after it is missing or cut";
         return Err(Error::damaged(
             file_path(dir, chain[chain.len() - 1].number),
             message,
@@ -148,19 +141,29 @@ pub fn replay(
     }
     let (last, records) = (replay.last.max(after), replay.records);
     let kept = replay.kept(&end, last);
-    let mut spares = Spares::sort(&survey, &chain, older);
+    let mut spares = Spares::sort(&survey, &chain);
     let (files, link) = spares.link(&chain, kept, last);
     Ok(ReplayEnd {
         last,
-        next_file_no: newest.max(from.saturating_sub(1)) + 1,
+        next_file_no: newest + 1,
         torn: end.torn,
         records,
+        clean: end.torn.is_none() && end.tail.bytes.is_empty(),
         tail: end.tail,
         link,
         adopt: spares.adopt,
         files,
         leftovers: spares.leftovers,
     })
+}
+
+/// Whether the file that a sealed one was left for is there. It was, with its full length, before
+/// the seal was written.
+fn has_successor(survey: &Survey, chain: &[Opened]) -> bool {
+    let after = chain[chain.len() - 1].number + 1;
+    survey
+        .range(after..)
+        .any(|(_, found)| found.len() >= OPENING_LEN)
 }
 
 /// How the newest file ends.
@@ -184,7 +187,7 @@ enum Run {
 struct Replay<'a> {
     storage: &'a dyn Storage,
     dir: &'a str,
-    owner: WalOwner,
+    identity: WalIdentity,
     after: SeqNo,
     chain: &'a [Opened],
     /// The last SeqNo that counts.
@@ -227,10 +230,10 @@ impl Replay<'_> {
     }
 
     fn scanner<'b>(&self, at: usize, bytes: &'b [u8]) -> Result<WalScanner<'b>> {
-        let identity = WalIdentity {
+        let identity = FileIdentity {
             number: self.chain[at].number,
-            collection: self.owner.collection,
-            shard: self.owner.shard,
+            collection: self.identity.collection,
+            shard: self.identity.shard,
         };
         WalScanner::new(bytes, &identity).map_err(|e| chain::decode_error(&self.path(at), e))
     }
@@ -267,7 +270,7 @@ impl Replay<'_> {
                 end.torn = Some(Torn {
                     file: self.chain[at].number,
                     at: records_end,
-                })
+                });
             }
         }
         if ops_end > proven {
@@ -443,18 +446,13 @@ struct Spares {
 }
 
 impl Spares {
-    fn sort(survey: &Survey, chain: &[Opened], before: Vec<(u64, u64)>) -> Self {
+    fn sort(survey: &Survey, chain: &[Opened]) -> Self {
         let newest = chain[chain.len() - 1].number;
         let flushed = chain[0].link.base;
-        let retired = |(number, len)| LogFile {
-            number,
-            last: flushed,
-            len,
-        };
         let mut spares = Self {
             adopt: None,
             leftovers: Vec::new(),
-            older: before.into_iter().map(retired).collect(),
+            older: Vec::new(),
         };
         // A file with a header may not be newer than the one taken over, or it would pass for the
         // newest one at the next start.

@@ -23,7 +23,7 @@ pub(super) const MARKER_LEN: u64 = record_len(0);
 /// Bytes of the record that closes a file.
 pub(super) const SEAL_LEN: u64 = record_len(SEAL_BODY_LEN as u32);
 /// Bytes at the front of a file: the header and the marker that says where the SeqNos start.
-const OPENING_LEN: u64 = FILE_HEADER_LEN as u64 + MARKER_LEN;
+pub(super) const OPENING_LEN: u64 = FILE_HEADER_LEN as u64 + MARKER_LEN;
 /// Bytes at its end: the last marker and the seal.
 pub(super) const CLOSING_LEN: u64 = MARKER_LEN + SEAL_LEN;
 /// The smallest file that is worth having; what recovery settles for on a full disk.

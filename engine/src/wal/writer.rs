@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use format_spec::wal::{
     FILE_HEADER_LEN, FileHeader, KIND_OPS, KIND_SEAL, KIND_SYNC_MARKER, RecordHeader, Seal,
-    WalIdentity, append_record,
+    WalIdentity as FileIdentity, append_record,
 };
 use format_spec::{DecodeError, SeqNo};
 
@@ -188,12 +188,12 @@ impl Writer {
 
     /// Writes the header, and then the marker that tells from which SeqNo on the file counts.
     fn open_active(&mut self, link: Link) -> Result<()> {
-        let owner = self.place.owner;
+        let identity = self.place.identity;
         let header = FileHeader {
-            identity: WalIdentity {
+            identity: FileIdentity {
                 number: self.active.number,
-                collection: owner.collection,
-                shard: owner.shard,
+                collection: identity.collection,
+                shard: identity.shard,
             },
             file_id: self.active.file_id,
             previous_number: link.previous_number,
@@ -296,11 +296,11 @@ impl Place {
     /// Different for each file of each shard and each opening; never 0. The finaliser of
     /// splitmix64 spreads the bits.
     fn file_id(&self, number: u64) -> u64 {
-        let collection = self.owner.collection.0;
+        let collection = self.identity.collection.0;
         let parts = [
             (collection >> 64) as u64,
             collection as u64,
-            u64::from(self.owner.shard.0),
+            u64::from(self.identity.shard.0),
             number,
         ];
         let mut id = self.settings.file_id_seed;

@@ -123,7 +123,7 @@ impl SimDisk {
     /// When there is no such file.
     pub fn set_unreadable(&self, path: &str, offset: u64, len: u64) -> Result<()> {
         self.edit("make unreadable", path, |inode| {
-            inode.unreadable.push(offset..offset + len)
+            inode.unreadable.push(offset..offset + len);
         })
     }
 

@@ -1,0 +1,135 @@
+//! The life of points through the engine's public face: memtable, segments, merges, restarts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engine::clock::ManualClock;
+use engine::storage::sim::SimDisk;
+use engine::{Clock, Db, Settings, Snapshot, UpsertRows, WriteBatch};
+use format_spec::{
+    Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value, VectorSchema,
+};
+use rand::{RngExt, SeedableRng};
+
+const DIM: usize = 8;
+
+fn schema() -> Schema {
+    let hnsw = HnswSettings { m: 8, ef_construct: 40, full_scan_threshold_kb: 1, seed: 7 };
+    let vector = VectorSchema {
+        name: String::new(),
+        dim: DIM as u32,
+        metric: Metric::Euclid,
+        element: Element::F32,
+        hnsw,
+    };
+    let mut schema = Schema { vectors: vec![vector], ..Schema::default() };
+    schema.compaction.indexing_threshold_kb = 1;
+    schema.fields.push(FieldIndex {
+        path: "n".to_owned(),
+        field_type: FieldType::Integer,
+        settings: Vec::new(),
+    });
+    schema
+}
+
+fn settings() -> Settings {
+    Settings {
+        wal_file_bytes: 1 << 16,
+        memtable_bytes_max: 1 << 15,
+        soft_free_bytes: 0,
+        workers: 0,
+        build_threads: 1,
+        ..Settings::default()
+    }
+}
+
+fn open(disk: &SimDisk) -> Arc<Db> {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1_700_000_000_000));
+    Db::open(Arc::new(disk.clone()), clock, settings()).unwrap()
+}
+
+fn payload(n: i64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Value::Object(vec![("n".to_owned(), Value::Int(n))]).encode(&mut bytes);
+    bytes
+}
+
+type Model = BTreeMap<u64, (Vec<f32>, i64)>;
+
+fn check(snapshot: &Snapshot, model: &Model) {
+    assert_eq!(snapshot.live_count(), model.len() as u64);
+    for (&id, (vector, n)) in model {
+        let found = snapshot.find(PointId::Number(id)).unwrap();
+        let (source, row) = found.unwrap_or_else(|| panic!("point {id} is missing"));
+        let source = &snapshot.sources()[source];
+        let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(source.vector(0, row).unwrap().as_deref(), Some(&bytes[..]));
+        assert_eq!(source.payloads().get(row).unwrap(), payload(*n), "point {id}");
+    }
+}
+
+#[test]
+fn points_survive_flushes_merges_and_restarts() {
+    let disk = SimDisk::default();
+    let mut db = open(&disk);
+    db.create_collection("c", schema()).unwrap();
+    let mut model = Model::new();
+    let mut rng = rand::rngs::SmallRng::seed_from_u64(11);
+    for round in 0..400 {
+        let collection = db.collection("c").unwrap();
+        let mut batch = WriteBatch::new();
+        match rng.random_range(0..10) {
+            0..6 => {
+                let mut rows = UpsertRows::new(&collection.schema());
+                for _ in 0..rng.random_range(1..40) {
+                    let id = rng.random_range(0..600);
+                    let vector: Vec<f32> = (0..DIM).map(|_| rng.random()).collect();
+                    rows.begin(PointId::Number(id));
+                    rows.vector(0, &vector).unwrap();
+                    rows.payload(&payload(round));
+                    model.insert(id, (vector, round));
+                }
+                batch.upsert(rows);
+            }
+            6..8 => {
+                let ids: Vec<u64> = (0..20).map(|_| rng.random_range(0..600)).collect();
+                ids.iter().for_each(|id| drop(model.remove(id)));
+                batch.delete(ids.into_iter().map(PointId::Number).collect());
+            }
+            _ => {
+                let ids: Vec<u64> = (0..30).map(|_| rng.random_range(0..600)).collect();
+                let patches = ids.iter().map(|&id| {
+                    (PointId::Number(id), Arc::from(payload(-round)))
+                });
+                batch.patch(patches.collect());
+                for id in ids {
+                    if let Some(point) = model.get_mut(&id) {
+                        point.1 = -round;
+                    }
+                }
+            }
+        }
+        collection.write(batch).unwrap();
+        match rng.random_range(0..12) {
+            0 => drop(db.step()),
+            1 => {
+                collection.run_now();
+                while db.step() {}
+                assert!(collection.status().optimizer_error.is_none(), "{:?}", collection.optimizations());
+            }
+            2 => {
+                check(&collection.snapshot(), &model);
+                drop(collection);
+                drop(db);
+                db = open(&disk);
+            }
+            _ => {}
+        }
+        if round % 10 == 0 {
+            check(&db.collection("c").unwrap().snapshot(), &model);
+        }
+    }
+    check(&db.collection("c").unwrap().snapshot(), &model);
+    assert!(db.drop_collection("c").unwrap());
+    assert!(db.collection("c").is_none());
+}
