@@ -353,3 +353,197 @@ impl<'a> ColumnView<'a> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::testing::{layout, writer};
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const KIND: PartKind = PartKind::Column;
+
+    fn words(rows: u32, set: impl IntoIterator<Item = u32>) -> Vec<u64> {
+        let mut words = vec![0; rows.div_ceil(64) as usize];
+        for row in set {
+            words[row as usize / 64] |= 1 << (row % 64);
+        }
+        words
+    }
+
+    /// Every row is not empty, every third is null.
+    fn facts(rows: u32) -> [Vec<u64>; 2] {
+        [words(rows, 0..rows), words(rows, (0..rows).step_by(3))]
+    }
+
+    fn builder(rows: u32, facts: &[Vec<u64>; 2]) -> ColumnBuilder<'_> {
+        let [has_value, has_null] = facts;
+        ColumnBuilder {
+            rows,
+            exact_for: SeqNo(11),
+            has_value,
+            has_null,
+        }
+    }
+
+    fn open(bytes: &[u8], rows: u32) -> ColumnView<'_> {
+        let view = ColumnView::open(&layout(KIND, bytes), bytes).unwrap();
+        view.verify().unwrap();
+        assert_eq!(
+            (view.stats().rows, view.stats().exact_for),
+            (rows, SeqNo(11))
+        );
+        assert_eq!(view.has_value().count(), rows);
+        assert_eq!(view.has_null().count(), rows.div_ceil(3));
+        view
+    }
+
+    fn check_postings(found: Postings<'_>, expected: &BTreeSet<u32>, rows: u32) {
+        assert_eq!(found.count(), expected.len() as u64);
+        assert!(found.iter().eq(expected.iter().copied()));
+        let mut bits = vec![0; rows.div_ceil(64) as usize];
+        found.or_into(&mut bits);
+        assert_eq!(bits, words(rows, expected.iter().copied()));
+    }
+
+    fn check_numbers<N: Number + std::fmt::Debug>(
+        column: Numbers<'_, N>,
+        pairs: &[(N, u32)],
+        bounds: (N, N),
+    ) {
+        assert_eq!(column.len(), pairs.len());
+        assert!(column.pairs(0..column.len()).eq(pairs.iter().copied()));
+        let (low, high) = bounds;
+        let wanted = |keep: &dyn Fn(N) -> bool| -> Vec<u32> {
+            pairs
+                .iter()
+                .filter(|pair| keep(pair.0))
+                .map(|pair| pair.1)
+                .collect()
+        };
+        assert!(
+            column
+                .range(low..high)
+                .iter()
+                .eq(wanted(&|n| low <= n && n < high))
+        );
+        assert!(
+            column
+                .range(low..=high)
+                .iter()
+                .eq(wanted(&|n| low <= n && n <= high))
+        );
+        assert!(column.range(..high).iter().eq(wanted(&|n| n < high)));
+        assert!(column.range(low..).iter().eq(wanted(&|n| low <= n)));
+        let over = (std::ops::Bound::Excluded(low), std::ops::Bound::Unbounded);
+        assert_eq!(
+            column.range(over).count(),
+            wanted(&|n| low < n).len() as u64
+        );
+        assert!(column.equals(low).iter().eq(wanted(&|n| n == low)));
+    }
+
+    #[test]
+    fn builder_refuses_pairs_out_of_order_and_empty_rows() {
+        let facts = facts(10);
+        let column = builder(10, &facts);
+        assert!(column.integers(writer(KIND), &[(2, 1), (1, 1)]).is_err());
+        assert!(column.integers(writer(KIND), &[(1, 10)]).is_err());
+        assert!(column.floats(writer(KIND), &[(f64::NAN, 1)]).is_err());
+        assert!(column.floats(writer(KIND), &[(-0.0, 1)]).is_err());
+        assert!(column.keywords(writer(KIND), [("b", 1), ("a", 1)]).is_err());
+        assert!(column.keywords(writer(KIND), [("b", 2), ("b", 1)]).is_err());
+        let no_rows = ColumnBuilder {
+            has_value: &[],
+            ..column
+        };
+        assert!(no_rows.bools(writer(KIND), &[1], &[]).is_err());
+        assert!(no_rows.integers(writer(KIND), &[(1, 1)]).is_err());
+        assert!(no_rows.integers(writer(PartKind::Payload), &[]).is_err());
+    }
+
+    #[test]
+    fn negative_zero_is_zero_and_nan_is_nothing() {
+        assert_eq!(storable(-0.0).map(f64::to_bits), Some(0));
+        assert_eq!(storable(f64::NAN), None);
+        assert_eq!(storable(-1.5), Some(-1.5));
+    }
+
+    #[test]
+    fn stats_are_known_without_reading() {
+        let facts = facts(4);
+        let pairs = [(-3, 0), (-3, 2), (8, 2), (8, 2)];
+        let bytes = builder(4, &facts).integers(writer(KIND), &pairs).unwrap().0;
+        let stats = *open(&bytes, 4).stats();
+        assert_eq!(
+            (stats.values, stats.distinct, stats.rows_indexed),
+            (3, 2, 2)
+        );
+        assert_eq!((stats.min_bits.cast_signed(), stats.max_bits), (-3, 8));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn keywords_round_trip(
+            rows in 1..3000_u32,
+            pairs in prop::collection::vec((0..12_u8, any::<prop::sample::Index>()), 0..600),
+        ) {
+            let mut model: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+            for (text, row) in pairs {
+                let row = row.index(rows as usize) as u32;
+                let text = format!("{}{text}", "é".repeat(usize::from(text % 3)));
+                model.entry(text).or_default().insert(row);
+            }
+            model.insert("everywhere".into(), (0..rows).collect());
+            let pairs = model.iter().flat_map(|(t, rows)| rows.iter().map(|&row| (t.as_str(), row)));
+            let facts = facts(rows);
+            let bytes = builder(rows, &facts).keywords(writer(KIND), pairs).unwrap().0;
+            let view = open(&bytes, rows);
+            let ColumnValues::Keyword(column) = view.values() else { panic!("not keywords") };
+            prop_assert_eq!(view.stats().distinct, model.len() as u64);
+            for ((text, postings), (expected, rows_of)) in column.iter().zip(&model) {
+                prop_assert_eq!(text, expected);
+                check_postings(postings, rows_of, rows);
+                check_postings(column.equals(text), rows_of, rows);
+            }
+            prop_assert!(column.equals("nowhere").is_empty());
+            prop_assert_eq!(column.find(""), Err(0));
+        }
+
+        #[test]
+        fn numbers_round_trip(
+            pairs: BTreeSet<(i64, u8)>,
+            near in prop::collection::btree_set((-5..5_i64, 0..200_u8), 0..300),
+            low in -7..7_i64,
+            width in 0..7_i64,
+        ) {
+            let facts = facts(256);
+            let pairs: BTreeSet<_> = pairs.union(&near).map(|&(n, row)| (n, row.into())).collect();
+            let pairs: Vec<(i64, u32)> = pairs.into_iter().collect();
+            let bytes = builder(256, &facts).integers(writer(KIND), &pairs).unwrap().0;
+            let ColumnValues::Integer(column) = open(&bytes, 256).values() else { panic!() };
+            check_numbers(column, &pairs, (low, low + width));
+            let pairs: Vec<(f64, u32)> = near.iter().map(|&(n, r)| (n as f64, r.into())).collect();
+            let bytes = builder(256, &facts).floats(writer(KIND), &pairs).unwrap().0;
+            let ColumnValues::Float(column) = open(&bytes, 256).values() else { panic!() };
+            check_numbers(column, &pairs, (low as f64, (low + width) as f64 + 0.5));
+        }
+
+        #[test]
+        fn bools_round_trip(
+            yes in prop::collection::btree_set(0..500_u32, 0..300),
+            no in prop::collection::btree_set(0..500_u32, 0..300),
+        ) {
+            let facts = facts(500);
+            let (yes_words, no_words) = (words(500, yes.clone()), words(500, no.clone()));
+            let bytes = builder(500, &facts).bools(writer(KIND), &yes_words, &no_words).unwrap().0;
+            let view = open(&bytes, 500);
+            let ColumnValues::Bool(column) = view.values() else { panic!("not bools") };
+            check_postings(column.equals(true), &yes, 500);
+            check_postings(column.equals(false), &no, 500);
+            prop_assert_eq!(view.stats().rows_indexed as usize, yes.union(&no).count());
+        }
+    }
+}

@@ -633,3 +633,210 @@ impl<'a> GraphView<'a> {
         self.upper_neighbours.get(start as usize..end as usize)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::testing::{layout, writer};
+    use proptest::prelude::*;
+
+    const KIND: PartKind = PartKind::Graph;
+
+    /// Lists by (row, layer) of a graph over rows with the levels given.
+    struct Model {
+        head: GraphHead,
+        levels: Vec<u8>,
+        lists: Vec<Vec<Vec<Row>>>,
+    }
+
+    impl Model {
+        /// Neighbours drawn by a small generator from the rows that are in the layer.
+        fn draw(m: u32, m0: u32, levels: Vec<u8>, mut seed: u64) -> Self {
+            let top = levels
+                .iter()
+                .copied()
+                .filter(|&level| level != NOT_IN_GRAPH)
+                .max();
+            let entry = levels
+                .iter()
+                .position(|&level| Some(level) == top && top.is_some());
+            let mut next = move |below: usize| {
+                seed = seed
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(99);
+                (seed >> 33) as usize % below.max(1)
+            };
+            let in_layer = |layer: u8| -> Vec<Row> {
+                let rows = (0..)
+                    .zip(&levels)
+                    .filter(|&(_, &l)| l != NOT_IN_GRAPH && l >= layer);
+                rows.map(|(row, _)| row).collect()
+            };
+            let layers: Vec<_> = (0..=top.unwrap_or(0)).map(in_layer).collect();
+            let mut list = |layer: usize| {
+                let most = if layer == 0 { m0 } else { m } as usize;
+                let count = next(most + 1);
+                (0..count)
+                    .map(|_| layers[layer][next(layers[layer].len())])
+                    .collect()
+            };
+            let lists = levels
+                .iter()
+                .map(|&level| match level {
+                    NOT_IN_GRAPH => vec![vec![]],
+                    level => (0..=usize::from(level)).map(&mut list).collect(),
+                })
+                .collect();
+            let entry = entry.map(|row| row as Row);
+            let head = GraphHead {
+                m,
+                m0,
+                ef_construct: 100,
+                seed: 42,
+                entry,
+            };
+            Self {
+                head,
+                levels,
+                lists,
+            }
+        }
+
+        fn part(&self) -> Vec<u8> {
+            let levels = self.levels.clone();
+            let mut builder = GraphBuilder::new(writer(KIND), self.head, levels).unwrap();
+            for lists in &self.lists {
+                builder.base(&lists[0]).unwrap();
+            }
+            for list in self.lists.iter().flat_map(|lists| &lists[1..]) {
+                builder.upper(list).unwrap();
+            }
+            builder.finish().unwrap().0
+        }
+    }
+
+    fn small() -> Model {
+        Model::draw(2, 4, vec![0, 2, NOT_IN_GRAPH, 1, 0], 1)
+    }
+
+    #[test]
+    fn graph_without_nodes_opens() {
+        for levels in [vec![], vec![NOT_IN_GRAPH; 3]] {
+            let bytes = Model::draw(2, 4, levels, 1).part();
+            let view = GraphView::open(&layout(KIND, &bytes), &bytes).unwrap();
+            assert_eq!(
+                (view.entry(), view.nodes(), view.base(0)),
+                (None, 0, &[][..])
+            );
+        }
+    }
+
+    #[test]
+    fn builder_refuses_what_the_chapter_forbids() {
+        let model = small();
+        let begin = |head, levels| GraphBuilder::new(writer(KIND), head, levels);
+        assert!(
+            begin(
+                GraphHead {
+                    entry: Some(0),
+                    ..model.head
+                },
+                model.levels.clone()
+            )
+            .is_err()
+        );
+        assert!(
+            begin(
+                GraphHead {
+                    entry: None,
+                    ..model.head
+                },
+                model.levels.clone()
+            )
+            .is_err()
+        );
+        assert!(
+            begin(
+                GraphHead {
+                    m0: 0,
+                    ..model.head
+                },
+                model.levels.clone()
+            )
+            .is_err()
+        );
+        let mut builder = begin(model.head, model.levels.clone()).unwrap();
+        assert!(builder.base(&[0; 5]).is_err());
+        assert!(builder.upper(&[1; 3]).is_err());
+        assert!(builder.finish().is_err());
+        let header = crate::PartHeader {
+            source_hash: None,
+            ..writer(KIND).header().clone()
+        };
+        let part = PartWriter::new(Vec::new(), header);
+        assert!(GraphBuilder::new(part, model.head, model.levels).is_err());
+    }
+
+    // The base layer is read in place, so a mapping at an odd address must be refused, not read.
+    #[test]
+    fn bytes_at_an_odd_address_are_refused() {
+        let bytes = small().part();
+        let part = layout(KIND, &bytes);
+        let mut shifted = vec![0; bytes.len() + 1];
+        shifted[1..].copy_from_slice(&bytes);
+        let even = usize::from(shifted.as_ptr().addr().is_multiple_of(2));
+        shifted[even..even + bytes.len()].copy_from_slice(&bytes);
+        let error = GraphLayout::open(&part, &shifted[even..even + bytes.len()]).unwrap_err();
+        assert_eq!(error.field, "address");
+        let stale = GraphLayout::open(&part, &bytes).unwrap();
+        assert_eq!(stale.view(&shifted[even..]).base(1), &[] as &[u32]);
+    }
+
+    #[test]
+    fn searches_may_trust_what_opens() {
+        let bytes = small().part();
+        let part = layout(KIND, &bytes);
+        let opened = GraphLayout::open(&part, &bytes).unwrap();
+        let base = opened.base.start as usize;
+        for (at, value) in [(0, 5_u32), (4, 5), (4, u32::MAX), (4 * 5 * 2, 1)] {
+            let mut damaged = bytes.clone();
+            damaged[base..base + 4].copy_from_slice(&1_u32.to_le_bytes());
+            damaged[base + at..base + at + 4].copy_from_slice(&value.to_le_bytes());
+            assert!(
+                GraphLayout::open(&part, &damaged).is_err(),
+                "{value} at {at}"
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn graphs_round_trip(
+            m in 1..9_u32,
+            m0 in 1..20_u32,
+            levels in prop::collection::vec(
+                prop_oneof![8 => Just(0_u8), 3 => 0..5_u8, 1 => Just(NOT_IN_GRAPH)],
+                0..200,
+            ),
+            seed: u64,
+        ) {
+            let model = Model::draw(m, m0, levels, seed);
+            let bytes = model.part();
+            let opened = GraphLayout::open(&layout(KIND, &bytes), &bytes).unwrap();
+            let view = opened.view(&bytes);
+            prop_assert_eq!(view.head(), &model.head);
+            prop_assert_eq!(opened.source_hash(), &[7; 32]);
+            prop_assert_eq!(view.len() as usize, model.levels.len());
+            for (row, (&level, lists)) in (0..).zip(model.levels.iter().zip(&model.lists)) {
+                prop_assert_eq!(view.level(row), Some(level).filter(|&l| l != NOT_IN_GRAPH));
+                for layer in 0..8 {
+                    let list = lists.get(usize::from(layer)).map_or(&[][..], Vec::as_slice);
+                    prop_assert_eq!(view.neighbours(layer, row), list);
+                }
+            }
+            prop_assert!(view.base(u32::MAX).is_empty() && view.neighbours(1, u32::MAX).is_empty());
+        }
+    }
+}

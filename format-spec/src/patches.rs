@@ -330,3 +330,60 @@ impl<'a> PatchesView<'a> {
         self.blocks.slice(position, block)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::testing::{layout, writer};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const KIND: PartKind = PartKind::Patch;
+
+    #[test]
+    fn rows_must_ascend_within_the_segment() {
+        let mut builder = PatchesBuilder::new(writer(KIND), 10, SeqNo(5)).unwrap();
+        builder.push(3, SeqNo(5), b"{}").unwrap();
+        assert!(builder.push(3, SeqNo(5), b"{}").is_err());
+        assert!(builder.push(2, SeqNo(5), b"{}").is_err());
+        assert!(builder.push(10, SeqNo(5), b"{}").is_err());
+        assert!(builder.push(4, SeqNo(6), b"{}").is_err());
+        builder.push(9, SeqNo(1), b"{}").unwrap();
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn patches_round_trip(
+            patches in prop::collection::btree_map(
+                0..5000_u32,
+                (0..1000_u64, prop::collection::vec(any::<u8>(), 0..3000)),
+                0..80,
+            ),
+        ) {
+            let patches: BTreeMap<u32, (u64, Vec<u8>)> = patches;
+            let mut builder = PatchesBuilder::new(writer(KIND), 5000, SeqNo(999)).unwrap();
+            for (&row, (seqno, payload)) in &patches {
+                builder.push(row, SeqNo(*seqno), payload).unwrap();
+            }
+            let bytes = builder.finish().unwrap().0;
+            let opened = PatchesLayout::open(&layout(KIND, &bytes), &bytes).unwrap();
+            prop_assert_eq!((opened.segment_rows(), opened.exact_for()), (5000, SeqNo(999)));
+            let view = opened.view(&bytes);
+            prop_assert!(view.rows().eq(patches.keys().copied()));
+            let mut block = Vec::new();
+            for (position, (&row, (seqno, payload))) in (0..).zip(&patches) {
+                prop_assert_eq!(view.position(row), Some(position));
+                prop_assert_eq!(view.row(position), Some(row));
+                prop_assert_eq!(view.seqno(position), Some(SeqNo(*seqno)));
+                let n = view.block_of(position).unwrap();
+                prop_assert!(view.positions_of(n).contains(&position));
+                view.decompress_block(n, &mut block).unwrap();
+                prop_assert_eq!(view.slice(position, &block), Ok(&payload[..]));
+            }
+            prop_assert_eq!(view.position(5001), None);
+            prop_assert_eq!(view.row(view.len()), None);
+        }
+    }
+}

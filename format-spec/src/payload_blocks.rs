@@ -344,3 +344,143 @@ fn inflate(stored: &[u8], raw_len: usize, out: &mut Vec<u8>) -> Result<(), ()> {
     out.truncate(written);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::testing::{layout, writer};
+    use crate::ids::SeqNo;
+    use crate::path::PartKind;
+    use crate::payload::{PayloadBuilder, PayloadLayout, PayloadView};
+    use proptest::prelude::*;
+
+    const KIND: PartKind = PartKind::Payload;
+
+    fn part(payloads: &[Vec<u8>]) -> Vec<u8> {
+        let mut builder = PayloadBuilder::new(writer(KIND), SeqNo(77)).unwrap();
+        payloads
+            .iter()
+            .for_each(|payload| builder.push(payload).unwrap());
+        builder.finish().unwrap().0
+    }
+
+    fn check(payloads: &[Vec<u8>]) -> u32 {
+        let bytes = part(payloads);
+        let opened = PayloadLayout::open(&layout(KIND, &bytes), &bytes).unwrap();
+        assert_eq!(
+            (opened.len() as usize, opened.exact_for()),
+            (payloads.len(), SeqNo(77))
+        );
+        let view = opened.view(&bytes);
+        let mut block = Vec::new();
+        let mut loaded = None;
+        for (row, payload) in (0..).zip(payloads) {
+            let n = view.block_of(row).unwrap();
+            assert!(view.rows_of(n).contains(&row));
+            if loaded != Some(n) {
+                view.decompress_block(n, &mut block).unwrap();
+                loaded = Some(n);
+            }
+            assert_eq!(view.slice(row, &block), Ok(&payload[..]));
+        }
+        assert_eq!(view.block_of(view.len()), None);
+        assert!(
+            view.decompress_block(view.block_count(), &mut block)
+                .is_err()
+        );
+        view.block_count()
+    }
+
+    #[test]
+    fn payloads_of_all_sizes_round_trip() {
+        assert_eq!(check(&[]), 0);
+        assert_eq!(check(&[vec![]]), 1);
+        assert_eq!(check(&[vec![1; 65_532]]), 1);
+        assert_eq!(check(&[vec![1; 65_528], vec![]]), 1);
+        assert_eq!(check(&[vec![1; 65_529], vec![]]), 2);
+        assert_eq!(check(&[vec![], vec![9; 300_000], vec![]]), 3);
+        assert_eq!(check(&vec![vec![]; 16_384]), 1);
+        assert_eq!(check(&vec![vec![]; 16_385]), 2);
+    }
+
+    fn noise(len: usize, mut seed: u64) -> Vec<u8> {
+        let mut next = || {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(99);
+            (seed >> 56) as u8
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn what_zstd_cannot_shorten_is_stored_as_it_is() {
+        let payloads = [noise(3000, 1)];
+        check(&payloads);
+        let bytes = part(&payloads);
+        let opened = PayloadLayout::open(&layout(KIND, &bytes), &bytes).unwrap();
+        assert_eq!(opened.data_range().end - opened.data_range().start, 3004);
+        assert_eq!(opened.raw_bytes(), 3004);
+    }
+
+    #[test]
+    fn a_frame_of_another_length_is_refused() {
+        let bytes = part(&[vec![5; 5000]]);
+        let opened = PayloadLayout::open(&layout(KIND, &bytes), &bytes).unwrap();
+        let index = layout(KIND, &bytes).section(INDEX).unwrap().start as usize;
+        for raw_len in [4_u32, 5003, 5005, 60_000] {
+            let mut damaged = bytes.clone();
+            damaged[index + 12..index + 16].copy_from_slice(&raw_len.to_le_bytes());
+            let error = opened
+                .view(&damaged)
+                .decompress_block(0, &mut Vec::new())
+                .unwrap_err();
+            assert!(
+                !matches!(error.why, Why::Checksum { .. }),
+                "{raw_len}: {error}"
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn payloads_round_trip(
+            lens in prop::collection::vec(
+                prop_oneof![9 => 0..200_usize, 2 => 0..9000_usize, 1 => 0..90_000_usize],
+                0..60,
+            ),
+            seed: u64,
+        ) {
+            let payloads: Vec<_> = (seed..)
+                .zip(&lens)
+                .map(|(seed, &len)| if seed % 3 == 0 { vec![7; len] } else { noise(len, seed) })
+                .collect();
+            check(&payloads);
+        }
+
+        // Blocks are verified lazily, so the codec must stand on its own over any bytes.
+        #[test]
+        fn damaged_blocks_never_panic(
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+            row in 0..40_u32,
+        ) {
+            let payloads: Vec<_> = (0..30).map(|n| noise(n * 100, 5)).collect();
+            let bytes = part(&payloads);
+            let opened = PayloadLayout::open(&layout(KIND, &bytes), &bytes).unwrap();
+            let mut damaged = bytes.clone();
+            for (at, byte) in damage {
+                let at = at.index(damaged.len());
+                damaged[at] = byte;
+            }
+            let view: PayloadView<'_> = opened.view(&damaged);
+            let mut block = Vec::new();
+            for n in 0..view.block_count() {
+                if view.decompress_block(n, &mut block).is_ok() {
+                    let _ = view.slice(row, &block);
+                }
+            }
+        }
+    }
+}

@@ -154,3 +154,35 @@ impl<'a> TombstonesView<'a> {
         self.exact_for
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::testing::{layout, writer};
+    use proptest::prelude::*;
+
+    const KIND: PartKind = PartKind::Tombstones;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn tombstones_round_trip(rows in 0..70_000_u32, dead: Vec<u64>, exact_for: u64) {
+            let builder = TombstonesBuilder { rows, exact_for: SeqNo(exact_for), dead: &dead };
+            let bytes = builder.finish(writer(KIND)).unwrap().0;
+            let view = TombstonesView::open(&layout(KIND, &bytes), &bytes).unwrap();
+            prop_assert_eq!((view.len(), view.exact_for()), (rows, SeqNo(exact_for)));
+            let is_dead = |row: u32| {
+                dead.get(row as usize / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+            };
+            let mut count = 0;
+            for row in 0..rows {
+                prop_assert_eq!(view.is_dead(row), is_dead(row));
+                count += u32::from(is_dead(row));
+            }
+            prop_assert_eq!(view.dead_count(), count);
+            prop_assert!(!view.is_dead(rows));
+            prop_assert_eq!(view.dead().iter().count() as u32, count);
+        }
+    }
+}

@@ -337,6 +337,21 @@ mod tests {
         assert!(validate(EMPTY_PAYLOAD).is_ok());
     }
 
+    // The example of the chapter.
+    #[test]
+    fn the_example_of_the_chapter_holds() {
+        let list = Value::Array(vec![Value::Int(1), Value::Int(-200)]);
+        let value = Value::Object(vec![
+            ("a".into(), list),
+            ("b".into(), Value::Text("ü".into())),
+        ]);
+        let mut bytes = vec![
+            0x0c, 20, 0, 0, 0, 2, 1, 0x61, 0x0b, 6, 0, 0, 0, 2, 4, 1, 5, 0x38,
+        ];
+        bytes.extend_from_slice(&[0xff, 1, 0x62, 0x0a, 2, 0xc3, 0xbc]);
+        assert_eq!(value.to_bytes(), bytes);
+    }
+
     #[test]
     fn a_small_uint_is_written_as_an_int() {
         assert_eq!(Value::decode(&Value::Uint(7).to_bytes()), Ok(Value::Int(7)));

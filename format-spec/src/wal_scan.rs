@@ -66,7 +66,7 @@ impl<'a> WalScanner<'a> {
     ///
     /// # Errors
     /// A damaged header, another identity, or a length other than the one in the header. See
-    /// [`is_void`] for a file whose making was cut off.
+    /// [`crate::wal::is_void`] for a file whose making was cut off.
     pub fn new(bytes: &'a [u8], expect: &WalIdentity) -> Result<Self, DecodeError> {
         let header = FileHeader::decode(bytes)?;
         let checks = [
