@@ -1,1 +1,47 @@
-//! The read side: filters, plans, execution over a snapshot.
+//! The read side: filters, plans, execution over a snapshot, and the resolution of writes that
+//! depend on the state.
+//!
+//! Not here: JSON, files, threads of its own. A request comes as plain values ([`request`],
+//! [`write`]), runs over an [`engine::Snapshot`], and leaves as plain values or as an
+//! [`engine::WriteBatch`].
+//!
+//! ```text
+//! search   bind ── plan per source ── execute ── rescore ── merge ── hydrate the final hits
+//! scroll   bind ── merge the sources' id orders ── test ── hydrate
+//! count    bind ── rows per source
+//! resolve  bind ── ids ── overlay of earlier operations ── whole points and payloads
+//! ```
+//!
+//! # Invariants
+//! - A query returns `limit` points whenever that many match, at every selectivity: a graph that
+//!   finds fewer is followed by a scan of the matching rows.
+//! - Whether a field has an index changes the time of an answer and nothing else.
+//! - A request sees one snapshot, and a failed one has changed nothing.
+
+pub mod error;
+pub mod filter;
+pub mod request;
+pub mod write;
+
+mod budget;
+mod count;
+mod exec;
+mod hydrate;
+mod parallel;
+mod payload;
+mod plan;
+mod retrieve;
+mod scroll;
+mod search;
+
+pub use count::count;
+pub use error::QueryError;
+pub use filter::{AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, MinShould};
+pub use request::{
+    Env, Hit, Page, Params, PayloadSelector, QueryRequest, Record, ScrollRequest, Target,
+    VectorSelector,
+};
+pub use retrieve::retrieve;
+pub use scroll::scroll;
+pub use search::search;
+pub use write::{Selector, UpdateMode, WriteOp, needs_turn};

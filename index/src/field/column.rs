@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn a_column_of_no_rows_is_a_column() {
         with_view(&part(FieldType::Keyword, &[]), |view| {
-            assert_eq!(view.stats().rows, 0)
+            assert_eq!(view.stats().rows, 0);
         });
     }
 }

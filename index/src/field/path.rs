@@ -258,7 +258,7 @@ mod tests {
         for (text, at) in cases {
             assert_eq!(FieldPath::parse(text).unwrap_err().at, at, "{text}");
         }
-        assert!(FieldPath::parse(&"a[]".repeat(1)).is_ok());
+        assert!(FieldPath::parse(&format!("a{}", "[0]".repeat(127))).is_ok());
         assert!(FieldPath::parse(&format!("a{}", "[0]".repeat(128))).is_err());
     }
 }

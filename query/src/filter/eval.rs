@@ -1,0 +1,234 @@
+//! Which rows of a source match a filter.
+//!
+//! Columns and ids answer first, for all rows at once and without reading a payload; what they leave
+//! open (fields without a column, patched rows, rows with values that the column does not hold) is
+//! tested on its payload, row after row in row order, so that each payload block is decompressed once.
+//!
+//! ```text
+//!  must a = 1 (column)   b > 2 (no column)          live rows that have the vector
+//!        │                     │                               │
+//!   sure / perhaps  and   nothing / everything   ──►  sure rows, open rows  ──►  payloads of the open ones
+//! ```
+//!
+//! # Invariants
+//! - Whatever is answered here is what `eval_payload` answers for the payload of the row.
+//! - A patched row is never answered from a column.
+
+use std::ops::Range;
+
+use engine::{PayloadReader, Source};
+use format_spec::value::ValueRef;
+use index::{Row, RowSet};
+
+use super::bind::{Bound, Field, Test};
+use super::column;
+use super::estimate::{Estimate, estimate_test};
+use super::eval_payload::matches;
+use super::subset::{Answer, Subset};
+use crate::budget::{Budget, PAYLOAD_ROWS};
+use crate::error::{QueryError, damaged_payload};
+
+/// Once so few rows are left, their payloads answer sooner than the next column does.
+///
+/// A payload costs up to one block of 64 KiB to decompress, about 50 us; a column of a million rows
+/// about a millisecond.
+const FEW_ROWS: u32 = 16;
+
+/// The rows of one source that match, as far as columns and ids tell. All are live.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    /// Rows that match.
+    pub(crate) sure: RowSet,
+    /// Rows of which only the payload tells. None is in `sure`.
+    pub(crate) open: RowSet,
+}
+
+/// Answers `filter` for the rows of `within`, reading no payload.
+pub(crate) fn candidates(
+    filter: &Bound<'_>,
+    source: &Source,
+    within: &RowSet,
+) -> Result<Candidates, QueryError> {
+    let patched = source.patched();
+    let scope = Scope { source, patched: patched.as_ref(), rows: source.rows() };
+    let answer = scope.filter(filter, within)?;
+    let sure = answer.sure.of(within);
+    let mut open = answer.perhaps.of(within);
+    open.and_not(&sure);
+    Ok(Candidates { sure, open })
+}
+
+struct Scope<'s> {
+    source: &'s Source,
+    patched: Option<&'s RowSet>,
+    rows: u32,
+}
+
+impl Scope<'_> {
+    fn filter(&self, filter: &Bound<'_>, within: &RowSet) -> Result<Answer, QueryError> {
+        let mut answer = self.all_of(&filter.must, within)?;
+        for test in &filter.must_not {
+            if answer.is_none() {
+                return Ok(answer);
+            }
+            answer = answer.and(self.test(test, within)?.not());
+        }
+        if !filter.should.is_empty() && !answer.is_none() {
+            let mut any = Answer::NONE;
+            for test in &filter.should {
+                any = any.or(self.test(test, within)?);
+            }
+            answer = answer.and(any);
+        }
+        if let Some((count, tests)) = &filter.min_should
+            && !answer.is_none()
+        {
+            let answers: Result<_, _> = tests.iter().map(|test| self.test(test, within)).collect();
+            answer = answer.and(Answer::at_least(*count, answers?));
+        }
+        Ok(answer)
+    }
+
+    /// All tests hold: the most selective first, and no more columns once few rows are left.
+    fn all_of(&self, tests: &[Test<'_>], within: &RowSet) -> Result<Answer, QueryError> {
+        let mut ordered: Vec<(Estimate, &Test<'_>)> = Vec::with_capacity(tests.len());
+        for test in tests {
+            ordered.push((estimate_test(test, self.source)?, test));
+        }
+        ordered.sort_by_key(|(estimate, _)| estimate.max);
+        let mut answer = Answer::ALL;
+        for (_, test) in ordered {
+            match &answer.perhaps {
+                Subset::Nothing => return Ok(answer),
+                // The tests not asked may still refuse any of the few.
+                Subset::These(few) if few.count() <= FEW_ROWS => {
+                    return Ok(answer.and(Answer::OPEN));
+                }
+                Subset::These(_) | Subset::Everything => {}
+            }
+            answer = answer.and(self.test(test, within)?);
+        }
+        Ok(answer)
+    }
+
+    fn test(&self, test: &Test<'_>, within: &RowSet) -> Result<Answer, QueryError> {
+        match test {
+            Test::Field(field) => self.field(field),
+            Test::Filter(filter) => self.filter(filter, within),
+            Test::HasId(ids) => {
+                let mut rows = RowSet::new(self.rows);
+                for id in ids {
+                    if let Some(row) = self.source.row_of(*id)? {
+                        rows.insert(row);
+                    }
+                }
+                Ok(Answer::exact(rows))
+            }
+        }
+    }
+
+    fn field(&self, field: &Field<'_>) -> Result<Answer, QueryError> {
+        let Some((name, _)) = &field.column else { return Ok(Answer::OPEN) };
+        let Some(view) = column::open(self.source, name)? else { return Ok(Answer::OPEN) };
+        let answer = column::answer(&view, &field.test);
+        Ok(match self.patched {
+            Some(patched) => answer.with_open(patched),
+            None => answer,
+        })
+    }
+}
+
+impl Candidates {
+    /// Tests the open rows: exactly the rows that match.
+    pub(crate) fn settle(
+        mut self,
+        filter: &Bound<'_>,
+        source: &Source,
+        budget: &Budget<'_>,
+    ) -> Result<RowSet, QueryError> {
+        self.settle_in_place(filter, source, budget)?;
+        Ok(self.sure)
+    }
+
+    /// Tests the open rows; none are left open.
+    pub(crate) fn settle_in_place(
+        &mut self,
+        filter: &Bound<'_>,
+        source: &Source,
+        budget: &Budget<'_>,
+    ) -> Result<(), QueryError> {
+        let mut tester = RowTester::new(filter, source);
+        for (tested, row) in self.open.iter().enumerate() {
+            if tested % PAYLOAD_ROWS == 0 {
+                budget.check()?;
+            }
+            if tester.test(row)? {
+                self.sure.insert(row);
+            }
+        }
+        self.open = RowSet::new(self.open.len());
+        Ok(())
+    }
+
+    /// Rows that match or may match.
+    pub(crate) fn possible(&self) -> RowSet {
+        let mut rows = self.sure.clone();
+        rows.or(&self.open);
+        rows
+    }
+}
+
+/// Tests rows of one source on their payloads. Neighbouring rows share a decompressed block.
+pub(crate) struct RowTester<'a> {
+    filter: &'a Bound<'a>,
+    source: &'a Source,
+    payloads: PayloadReader<'a>,
+}
+
+impl<'a> RowTester<'a> {
+    pub(crate) fn new(filter: &'a Bound<'a>, source: &'a Source) -> Self {
+        Self { filter, source, payloads: source.payloads() }
+    }
+
+    /// Whether the row matches.
+    pub(crate) fn test(&mut self, row: Row) -> Result<bool, QueryError> {
+        let id = if self.filter.asks_id { Some(self.source.id(row)?) } else { None };
+        let payload = ValueRef::new(self.payloads.get(row)?).map_err(damaged_payload)?;
+        matches(self.filter, id, payload).map_err(damaged_payload)
+    }
+
+    /// Tests a few runs of neighbouring rows of `open`, spread over the source: how many were tested
+    /// and how many match.
+    pub(crate) fn sample(&mut self, open: &RowSet) -> Result<(u32, u32), QueryError> {
+        let (mut tested, mut matched) = (0, 0);
+        for run in 0..SAMPLE_RUNS {
+            let words = open.words().len();
+            let part = words * run / SAMPLE_RUNS..words * (run + 1) / SAMPLE_RUNS;
+            for row in rows_of(open, part).take(SAMPLE_RUN_ROWS) {
+                tested += 1;
+                matched += u32::from(self.test(row)?);
+            }
+        }
+        Ok((tested, matched))
+    }
+}
+
+/// Runs of a sample: each costs at least one payload block, about 50 us.
+const SAMPLE_RUNS: usize = 8;
+/// Rows of a run, so that a sample of a large source is 256 rows: at a share of one half the interval
+/// is a sixteenth wide each way.
+const SAMPLE_RUN_ROWS: usize = 32;
+
+/// The rows of `set` in a range of its words.
+fn rows_of(set: &RowSet, words: Range<usize>) -> impl Iterator<Item = Row> {
+    let first = words.start;
+    set.words()[words].iter().enumerate().flat_map(move |(at, word)| {
+        let base = ((first + at) * 64) as Row;
+        let mut left = *word;
+        std::iter::from_fn(move || {
+            let bit = (left != 0).then(|| left.trailing_zeros())?;
+            left &= left - 1;
+            Some(base + bit)
+        })
+    })
+}

@@ -1,0 +1,22 @@
+//! Filters: what they say, what they mean, and which rows of a source they select.
+//!
+//! ```text
+//! ast ── bind ──┬── eval_payload   one point against the filter: the meaning
+//!   (names,     ├── estimate       how many rows, from column statistics
+//!    once)      └── eval           which rows: columns first, payloads for the rest
+//! ```
+
+mod ast;
+mod bind;
+mod column;
+mod estimate;
+mod eval;
+mod eval_payload;
+mod subset;
+
+pub use ast::{AnyOf, Condition, DEPTH_MAX, FieldTest, Filter, MatchValue, MinShould};
+pub use index::{FieldPath, PathError, PathItem};
+
+pub(crate) use bind::{Bound, bind};
+pub(crate) use estimate::estimate;
+pub(crate) use eval::{Candidates, RowTester, candidates};

@@ -1,0 +1,294 @@
+//! How one source is searched: the choice between its access paths, and what it rests on.
+//!
+//! | path | when it is cheapest |
+//! |---|---|
+//! | [`AccessPath::Exact`] | few rows match, the source is small, or it has no graph |
+//! | [`AccessPath::Graph`] | most rows match; the graph is searched with the matching rows as its filter |
+//! | [`AccessPath::GraphThenPayloads`] | payloads decide, and testing all of them costs more than searching wider and testing what is found |
+//!
+//! A plan is a value: [`choose`] computes it from [`Facts`] alone, so that tests can ask for any case.
+//!
+//! # Invariants
+//! - Whatever is chosen returns `wanted` rows if that many match: both graph paths end in a scan when
+//!   they come back with less. A wrong estimate costs time, never results.
+//! - A graph search is given as many visits as the scan would cost, so no plan costs more than about
+//!   twice the best one.
+
+/// What is known of a source when its plan is chosen.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Facts {
+    /// Live rows that have the vector.
+    pub(crate) rows: u32,
+    /// Rows among them that match for sure; all of them without a filter.
+    pub(crate) sure: u32,
+    /// Rows whose payload decides.
+    pub(crate) open: u32,
+    /// The share of the open rows that is expected to match.
+    pub(crate) open_share: f64,
+    /// Bytes of one vector.
+    pub(crate) row_bytes: usize,
+    /// Results wanted.
+    pub(crate) wanted: u32,
+    /// Whether there is a graph of the vector.
+    pub(crate) graph: bool,
+    /// Whether payloads are in compressed blocks.
+    pub(crate) sealed: bool,
+}
+
+/// What the request and the schema say about the plan.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Rules {
+    /// Every matching row is to be scored.
+    pub(crate) exact: bool,
+    /// Width of the beam, if the request names one.
+    pub(crate) ef: Option<u32>,
+    /// Up to so many bytes of matching vectors are scanned rather than searched: `full_scan_threshold`.
+    pub(crate) full_scan_bytes: u64,
+}
+
+/// How a source is searched.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AccessPath {
+    /// Every matching row is scored.
+    Exact,
+    /// The graph, for all rows or those of a filter.
+    Graph,
+    /// The graph, for the rows that may match, and then the payloads of those found.
+    GraphThenPayloads,
+}
+
+/// A choice, with what it rests on.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Plan {
+    /// How.
+    pub(crate) path: AccessPath,
+    /// Expected time of the chosen path.
+    pub(crate) cost_ns: f64,
+    /// Lists a graph search may read before it gives way to the scan.
+    pub(crate) visits_max: u64,
+}
+
+/// Scoring one row: a fixed part for reaching it and a part for its bytes.
+const ROW_NS: f64 = 20.0;
+const ROW_BYTE_NS: f64 = 0.085;
+/// Reading a list of neighbours and asking which of its 32 rows are new and accepted.
+const LIST_NS: f64 = 250.0;
+/// Rows scored for each list read when all are accepted.
+const SCORED_PER_LIST: f64 = 15.0;
+/// Lists read by a search that chooses its beam itself, for each row wanted up to ten and beyond.
+const ADAPTIVE_LISTS: f64 = 200.0;
+/// Neighbours in a full list of the base layer.
+const LIST_ROWS: f64 = 32.0;
+/// Below this share of accepted neighbours a search looks through those that are not (`index`).
+const DENSE_SHARE: f64 = 0.35;
+/// Decompressing and checking one payload block of 64 KiB.
+const BLOCK_NS: f64 = 50_000.0;
+/// Rows whose payloads share a block: payloads of about 256 bytes.
+const BLOCK_ROWS: f64 = 256.0;
+/// Testing one payload that is at hand.
+const PAYLOAD_NS: f64 = 150.0;
+/// A search followed by payloads looks for this much more than should be needed.
+const HEADROOM: f64 = 1.5;
+/// Visits below which giving up is not worth its trouble.
+const VISITS_LEAST: u64 = 256;
+
+impl Facts {
+    /// Rows expected to match.
+    pub(crate) fn expected(&self) -> f64 {
+        f64::from(self.sure) + f64::from(self.open) * self.open_share
+    }
+
+    /// The share of all rows that is expected to match.
+    fn share(&self) -> f64 {
+        (self.expected() / f64::from(self.rows.max(1))).clamp(1e-9, 1.0)
+    }
+
+    /// How many rows to look for so that `wanted` of those found match.
+    pub(crate) fn wanted_before_payloads(&self) -> u32 {
+        let possible = f64::from(self.sure) + f64::from(self.open);
+        let share = (self.expected() / possible.max(1.0)).clamp(1e-9, 1.0);
+        let wanted = (f64::from(self.wanted) / share * HEADROOM).ceil() + 4.0;
+        to_u32(wanted.min(possible))
+    }
+}
+
+/// Chooses the access path of a source.
+pub(crate) fn choose(facts: &Facts, rules: &Rules) -> Plan {
+    let settle = settle_ns(facts);
+    let exact = Plan {
+        path: AccessPath::Exact,
+        cost_ns: settle + facts.expected() * row_ns(facts),
+        visits_max: 0,
+    };
+    if rules.exact || !facts.graph {
+        return exact;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "bytes of one source are far below 2^53")]
+    let small = facts.expected() * facts.row_bytes as f64 <= rules.full_scan_bytes as f64;
+    // With rows open, a small result still has to be found among them.
+    if small && (facts.open == 0 || settle <= f64::from(facts.wanted) * BLOCK_NS) {
+        return exact;
+    }
+    let search = |share: f64, wanted: u32| {
+        let per_list = list_ns(facts, share);
+        (lists(share, wanted, rules) * per_list, per_list)
+    };
+    let (walk, per_list) = search(facts.share(), facts.wanted);
+    let visits_max = |cost: f64, per_list: f64| to_u64(cost / per_list).max(VISITS_LEAST);
+    let mut plans = vec![
+        exact,
+        Plan {
+            path: AccessPath::Graph,
+            cost_ns: settle + walk,
+            visits_max: visits_max(exact.cost_ns - settle, per_list),
+        },
+    ];
+    if facts.open > 0 {
+        let possible = f64::from(facts.sure) + f64::from(facts.open);
+        let share = (possible / f64::from(facts.rows.max(1))).min(1.0);
+        let wanted = facts.wanted_before_payloads();
+        let (walk, per_list) = search(share, wanted);
+        let open_part = f64::from(facts.open) / possible;
+        let payloads = f64::from(wanted) * open_part * payload_alone_ns(facts);
+        plans.push(Plan {
+            path: AccessPath::GraphThenPayloads,
+            cost_ns: walk + payloads,
+            visits_max: visits_max(exact.cost_ns, per_list),
+        });
+    }
+    let cheapest = plans.into_iter().min_by(|a, b| a.cost_ns.total_cmp(&b.cost_ns));
+    cheapest.unwrap_or(exact)
+}
+
+/// Scoring one row.
+fn row_ns(facts: &Facts) -> f64 {
+    scan_ns(1, facts.row_bytes)
+}
+
+/// Scoring so many rows of so many bytes.
+pub(crate) fn scan_ns(rows: u32, row_bytes: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a vector has at most 2^18 bytes")]
+    let bytes = row_bytes as f64;
+    f64::from(rows) * (ROW_NS + ROW_BYTE_NS * bytes)
+}
+
+/// Lists read until the beam of accepted rows is full and expanded.
+fn lists(share: f64, wanted: u32, rules: &Rules) -> f64 {
+    let beam = match rules.ef {
+        Some(ef) => f64::from(ef.max(wanted)),
+        None => ADAPTIVE_LISTS + f64::from(wanted),
+    };
+    if share >= DENSE_SHARE { beam / share } else { beam * (1.0 + LIST_ROWS * (1.0 - share)) }
+}
+
+/// Reading one list and scoring what it brings.
+fn list_ns(facts: &Facts, share: f64) -> f64 {
+    let scored = if share >= DENSE_SHARE { SCORED_PER_LIST } else { SCORED_PER_LIST * share };
+    LIST_NS + scored * row_ns(facts)
+}
+
+/// Testing the payloads of all open rows, in row order.
+fn settle_ns(facts: &Facts) -> f64 {
+    let open = f64::from(facts.open);
+    if !facts.sealed {
+        return open * PAYLOAD_NS;
+    }
+    let blocks = f64::from(facts.rows) / BLOCK_ROWS;
+    let share = open / f64::from(facts.rows.max(1));
+    open * PAYLOAD_NS + blocks * BLOCK_NS * (1.0 - (1.0 - share.min(1.0)).powf(BLOCK_ROWS))
+}
+
+/// Testing one payload on its own.
+fn payload_alone_ns(facts: &Facts) -> f64 {
+    if facts.sealed { BLOCK_NS + PAYLOAD_NS } else { PAYLOAD_NS }
+}
+
+/// Testing the payloads of all rows of a source.
+pub(crate) fn payload_walk_ns(rows: u32) -> f64 {
+    f64::from(rows) * (PAYLOAD_NS + BLOCK_NS / BLOCK_ROWS)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "conversion saturates, which is what a bound wants"
+)]
+fn to_u64(value: f64) -> u64 {
+    value as u64
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "conversion saturates, which is what a bound wants"
+)]
+fn to_u32(value: f64) -> u32 {
+    value as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLION: Facts = Facts {
+        rows: 1_000_000,
+        sure: 1_000_000,
+        open: 0,
+        open_share: 0.0,
+        row_bytes: 768 * 4,
+        wanted: 10,
+        graph: true,
+        sealed: true,
+    };
+    const RULES: Rules = Rules { exact: false, ef: None, full_scan_bytes: 10_000 * 1024 };
+
+    fn path(facts: Facts, rules: Rules) -> AccessPath {
+        choose(&facts, &rules).path
+    }
+
+    #[test]
+    fn a_large_source_is_searched_by_its_graph() {
+        assert_eq!(path(MILLION, RULES), AccessPath::Graph);
+        assert_eq!(path(Facts { sure: 300_000, ..MILLION }, RULES), AccessPath::Graph);
+    }
+
+    #[test]
+    fn exact_and_no_graph_mean_a_scan() {
+        assert_eq!(path(MILLION, Rules { exact: true, ..RULES }), AccessPath::Exact);
+        assert_eq!(path(Facts { graph: false, ..MILLION }, RULES), AccessPath::Exact);
+    }
+
+    #[test]
+    fn few_matching_rows_are_scanned() {
+        // 10 000 KB of vectors of 768 floats are 3 333 rows.
+        assert_eq!(path(Facts { sure: 3_333, ..MILLION }, RULES), AccessPath::Exact);
+        let no_threshold = Rules { full_scan_bytes: 0, ..RULES };
+        assert_eq!(path(Facts { sure: 3_333, ..MILLION }, no_threshold), AccessPath::Exact);
+        assert_eq!(path(Facts { sure: 0, ..MILLION }, no_threshold), AccessPath::Exact);
+    }
+
+    #[test]
+    fn payloads_of_a_large_source_are_read_after_the_search_when_most_match() {
+        let open = Facts { sure: 0, open: 1_000_000, open_share: 0.5, ..MILLION };
+        assert_eq!(path(open, RULES), AccessPath::GraphThenPayloads);
+        let rare = Facts { open_share: 0.000_1, ..open };
+        assert_eq!(path(rare, RULES), AccessPath::Exact);
+        assert!(open.wanted_before_payloads() >= 30);
+    }
+
+    #[test]
+    fn the_budget_of_a_search_is_what_the_scan_costs() {
+        let plan = choose(&Facts { sure: 300_000, ..MILLION }, &RULES);
+        let scan = choose(&Facts { sure: 300_000, graph: false, ..MILLION }, &RULES);
+        assert!(plan.cost_ns < scan.cost_ns);
+        let facts = Facts { sure: 300_000, ..MILLION };
+        let spent = plan.visits_max as f64 * list_ns(&facts, facts.share());
+        assert!(spent <= scan.cost_ns);
+    }
+
+    #[test]
+    fn an_explicit_beam_is_part_of_the_price() {
+        let wide = Rules { ef: Some(400_000), ..RULES };
+        assert_eq!(path(MILLION, wide), AccessPath::Exact);
+    }
+}
