@@ -107,9 +107,10 @@ pub(crate) fn hydrate(
                 budget.check()?;
             }
             let row = places[*at].row;
-            let payload = match &projection.payload {
-                PayloadPart::Nothing => None,
-                _ => projection.payload(payloads.get(row)?)?,
+            let payload = if matches!(projection.payload, PayloadPart::Nothing) {
+                None
+            } else {
+                projection.payload(payloads.get(row)?)?
             };
             records[*at] = Some(Record {
                 id: source.id(row)?,

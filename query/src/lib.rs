@@ -27,9 +27,11 @@ mod budget;
 mod count;
 mod exec;
 mod hydrate;
+mod overlay;
 mod parallel;
 mod payload;
 mod plan;
+mod resolve;
 mod retrieve;
 mod scroll;
 mod search;
@@ -41,6 +43,7 @@ pub use request::{
     Env, Hit, Page, Params, PayloadSelector, QueryRequest, Record, ScrollRequest, Target,
     VectorSelector,
 };
+pub use resolve::resolve;
 pub use retrieve::retrieve;
 pub use scroll::scroll;
 pub use search::search;

@@ -62,10 +62,8 @@ fn as_object(slot: &mut Value) -> &mut Members {
     if !matches!(slot, Value::Object(_)) {
         *slot = Value::Object(Vec::new());
     }
-    match slot {
-        Value::Object(members) => members,
-        _ => unreachable!("made an object just above"),
-    }
+    let Value::Object(members) = slot else { unreachable!("made an object just above") };
+    members
 }
 
 /// The value under `key`, which becomes an empty object if there is none.
@@ -177,55 +175,51 @@ impl PathTree {
 
     /// The selected parts of `payload`, inside the structure around them.
     pub(crate) fn include(&self, payload: ValueRef<'_>) -> Result<Value, DecodeError> {
-        match payload.kind()? {
-            ValueKind::Object(object) => {
-                let mut members = Vec::new();
-                for member in object.iter() {
-                    let (key, value) = member?;
-                    let Some(child) = self.key(key) else { continue };
-                    let value =
-                        if child.is_leaf() { value.to_value()? } else { child.include(value)? };
-                    members.push((key.to_owned(), value));
-                }
-                Ok(Value::Object(members))
+        let kind = payload.kind()?;
+        if let ValueKind::Object(object) = kind {
+            let mut members = Vec::new();
+            for member in object.iter() {
+                let (key, value) = member?;
+                let Some(child) = self.key(key) else { continue };
+                let value = if child.is_leaf() { value.to_value()? } else { child.include(value)? };
+                members.push((key.to_owned(), value));
             }
-            ValueKind::Array(array) => match self.every() {
-                None => Ok(Value::Array(Vec::new())),
-                Some(child) if child.is_leaf() => payload.to_value(),
-                Some(child) => {
-                    let elements = array.iter().map(|element| child.include(element?));
-                    elements.collect::<Result<_, _>>().map(Value::Array)
-                }
-            },
-            _ => payload.to_value(),
+            return Ok(Value::Object(members));
+        }
+        let ValueKind::Array(array) = kind else { return payload.to_value() };
+        match self.every() {
+            None => Ok(Value::Array(Vec::new())),
+            Some(child) if child.is_leaf() => payload.to_value(),
+            Some(child) => {
+                let elements = array.iter().map(|element| child.include(element?));
+                elements.collect::<Result<_, _>>().map(Value::Array)
+            }
         }
     }
 
     /// `payload` without the selected parts.
     pub(crate) fn exclude(&self, payload: ValueRef<'_>) -> Result<Value, DecodeError> {
-        match payload.kind()? {
-            ValueKind::Object(object) => {
-                let mut members = Vec::new();
-                for member in object.iter() {
-                    let (key, value) = member?;
-                    let value = match self.key(key) {
-                        None => value.to_value()?,
-                        Some(child) if child.is_leaf() => continue,
-                        Some(child) => child.exclude(value)?,
-                    };
-                    members.push((key.to_owned(), value));
-                }
-                Ok(Value::Object(members))
+        let kind = payload.kind()?;
+        if let ValueKind::Object(object) = kind {
+            let mut members = Vec::new();
+            for member in object.iter() {
+                let (key, value) = member?;
+                let value = match self.key(key) {
+                    None => value.to_value()?,
+                    Some(child) if child.is_leaf() => continue,
+                    Some(child) => child.exclude(value)?,
+                };
+                members.push((key.to_owned(), value));
             }
-            ValueKind::Array(array) => match self.every() {
-                None => payload.to_value(),
-                Some(child) if child.is_leaf() => Ok(Value::Array(Vec::new())),
-                Some(child) => {
-                    let elements = array.iter().map(|element| child.exclude(element?));
-                    elements.collect::<Result<_, _>>().map(Value::Array)
-                }
-            },
-            _ => payload.to_value(),
+            return Ok(Value::Object(members));
         }
+        let (ValueKind::Array(array), Some(child)) = (kind, self.every()) else {
+            return payload.to_value();
+        };
+        if child.is_leaf() {
+            return Ok(Value::Array(Vec::new()));
+        }
+        let elements = array.iter().map(|element| child.exclude(element?));
+        elements.collect::<Result<_, _>>().map(Value::Array)
     }
 }

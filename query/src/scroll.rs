@@ -126,7 +126,7 @@ impl<'a> Cursor<'a> {
     fn next(&mut self, budget: &Budget<'_>) -> Result<Option<(PointId, Row)>, QueryError> {
         for entry in &mut self.ids {
             let (id, row) = entry?;
-            if self.seen % PAYLOAD_ROWS == 0 {
+            if self.seen.is_multiple_of(PAYLOAD_ROWS) {
                 budget.check()?;
             }
             self.seen += 1;

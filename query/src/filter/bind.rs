@@ -36,10 +36,21 @@ pub(crate) struct Field<'f> {
     pub(crate) path: &'f FieldPath,
     /// The path as the schema spells it and the type, if the schema has an index of it.
     pub(crate) column: Option<(String, FieldType)>,
-    pub(crate) test: ValueTest<'f>,
+    pub(crate) ask: Ask<'f>,
 }
 
-/// What is asked of the values at a path. Lists are sorted.
+/// What is asked of a field.
+#[derive(Debug)]
+pub(crate) enum Ask<'f> {
+    /// Whether any of the values passes.
+    Any(ValueTest<'f>),
+    /// Whether all of them are nothing, or not.
+    IsEmpty(bool),
+    /// Whether any of them is null, or not.
+    IsNull(bool),
+}
+
+/// A test of one value. Lists are sorted.
 #[derive(Debug)]
 pub(crate) enum ValueTest<'f> {
     Keyword(&'f str),
@@ -50,8 +61,6 @@ pub(crate) enum ValueTest<'f> {
     ExceptKeyword(Box<[&'f str]>),
     ExceptInteger(Box<[i64]>),
     Range(Range),
-    IsEmpty(bool),
-    IsNull(bool),
 }
 
 /// Bounds on a number. Numbers are compared as f64, as Qdrant does.
@@ -140,22 +149,24 @@ fn bind_condition<'f>(
     indexes: &Indexes,
     depth: usize,
 ) -> Result<Test<'f>, QueryError> {
-    let field = |path: &'f FieldPath, test| {
+    let field = |path: &'f FieldPath, ask| {
         let index = indexes.iter().find(|(indexed, _, _)| indexed == path);
         let column = index.map(|(_, name, field_type)| (name.clone(), *field_type));
-        Test::Field(Field { path, column, test })
+        Test::Field(Field { path, column, ask })
     };
     Ok(match condition {
         Condition::Field { path, test } => field(path, bind_test(test)),
-        Condition::IsEmpty(path) => field(path, ValueTest::IsEmpty(true)),
-        Condition::IsNull(path) => field(path, ValueTest::IsNull(true)),
+        Condition::IsEmpty(path) => field(path, Ask::IsEmpty(true)),
+        Condition::IsNull(path) => field(path, Ask::IsNull(true)),
         Condition::HasId(ids) => Test::HasId(sorted(ids.iter().copied())),
         Condition::Filter(inner) => Test::Filter(Box::new(bind_filter(inner, indexes, depth + 1)?)),
     })
 }
 
-fn bind_test(test: &FieldTest) -> ValueTest<'_> {
-    match test {
+fn bind_test(test: &FieldTest) -> Ask<'_> {
+    Ask::Any(match test {
+        FieldTest::IsEmpty(wanted) => return Ask::IsEmpty(*wanted),
+        FieldTest::IsNull(wanted) => return Ask::IsNull(*wanted),
         FieldTest::Match(MatchValue::Keyword(keyword)) => ValueTest::Keyword(keyword),
         FieldTest::Match(MatchValue::Integer(integer)) => ValueTest::Integer(*integer),
         FieldTest::Match(MatchValue::Bool(value)) => ValueTest::Bool(*value),
@@ -168,9 +179,7 @@ fn bind_test(test: &FieldTest) -> ValueTest<'_> {
         FieldTest::Range { gt, gte, lt, lte } => {
             ValueTest::Range(Range { gt: *gt, gte: *gte, lt: *lt, lte: *lte })
         }
-        FieldTest::IsEmpty(wanted) => ValueTest::IsEmpty(*wanted),
-        FieldTest::IsNull(wanted) => ValueTest::IsNull(*wanted),
-    }
+    })
 }
 
 fn sorted_texts(list: &[String]) -> Box<[&str]> {

@@ -14,7 +14,7 @@ use engine::{ErrorKind, Source};
 use format_spec::{ColumnValues, ColumnView, Postings};
 use index::RowSet;
 
-use super::bind::{Range, ValueTest};
+use super::bind::{Ask, Range, ValueTest};
 use super::estimate::Estimate;
 use super::subset::{Answer, Subset};
 use crate::error::QueryError;
@@ -31,20 +31,20 @@ pub(crate) fn open<'s>(
     }
 }
 
-/// Answers a test from a column.
-pub(crate) fn answer(view: &ColumnView<'_>, test: &ValueTest<'_>) -> Answer {
-    match test {
-        ValueTest::IsEmpty(wanted) => {
+/// Answers what is asked of a field from its column.
+pub(crate) fn answer(view: &ColumnView<'_>, ask: &Ask<'_>) -> Answer {
+    match ask {
+        Ask::IsEmpty(wanted) => {
             let full = rows(view, |words| view.has_value().or_into(words));
             let answer = Answer::exact(full);
             if *wanted { answer.not() } else { answer }
         }
-        ValueTest::IsNull(wanted) => {
+        Ask::IsNull(wanted) => {
             let null = rows(view, |words| view.has_null().or_into(words));
             let answer = Answer::exact(null);
             if *wanted { answer } else { answer.not() }
         }
-        test => match held(view, test) {
+        Ask::Any(test) => match held(view, test) {
             Held::Nothing => only_strangers(view),
             Held::Rows(found) => found.with_strangers(view),
             Held::Perhaps(found) => {
@@ -237,18 +237,18 @@ fn float_ends(range: &Range) -> (End<f64>, End<f64>) {
     (start, end)
 }
 
-/// How many rows pass a test, from the figures of the column and the lengths of its lists.
-pub(crate) fn estimate(view: &ColumnView<'_>, test: &ValueTest<'_>) -> Estimate {
+/// How many rows pass, from the figures of the column and the lengths of its lists.
+pub(crate) fn estimate(view: &ColumnView<'_>, ask: &Ask<'_>) -> Estimate {
     let stats = view.stats();
     let rows = u64::from(stats.rows);
     let full = u64::from(stats.rows_with_value);
     let null = u64::from(stats.rows_with_null);
-    match test {
-        ValueTest::IsEmpty(true) => Estimate::exact(rows - full),
-        ValueTest::IsEmpty(false) => Estimate::exact(full),
-        ValueTest::IsNull(true) => Estimate::exact(null),
-        ValueTest::IsNull(false) => Estimate::exact(rows - null),
-        test => {
+    match ask {
+        Ask::IsEmpty(true) => Estimate::exact(rows - full),
+        Ask::IsEmpty(false) => Estimate::exact(full),
+        Ask::IsNull(true) => Estimate::exact(null),
+        Ask::IsNull(false) => Estimate::exact(rows - null),
+        Ask::Any(test) => {
             let indexed = u64::from(stats.rows_indexed);
             let (pairs, sure) = match held(view, test) {
                 Held::Nothing => (Pairs(Vec::new()), true),

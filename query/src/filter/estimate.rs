@@ -88,7 +88,7 @@ pub(crate) fn estimate_test(test: &Test<'_>, source: &Source) -> Result<Estimate
                 return Ok(Estimate::unknown(rows));
             };
             let patched = source.patched().map_or(0, |patched| u64::from(patched.count()));
-            Ok(column::estimate(&view, &field.test).loosened(patched, rows))
+            Ok(column::estimate(&view, &field.ask).loosened(patched, rows))
         }
     }
 }

@@ -130,7 +130,7 @@ impl Scope<'_> {
     fn field(&self, field: &Field<'_>) -> Result<Answer, QueryError> {
         let Some((name, _)) = &field.column else { return Ok(Answer::OPEN) };
         let Some(view) = column::open(self.source, name)? else { return Ok(Answer::OPEN) };
-        let answer = column::answer(&view, &field.test);
+        let answer = column::answer(&view, &field.ask);
         Ok(match self.patched {
             Some(patched) => answer.with_open(patched),
             None => answer,

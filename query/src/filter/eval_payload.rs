@@ -15,9 +15,9 @@ use std::ops::ControlFlow;
 
 use format_spec::error::DecodeError;
 use format_spec::ids::PointId;
-use format_spec::value::{ValueKind, ValueRef};
+use format_spec::value::{ArrayRef, ValueKind, ValueRef};
 
-use super::bind::{Bound, Field, Test, ValueTest};
+use super::bind::{Ask, Bound, Field, Test, ValueTest};
 
 /// Whether a point matches. `id` is needed only if [`Bound::asks_id`].
 ///
@@ -75,42 +75,42 @@ fn holds(test: &Test<'_>, id: Option<PointId>, payload: ValueRef<'_>) -> Result<
 }
 
 fn field_holds(field: &Field<'_>, payload: ValueRef<'_>) -> Result<bool, DecodeError> {
-    match field.test {
-        ValueTest::IsEmpty(wanted) => {
-            let full = any_whole(field, payload, |kind| match kind {
-                ValueKind::Null => Ok(false),
-                ValueKind::Array(array) => Ok(array.len() > 0),
-                _ => Ok(true),
+    match &field.ask {
+        Ask::IsEmpty(wanted) => {
+            let full = any_whole(field, payload, |kind| {
+                let ValueKind::Array(array) = kind else { return Ok(!is_null(kind)) };
+                Ok(!array.is_empty())
             })?;
-            Ok(full != wanted)
+            Ok(full != *wanted)
         }
-        ValueTest::IsNull(wanted) => {
-            let null = any_whole(field, payload, |kind| match kind {
-                ValueKind::Null => Ok(true),
-                ValueKind::Array(array) => {
-                    for element in array.iter() {
-                        if matches!(element?.kind()?, ValueKind::Null) {
-                            return Ok(true);
-                        }
-                    }
-                    Ok(false)
-                }
-                _ => Ok(false),
+        Ask::IsNull(wanted) => {
+            let null = any_whole(field, payload, |kind| {
+                let ValueKind::Array(array) = kind else { return Ok(is_null(kind)) };
+                any_element(array, is_null)
             })?;
-            Ok(null == wanted)
+            Ok(null == *wanted)
         }
-        ref test => any_whole(field, payload, |kind| match kind {
-            ValueKind::Array(array) => {
-                for element in array.iter() {
-                    if passes(test, element?.kind()?) {
-                        return Ok(true);
-                    }
-                }
-                Ok(false)
-            }
-            kind => Ok(passes(test, kind)),
+        Ask::Any(test) => any_whole(field, payload, |kind| {
+            let ValueKind::Array(array) = kind else { return Ok(passes(test, kind)) };
+            any_element(array, |kind| passes(test, kind))
         }),
     }
+}
+
+fn is_null(value: ValueKind<'_>) -> bool {
+    matches!(value, ValueKind::Null)
+}
+
+fn any_element<'a>(
+    array: ArrayRef<'a>,
+    holds: impl Fn(ValueKind<'a>) -> bool,
+) -> Result<bool, DecodeError> {
+    for element in array.iter() {
+        if holds(element?.kind()?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Whether `holds` for any selected value, arrays taken whole.
@@ -125,7 +125,7 @@ fn any_whole<'a>(
     Ok(found.is_break())
 }
 
-/// Whether one value passes. Emptiness and null are about all values together, not in here.
+/// Whether one value passes.
 fn passes(test: &ValueTest<'_>, value: ValueKind<'_>) -> bool {
     match (test, value) {
         (ValueTest::Keyword(wanted), ValueKind::Text(text)) => text == *wanted,

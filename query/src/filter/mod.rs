@@ -20,3 +20,4 @@ pub use index::{FieldPath, PathError, PathItem};
 pub(crate) use bind::{Bound, bind};
 pub(crate) use estimate::estimate;
 pub(crate) use eval::{Candidates, RowTester, candidates};
+pub(crate) use eval_payload::matches;
