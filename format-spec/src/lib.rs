@@ -9,6 +9,11 @@
 //! - [`wal`] and [`wal_ops`], the write-ahead log and the operations in it.
 //! - [`manifest`], the whole truth of a shard; [`catalog`], collections, schemas and aliases.
 //! - [`value`], payloads.
+//! - [`container`], the frame of every part file; [`bitmap`], sets of rows inside parts.
+//! - [`rows`], [`vectors`], [`graph`], [`payload`], [`columns`], [`tombstones`], [`patches`]: what
+//!   stands in parts. Each has a builder that writes through [`PartWriter`], a layout that owns
+//!   offsets only, and a view that borrows the bytes; `layout.view(bytes)` costs nothing, so a reader
+//!   keeps the layout beside its mapping.
 //!
 //! # Invariants
 //! - No I/O, no clock, no thread, no `unsafe`.
@@ -33,9 +38,11 @@ pub mod envelope;
 pub mod error;
 mod fields;
 pub mod graph;
+mod graph_builder;
 pub mod ids;
 pub mod manifest;
 mod op_columns;
+mod part_layout;
 mod part_writer;
 pub mod patches;
 pub mod path;

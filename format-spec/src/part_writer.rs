@@ -157,8 +157,13 @@ impl<W: Write> PartWriter<W> {
     /// Writes tables and footer and flushes the sink, which is given back unsynced.
     ///
     /// # Errors
-    /// The sink's. The file is then incomplete and does not open.
+    /// The sink's; `InvalidInput` if a derived part names no source or another part does. The file
+    /// is then incomplete and does not open.
     pub fn finish(mut self) -> io::Result<(W, PartSummary)> {
+        if self.header.kind.is_derived() != self.header.source_hash.is_some() {
+            let text = "finish part: derived parts name their source, the others have none";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         self.close_section()?;
         let body_len = self.at;
         if !self.block.is_empty() {
