@@ -317,3 +317,127 @@ impl FileMap {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{MAP_ALIGN, ReadRequest, sync_dirs_up};
+
+    fn disk() -> (tempfile::TempDir, DiskStorage) {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::new(dir.path().join("data")).unwrap();
+        (dir, storage)
+    }
+
+    #[test]
+    fn bytes_come_back_by_read_by_batch_and_by_map() {
+        let (_dir, disk) = disk();
+        disk.create_dir("a/b").unwrap();
+        let file = disk.create("a/b/c").unwrap();
+        file.allocate(5000).unwrap();
+        file.write_at(4000, &[7; 500]).unwrap();
+        file.sync_data().unwrap();
+        sync_dirs_up(&disk, "a/b").unwrap();
+        assert_eq!((file.len().unwrap(), file.path()), (5000, "a/b/c"));
+        let file = disk.open("a/b/c").unwrap();
+        let (mut one, mut two) = ([9; 100], [9; 2000]);
+        let mut batch = [
+            ReadRequest::new(&*file, 3950, &mut one),
+            ReadRequest::new(&*file, 4000, &mut two),
+        ];
+        disk.read_batch(&mut batch);
+        assert!(batch[0].result.is_ok());
+        let short = batch[1].result.as_ref().unwrap_err();
+        assert_eq!(short.kind(), ErrorKind::Corrupt);
+        assert_eq!((one[49], one[50]), (0, 7));
+        let map = disk.map("a/b/c").unwrap();
+        map.advise_random();
+        map.advise_sequential();
+        map.advise_dontneed();
+        assert_eq!(map.as_ptr().align_offset(MAP_ALIGN), 0);
+        assert!(map.len() == 5000 && map[4000..4500].iter().all(|&byte| byte == 7));
+    }
+
+    #[test]
+    fn an_empty_file_maps_to_nothing() {
+        let (_dir, disk) = disk();
+        disk.create("a").unwrap();
+        let map = disk.map("a").unwrap();
+        map.advise_dontneed();
+        assert!(map.is_empty());
+    }
+
+    #[test]
+    fn names_are_made_listed_linked_and_removed() {
+        let (_dir, disk) = disk();
+        disk.create_dir("d").unwrap();
+        disk.create_dir("d").unwrap();
+        disk.create("d/f").unwrap().write_at(0, b"xyz").unwrap();
+        assert_eq!(
+            disk.create("d/f").map(drop).unwrap_err().kind(),
+            ErrorKind::Conflict
+        );
+        assert_eq!(
+            disk.open("d/g").map(drop).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+        disk.link("d/f", "g").unwrap();
+        let entry = |name: &str, is_dir, len| DirEntry {
+            name: name.into(),
+            is_dir,
+            len,
+        };
+        assert_eq!(
+            disk.list("").unwrap(),
+            [entry("d", true, 0), entry("g", false, 3)]
+        );
+        assert!(disk.remove_dir("d").is_err());
+        disk.remove_file("d/f").unwrap();
+        disk.remove_dir("d").unwrap();
+        disk.sync_dir("").unwrap();
+        assert!(!disk.exists("d").unwrap() && disk.exists("g").unwrap());
+        assert!(disk.free_bytes().unwrap() > 0);
+    }
+
+    #[test]
+    fn nothing_outside_the_data_directory_can_be_named() {
+        let (_dir, disk) = disk();
+        for path in [
+            "../x",
+            "/etc/x",
+            "a/../../x",
+            "a//b",
+            "./a",
+            "a/",
+            "a\0b",
+            "",
+        ] {
+            assert_eq!(
+                disk.create(path).map(drop).unwrap_err().kind(),
+                ErrorKind::Invalid
+            );
+            assert_eq!(
+                disk.remove_file(path).unwrap_err().kind(),
+                ErrorKind::Invalid
+            );
+            assert_eq!(
+                disk.map(path).map(drop).unwrap_err().kind(),
+                ErrorKind::Invalid
+            );
+        }
+    }
+
+    #[test]
+    fn the_second_to_lock_is_told_which_directory() {
+        let (dir, disk) = disk();
+        let lock = disk.lock("LOCK").unwrap();
+        let refused = disk.lock("LOCK").map(drop).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Busy);
+        assert!(
+            refused.to_string().contains(&*dir.path().to_string_lossy()),
+            "{refused}"
+        );
+        drop(lock);
+        disk.lock("LOCK").unwrap();
+    }
+}

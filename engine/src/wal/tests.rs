@@ -616,6 +616,28 @@ fn missing_swapped_and_cut_files_are_noticed() {
 }
 
 #[test]
+fn an_old_copy_of_a_file_is_not_taken_for_the_file() {
+    let build = |seed: u64| {
+        let disk = SimDisk::new();
+        let wal = Wal::create(Arc::new(disk.clone()), DIR, ME, settings(seed), 1, SeqNo(0));
+        let wal = wal.unwrap();
+        for seqno in 1..=6 {
+            write(&wal, seqno, 1500).unwrap();
+        }
+        disk
+    };
+    // The same records, the same numbers, another life of the directory.
+    let (ours, theirs) = (build(1), build(2));
+    for path in ours.files() {
+        let mixed = ours.kill();
+        let bytes = theirs.bytes(&path).unwrap();
+        mixed.damage(&path, |old| *old = bytes).unwrap();
+        let error = read(&mixed, 0).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{path}: {error:?}");
+    }
+}
+
+#[test]
 fn foreign_names_in_the_folder_are_left_alone() {
     let disk = SimDisk::new();
     let wal = create(&disk).unwrap();
