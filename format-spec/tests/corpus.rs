@@ -28,6 +28,38 @@ mod wal {
 mod wal_ops {
     include!("../../fuzz/bodies/wal_ops.rs");
 }
+#[cfg(test)]
+mod columns {
+    include!("../../fuzz/bodies/columns.rs");
+}
+#[cfg(test)]
+mod container {
+    include!("../../fuzz/bodies/container.rs");
+}
+#[cfg(test)]
+mod graph {
+    include!("../../fuzz/bodies/graph.rs");
+}
+#[cfg(test)]
+mod patches {
+    include!("../../fuzz/bodies/patches.rs");
+}
+#[cfg(test)]
+mod payload {
+    include!("../../fuzz/bodies/payload.rs");
+}
+#[cfg(test)]
+mod rows {
+    include!("../../fuzz/bodies/rows.rs");
+}
+#[cfg(test)]
+mod tombstones {
+    include!("../../fuzz/bodies/tombstones.rs");
+}
+#[cfg(test)]
+mod vectors {
+    include!("../../fuzz/bodies/vectors.rs");
+}
 
 #[cfg(test)]
 mod tests {
@@ -44,6 +76,14 @@ mod tests {
         ("value", super::value::body),
         ("wal", super::wal::body),
         ("wal_ops", super::wal_ops::body),
+        ("columns", super::columns::body),
+        ("container", super::container::body),
+        ("graph", super::graph::body),
+        ("patches", super::patches::body),
+        ("payload", super::payload::body),
+        ("rows", super::rows::body),
+        ("tombstones", super::tombstones::body),
+        ("vectors", super::vectors::body),
     ];
 
     fn corpus() -> PathBuf {

@@ -19,7 +19,7 @@ const SHARD: ShardId = ShardId(3);
 const NOT_IN_GRAPH: u8 = format_spec::graph::NOT_IN_GRAPH;
 
 /// The table.
-pub fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     vec![
         case("part_container", container, reencode_container, fields::<4>),
         case("rows_mixed", rows_mixed, reencode_rows, fields::<5>),
@@ -210,7 +210,7 @@ fn vectors_u8() -> Vec<u8> {
         element: Element::U8,
         metric: Metric::Manhattan,
     };
-    let row = |n: u8| (n % 3 == 0).then(|| vec![n, 1, 2, 3, 255]);
+    let row = |n: u8| (n.is_multiple_of(3)).then(|| vec![n, 1, 2, 3, 255]);
     vectors(shape, &(0..100).map(row).collect::<Vec<_>>())
 }
 

@@ -129,7 +129,7 @@ fn record(section: u32) -> Option<usize> {
 }
 
 /// The stretches of a part, from the front.
-pub fn part_fields(kind: PartKind, layout: &PartLayout) -> Vec<(usize, String)> {
+pub(crate) fn part_fields(kind: PartKind, layout: &PartLayout) -> Vec<(usize, String)> {
     let mut fields: Vec<(usize, String)> = Vec::new();
     let mut at = 0;
     let mut put = |len: usize, name: String| {

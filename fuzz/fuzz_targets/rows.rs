@@ -1,0 +1,8 @@
+//! `bodies/rows.rs` under libFuzzer.
+#![no_main]
+
+mod body {
+    include!("../bodies/rows.rs");
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::body(data));
