@@ -1,0 +1,86 @@
+//! Building the graph part of a segment.
+
+use format_spec::vectors::VectorsView;
+use format_spec::{PartEntry, PartKind, Row, VectorSchema};
+use index::{BuildError, BuildSettings, BuiltGraph, Progress, RowSet, Space};
+use quant::Pairwise;
+
+use crate::error::{Error, Result};
+use crate::segment::{PartPlan, Segment, write_part};
+use crate::shard::Base;
+
+/// The rows of a vectors part, all blocks of which are verified.
+struct VectorSpace<'a> {
+    view: VectorsView<'a>,
+    pairwise: Pairwise,
+}
+
+impl Space for VectorSpace<'_> {
+    fn len(&self) -> u32 {
+        self.view.len()
+    }
+
+    fn distance(&self, a: Row, b: Row) -> f32 {
+        match (self.view.row(a), self.view.row(b)) {
+            (Some(a), Some(b)) => self.pairwise.distance(a, b),
+            _ => f32::INFINITY,
+        }
+    }
+
+    fn prefetch(&self, row: Row) {
+        if let Some(bytes) = self.view.row(row) {
+            quant::prefetch(bytes);
+        }
+    }
+}
+
+/// Builds and writes the graph over the rows that have the vector `index`.
+///
+/// # Errors
+/// `Corrupt` when the vectors do not verify, `Closed` when `progress` cancels, what the disk says.
+pub(crate) fn write_graph(
+    base: &Base,
+    segment: &Segment,
+    index: usize,
+    vector: &VectorSchema,
+    progress: &dyn Progress,
+) -> Result<PartEntry> {
+    let none = || Error::invalid("build graph", format!("no vectors named {:?}", vector.name));
+    let part = segment.vectors_part(index).ok_or_else(none)?;
+    part.bytes()?;
+    let view = segment.vectors(index)?.ok_or_else(none)?.view;
+    let pairwise = Pairwise::new(vector.metric, vector.element, vector.dim as usize);
+    let present = (view.present_count() < view.len())
+        .then(|| RowSet::from_words(view.len(), view.present().to_words()));
+    let present = present.transpose().map_err(|error| Error::invalid("build graph", error.to_string()))?;
+    let settings = BuildSettings {
+        m: vector.hnsw.m.max(BuildSettings::M_LEAST),
+        ef_construct: vector.hnsw.ef_construct,
+        seed: vector.hnsw.seed,
+    };
+    let space = VectorSpace { view, pairwise };
+    let pool = &base.around.build_pool;
+    let built = index::build(&space, present.as_ref(), settings, pool, progress);
+    let built = built.map_err(|error| match error {
+        BuildError::Cancelled { .. } => Error::closed("build graph"),
+        other => Error::invalid("build graph", other.to_string()),
+    })?;
+    check_connected(&built)?;
+    let plan = PartPlan {
+        kind: PartKind::Graph,
+        name: vector.name.clone(),
+        source_hash: Some(part.entry().hash),
+        exact_for: part.entry().exact_for,
+    };
+    write_part(base, plan, |part| built.encode(part))
+}
+
+/// A graph that does not reach all its rows would hide some from every search.
+fn check_connected(built: &BuiltGraph) -> Result<()> {
+    let found = index::check_connectivity(built);
+    if found.reachable == found.rows {
+        return Ok(());
+    }
+    let message = format!("only {} of {} rows can be reached", found.reachable, found.rows);
+    Err(Error::invalid("build graph", message))
+}

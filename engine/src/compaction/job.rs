@@ -1,0 +1,350 @@
+//! A job: carries out one plan and installs the outcome.
+//!
+//! The work is done on the state J that was published when the job started, without any lock.
+//! Writes go on meanwhile. Installing holds `version`, takes what happened between J and now
+//! over into the output, and publishes inputs out and output in, at once.
+//!
+//! # Invariants
+//! - A row that died, or was patched, after J is dead, or patched, in the output.
+//! - What the manifest says is exact for a state at or after the last flush, so that replaying
+//!   the WAL on top of it gives the newest state.
+
+use std::sync::Arc;
+
+use format_spec::{PartEntry, PartKind, Row, Schema, SegmentEntry, SegmentId, SeqNo};
+
+use super::graph::write_graph;
+use super::policy::{Choice, Plan};
+use super::run::Ticker;
+use crate::bits::Bits;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flush::{open_listed, written_bytes};
+use crate::install::{install_manifest, set_part, unset_part};
+use crate::patches::{Patch, Patches};
+use crate::segment::Segment;
+use crate::segment::build::{
+    Selection, write_column, write_folded, write_patches, write_segment, write_tombstones,
+};
+use crate::shard::{Shard, VersionSide};
+use crate::source::{SegmentView, Source};
+use crate::status::Meters;
+use crate::version::{SegmentState, ShardState};
+
+/// Free space a job asks for, in percent of its inputs, beside the shard's soft limit.
+const SPACE_PERCENT: u64 = 110;
+/// The row of a dead row in a row map.
+const GONE: Row = Row::MAX;
+
+impl Shard {
+    /// Carries out a plan.
+    ///
+    /// # Errors
+    /// `Closed` when the shard closes, `Conflict` when an input is gone, `Corrupt`, `DiskFull`.
+    pub(super) fn run(&self, choice: &Choice, ticker: &Ticker<'_>) -> Result<()> {
+        let job = Job { shard: self, start: self.state(), ticker };
+        job.check_space(choice)?;
+        match &choice.plan {
+            Plan::Drop { segment } => job.drop_segment(*segment),
+            Plan::Column { segment, field } => job.column(*segment, *field),
+            Plan::Fold { segment } => job.fold(*segment),
+            Plan::Merge { segments, graph, .. } => job.merge(segments, *graph),
+            Plan::Graph { segment, vector } => job.graph(*segment, *vector),
+        }
+    }
+}
+
+struct Job<'a> {
+    shard: &'a Shard,
+    /// The state the work is done on.
+    start: Arc<ShardState>,
+    ticker: &'a Ticker<'a>,
+}
+
+/// What happened to the rows of an output since the job started.
+struct CarriedOver {
+    dead: Bits,
+    patches: Patches,
+}
+
+impl Job<'_> {
+    fn check_space(&self, choice: &Choice) -> Result<()> {
+        let base = &self.shard.base;
+        let need = choice.bytes * SPACE_PERCENT / 100;
+        let free = base.storage().free_bytes()?;
+        if matches!(choice.plan, Plan::Drop { .. }) || free >= need {
+            return Ok(());
+        }
+        let message = format!("{} needs {need} bytes, {free} are free", choice.plan.kind());
+        Err(Error::disk_full("compact", message))
+    }
+
+    fn input(&self, id: SegmentId) -> Result<&Arc<SegmentState>> {
+        let found = self.start.segments.iter().find(|state| state.segment.id() == id);
+        found.ok_or_else(|| Error::conflict("compact", format!("segment {} is gone", id.0)))
+    }
+
+    fn merge(&self, ids: &[SegmentId], graph: bool) -> Result<()> {
+        let base = &self.shard.base;
+        let schema = &self.start.schema;
+        let inputs = ids.iter().map(|&id| self.input(id)).collect::<Result<Vec<_>>>()?;
+        let sources: Vec<Source> =
+            inputs.iter().map(|state| Source::segment(Arc::clone(state))).collect();
+        let rows: Vec<Vec<Row>> = sources
+            .iter()
+            .map(|source| (0..source.rows()).filter(|&row| source.is_live(row)).collect())
+            .collect();
+        let selections: Vec<Selection<'_>> =
+            sources.iter().zip(&rows).map(|(source, rows)| Selection { source, rows }).collect();
+        let total: u64 = rows.iter().map(|rows| rows.len() as u64).sum();
+        let check = |done: u64| self.ticker.at(done, total);
+        let mut entry = write_segment(base, schema, &selections, self.start.seqno, &check)?;
+        if graph {
+            self.add_graphs(&mut entry, schema)?;
+        }
+        let maps: Vec<Vec<Row>> = row_maps(&sources, &rows);
+        self.install_merge(ids, entry, &maps)
+    }
+
+    fn add_graphs(&self, entry: &mut SegmentEntry, schema: &Schema) -> Result<()> {
+        let base = &self.shard.base;
+        let (dir, owner) = (base.name.parts_dir(), base.name.owner());
+        let flat = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
+        for (index, vector) in schema.vectors.iter().enumerate() {
+            if vector.hnsw.m > 0 && flat.vectors_part(index).is_some() {
+                entry.parts.push(write_graph(base, &flat, index, vector, self.ticker)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn install_merge(
+        &self,
+        ids: &[SegmentId],
+        mut entry: SegmentEntry,
+        maps: &[Vec<Row>],
+    ) -> Result<()> {
+        let shard = self.shard;
+        let mut version = shard.version.lock();
+        shard.check_open("compact")?;
+        let now = shard.state();
+        let carried = self.carry(ids, &now, maps, entry.rows)?;
+        let id = entry.id;
+        self.write_carried(&mut entry, &carried, now.seqno)?;
+        let mut next = version.next(&shard.base);
+        let before = next.segments.len();
+        next.segments.retain(|listed| !ids.contains(&listed.id));
+        if next.segments.len() + ids.len() != before {
+            return Err(Error::conflict("compact", "an input is no longer listed"));
+        }
+        next.segments.push(entry);
+        let written = written_bytes(&next, &version.current);
+        install_manifest(&shard.base, &mut version, next, &now)?;
+        Meters::add(&shard.base.meters.compacted_bytes, written);
+        let segment = open_listed(&shard.base, &version, &now, id)?;
+        let persisted_dead = carried.dead.clone();
+        let CarriedOver { dead, patches } = carried;
+        // The patch part just written has them all; only newer ones stay in memory.
+        let patches = Patches { rows: patches.rows, ..Patches::default() };
+        let mut output = SegmentState { segment, dead, patches, persisted_dead };
+        let mut side = shard.apply.lock();
+        for (id, map) in ids.iter().zip(maps) {
+            let found = |state: &&Arc<SegmentState>| state.segment.id() == *id;
+            let (Some(then), Some(newest)) =
+                (now.segments.iter().find(found), side.segments.iter().find(found))
+            else {
+                continue;
+            };
+            let ended = newest.dead.added_since(&then.dead);
+            ended.filter_map(|row| mapped(map, row)).for_each(|row| {
+                output.dead.set(row);
+            });
+            for patch in newest.patches.delta.iter().filter(|patch| patch.seqno > now.seqno) {
+                if let Some(row) = mapped(map, patch.row) {
+                    output.patch(Patch { row, ..patch.clone() });
+                }
+            }
+        }
+        side.segments.retain(|state| !ids.contains(&state.segment.id()));
+        side.segments.push(Arc::new(output));
+        side.segments.sort_by_key(|state| state.segment.entry().seqno_min);
+        shard.publish(&side);
+        Ok(())
+    }
+
+    /// Deaths and patches of the inputs between the start and `now`, as rows of the output.
+    fn carry(
+        &self,
+        ids: &[SegmentId],
+        now: &ShardState,
+        maps: &[Vec<Row>],
+        rows: u32,
+    ) -> Result<CarriedOver> {
+        let mut carried = CarriedOver { dead: Bits::new(rows), patches: Patches::new(rows) };
+        for (&id, map) in ids.iter().zip(maps) {
+            let then = self.input(id)?;
+            let Some(state) = now.segments.iter().find(|s| s.segment.id() == id) else {
+                return Err(Error::conflict("compact", format!("segment {} is gone", id.0)));
+            };
+            for row in state.dead.added_since(&then.dead).filter_map(|row| mapped(map, row)) {
+                carried.dead.set(row);
+            }
+            let source = Source::Segment(SegmentView(Arc::clone(state)));
+            let mut payloads = source.payloads();
+            for old in state.patches.rows.iter() {
+                let seqno = source.seqno(old)?;
+                let Some(row) = mapped(map, old).filter(|_| seqno > self.start.seqno) else {
+                    continue;
+                };
+                let payload = Arc::from(payloads.get(old)?);
+                carried.patches.rows.set(row);
+                carried.patches.delta.set(Patch { row, seqno, payload });
+            }
+        }
+        Ok(carried)
+    }
+
+    fn write_carried(
+        &self,
+        entry: &mut SegmentEntry,
+        carried: &CarriedOver,
+        upto: SeqNo,
+    ) -> Result<()> {
+        let base = &self.shard.base;
+        if carried.dead.count() > 0 {
+            set_part(entry, write_tombstones(base, entry.rows, &carried.dead, upto)?);
+        }
+        if carried.patches.rows.count() > 0 {
+            let (dir, owner) = (base.name.parts_dir(), base.name.owner());
+            let schema = &self.start.schema;
+            let bare = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
+            let state = SegmentState {
+                segment: Arc::new(bare),
+                dead: carried.dead.clone(),
+                patches: carried.patches.clone(),
+                persisted_dead: carried.dead.clone(),
+            };
+            set_part(entry, write_patches(base, &state, upto)?);
+        }
+        Ok(())
+    }
+
+    fn drop_segment(&self, id: SegmentId) -> Result<()> {
+        let shard = self.shard;
+        let mut version = shard.version.lock();
+        shard.check_open("compact")?;
+        let now = shard.state();
+        let mut next = version.next(&shard.base);
+        next.segments.retain(|listed| listed.id != id);
+        // The deaths of its last rows may lie above the last flush: replay finds no row to end.
+        install_manifest(&shard.base, &mut version, next, &now)?;
+        let mut side = shard.apply.lock();
+        side.segments.retain(|state| state.segment.id() != id);
+        shard.publish(&side);
+        Ok(())
+    }
+
+    fn graph(&self, id: SegmentId, vector: usize) -> Result<()> {
+        let state = self.input(id)?;
+        let schema = self.start.schema.vectors.get(vector);
+        let schema = schema.ok_or_else(|| Error::conflict("compact", "no such vector"))?;
+        let part = write_graph(&self.shard.base, &state.segment, vector, schema, self.ticker)?;
+        self.add_part(id, part, PartKind::Vectors)
+    }
+
+    fn column(&self, id: SegmentId, field: usize) -> Result<()> {
+        let state = self.input(id)?;
+        let field = self.start.schema.fields.get(field);
+        let field = field.ok_or_else(|| Error::conflict("compact", "no such field"))?;
+        let total = u64::from(state.segment.row_count());
+        let check = |done: u64| self.ticker.at(done, total);
+        let part = write_column(&self.shard.base, state, field, &check)?;
+        self.add_part(id, part, PartKind::Payload)
+    }
+
+    /// Lists a derived part, if its source is still the one it was made from.
+    fn add_part(&self, id: SegmentId, part: PartEntry, source: PartKind) -> Result<()> {
+        let mut version = self.shard.version.lock();
+        let mut entry = version.entry(id)?.clone();
+        let name = if source == PartKind::Vectors { part.name.as_str() } else { "" };
+        let made_from = entry.parts.iter().find(|p| p.kind == source && p.name == name);
+        if made_from.map(|p| p.hash) != part.source_hash {
+            return Err(Error::conflict("compact", "the source was replaced meanwhile"));
+        }
+        set_part(&mut entry, part);
+        self.replace_entry(&mut version, entry, |_| {})
+    }
+
+    fn fold(&self, id: SegmentId) -> Result<()> {
+        let state = self.input(id)?;
+        let total = u64::from(state.segment.row_count());
+        let check = |done: u64| self.ticker.at(done, total);
+        let (base, upto) = (&self.shard.base, self.start.seqno);
+        let parts = write_folded(base, &self.start.schema, state, upto, &check)?;
+        let mut version = self.shard.version.lock();
+        let mut entry = version.entry(id)?.clone();
+        unset_part(&mut entry, PartKind::Column);
+        for part in parts {
+            set_part(&mut entry, part);
+        }
+        let patch = entry.parts.iter().find(|part| part.kind == PartKind::Patch);
+        let keeps = patch.is_some_and(|part| part.exact_for > upto);
+        if !keeps {
+            unset_part(&mut entry, PartKind::Patch);
+        }
+        self.replace_entry(&mut version, entry, |state| {
+            state.patches.delta = state.patches.delta.newer_than(upto);
+            if !keeps {
+                let rows: Vec<Row> = state.patches.delta.iter().map(|patch| patch.row).collect();
+                state.patches.rows = Bits::from_rows(state.segment.row_count(), rows.into_iter());
+            }
+        })
+    }
+
+    /// Installs a manifest in which one segment has other parts, and publishes it.
+    fn replace_entry(
+        &self,
+        version: &mut VersionSide,
+        entry: SegmentEntry,
+        adapt: impl FnOnce(&mut SegmentState),
+    ) -> Result<()> {
+        let shard = self.shard;
+        shard.check_open("compact")?;
+        let now = shard.state();
+        let id = entry.id;
+        let mut next = version.next(&shard.base);
+        match next.segments.iter_mut().find(|listed| listed.id == id) {
+            Some(listed) => *listed = entry,
+            None => return Err(Error::new(ErrorKind::Conflict, "compact", "segment is gone")),
+        }
+        let written = written_bytes(&next, &version.current);
+        install_manifest(&shard.base, version, next, &now)?;
+        Meters::add(&shard.base.meters.compacted_bytes, written);
+        let segment = open_listed(&shard.base, version, &now, id)?;
+        let mut side = shard.apply.lock();
+        if let Some(state) = side.segments.iter_mut().find(|s| s.segment.id() == id) {
+            let state = Arc::make_mut(state);
+            state.segment = segment;
+            adapt(state);
+        }
+        shard.publish(&side);
+        Ok(())
+    }
+}
+
+/// For each source, the output row of each of its rows.
+fn row_maps(sources: &[Source], rows: &[Vec<Row>]) -> Vec<Vec<Row>> {
+    let mut next = 0;
+    let map = |(source, rows): (&Source, &Vec<Row>)| {
+        let mut map = vec![GONE; source.rows() as usize];
+        for &row in rows {
+            map[row as usize] = next;
+            next += 1;
+        }
+        map
+    };
+    sources.iter().zip(rows).map(map).collect()
+}
+
+fn mapped(map: &[Row], row: Row) -> Option<Row> {
+    map.get(row as usize).copied().filter(|&row| row != GONE)
+}

@@ -1,0 +1,364 @@
+//! The compaction policy: which job would help most, decided purely from figures.
+//!
+//! Size-tiered: segments of similar size are merged `fan_out` at a time, so that a row is
+//! rewritten about log(rows) times. Flat segments come from flushes and are merged before they
+//! get a graph, because joining flat segments costs a copy and building a graph costs distances.
+//!
+//! | plan | when |
+//! |---|---|
+//! | drop | no row lives |
+//! | column | an indexed field has no column in the segment |
+//! | fold | more than `FOLD_PERCENT` of the rows are patched |
+//! | merge flat | `fan_out` flat segments, or two when writers are quiet |
+//! | graph | vectors reach `indexing_threshold_kb` and no flat merge is to be expected |
+//! | vacuum | more than `deleted_threshold` of at least `vacuum_min_rows` rows are dead |
+//! | merge tier | `fan_out` segments whose sizes are within a factor of `fan_out` |
+//! | merge count | more than `segment_count_target` segments and writers are quiet |
+
+use format_spec::{CompactionSettings, SegmentId};
+
+/// Share of patched rows from which payload and columns are written anew.
+const FOLD_PERCENT: u64 = 5;
+/// Patched rows below which folding is not worth a job.
+const FOLD_ROWS_MIN: u64 = 64;
+/// Largest merge when the operator sets none: 4 GiB of vectors keeps a build within minutes.
+const SEGMENT_BYTES_MAX: u64 = 4 << 30;
+
+/// What the policy knows of a segment.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Shape {
+    pub(crate) id: SegmentId,
+    pub(crate) rows: u64,
+    pub(crate) dead: u64,
+    pub(crate) patched: u64,
+    /// Bytes of all files.
+    pub(crate) bytes: u64,
+    /// Bytes of the largest vector name's live rows.
+    pub(crate) vector_bytes: u64,
+    /// Vectors (schema positions) with rows, a graph setting and no graph.
+    pub(crate) without_graph: Vec<usize>,
+    /// Whether it has any graph.
+    pub(crate) has_graph: bool,
+    /// Fields (schema positions) without a column.
+    pub(crate) without_column: Vec<usize>,
+}
+
+/// What the policy knows of the shard.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Circumstances {
+    /// No memtable filled up lately, so no more flat segments are to be expected.
+    pub(crate) quiet: bool,
+    /// An operator asked for everything that would do something.
+    pub(crate) forced: bool,
+}
+
+/// One job to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Plan {
+    /// Forget a segment without live rows.
+    Drop { segment: SegmentId },
+    /// Build the column of the field at a schema position.
+    Column { segment: SegmentId, field: usize },
+    /// Write payload and columns anew with the patches in them.
+    Fold { segment: SegmentId },
+    /// Write the live rows of some segments into one; with graphs if any of them has one.
+    Merge { segments: Vec<SegmentId>, graph: bool, kind: &'static str },
+    /// Build the graph of the vector at a schema position.
+    Graph { segment: SegmentId, vector: usize },
+}
+
+impl Plan {
+    /// Its inputs.
+    pub(crate) fn segments(&self) -> Vec<SegmentId> {
+        match self {
+            Self::Drop { segment }
+            | Self::Column { segment, .. }
+            | Self::Fold { segment }
+            | Self::Graph { segment, .. } => vec![*segment],
+            Self::Merge { segments, .. } => segments.clone(),
+        }
+    }
+
+    /// The word for operators.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Drop { .. } => "drop",
+            Self::Column { .. } => "column",
+            Self::Fold { .. } => "fold",
+            Self::Merge { kind, .. } => kind,
+            Self::Graph { .. } => "graph",
+        }
+    }
+}
+
+/// A plan and the reason for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Choice {
+    pub(crate) plan: Plan,
+    pub(crate) why: String,
+    /// Live rows of the inputs.
+    pub(crate) rows: u64,
+    /// Bytes of the inputs.
+    pub(crate) bytes: u64,
+}
+
+/// The jobs that are due, most urgent first. A segment is in at most one of them.
+pub(crate) fn choose(
+    shapes: &[Shape],
+    settings: &CompactionSettings,
+    now: Circumstances,
+) -> Vec<Choice> {
+    let mut chooser = Chooser { settings, now, free: shapes.to_vec(), choices: Vec::new() };
+    chooser.dead();
+    chooser.columns();
+    chooser.folds();
+    chooser.flat_merge();
+    chooser.graphs();
+    chooser.vacuums();
+    chooser.tiers();
+    chooser.count();
+    chooser.choices
+}
+
+struct Chooser<'a> {
+    settings: &'a CompactionSettings,
+    now: Circumstances,
+    /// Segments that no choice has taken, oldest first.
+    free: Vec<Shape>,
+    choices: Vec<Choice>,
+}
+
+impl Chooser<'_> {
+    fn take(&mut self, plan: Plan, why: String) {
+        let ids = plan.segments();
+        let taken = self.free.iter().filter(|shape| ids.contains(&shape.id));
+        let rows = taken.clone().map(|shape| shape.rows - shape.dead).sum();
+        let bytes = taken.map(|shape| shape.bytes).sum();
+        self.free.retain(|shape| !ids.contains(&shape.id));
+        self.choices.push(Choice { plan, why, rows, bytes });
+    }
+
+    /// Takes the first segment for which `decide` has a plan, again and again.
+    fn each(&mut self, decide: impl Fn(&Self, &Shape) -> Option<(Plan, String)>) {
+        while let Some((plan, why)) = self.free.iter().find_map(|shape| decide(self, shape)) {
+            self.take(plan, why);
+        }
+    }
+
+    fn dead(&mut self) {
+        self.each(|_, shape| {
+            (shape.dead == shape.rows)
+                .then(|| (Plan::Drop { segment: shape.id }, format!("all {} rows are dead", shape.rows)))
+        });
+    }
+
+    fn columns(&mut self) {
+        self.each(|_, shape| {
+            let field = *shape.without_column.first()?;
+            let plan = Plan::Column { segment: shape.id, field };
+            Some((plan, "the indexed field has no column here".to_owned()))
+        });
+    }
+
+    fn folds(&mut self) {
+        self.each(|this, shape| {
+            let due = shape.patched >= FOLD_ROWS_MIN
+                && shape.patched * 100 > shape.rows * FOLD_PERCENT;
+            let due = due || this.now.forced && shape.patched > 0;
+            let why = format!("{} of {} rows are patched", shape.patched, shape.rows);
+            due.then(|| (Plan::Fold { segment: shape.id }, why))
+        });
+    }
+
+    fn fan_out(&self) -> usize {
+        (self.settings.fan_out as usize).max(2)
+    }
+
+    fn most_bytes(&self) -> u64 {
+        match self.settings.segment_bytes_max {
+            0 => SEGMENT_BYTES_MAX,
+            most => most,
+        }
+    }
+
+    fn threshold(&self) -> Option<u64> {
+        let kb = self.settings.indexing_threshold_kb;
+        (kb > 0).then_some(kb.saturating_mul(1024))
+    }
+
+    fn wants_graph(&self, shape: &Shape) -> bool {
+        let large = self.threshold().is_some_and(|least| shape.vector_bytes >= least);
+        large && !shape.without_graph.is_empty()
+    }
+
+    /// The longest run of `shapes`, smallest first, that fits one segment.
+    fn fitting(&self, mut shapes: Vec<Shape>) -> Vec<Shape> {
+        shapes.sort_by_key(|shape| (shape.vector_bytes, shape.id));
+        let mut bytes = 0;
+        shapes.retain(|shape| {
+            bytes += shape.vector_bytes;
+            bytes <= self.most_bytes()
+        });
+        shapes.sort_by_key(|shape| shape.id);
+        shapes
+    }
+
+    fn merge(&mut self, shapes: &[Shape], why: String) {
+        let plan = Plan::Merge {
+            segments: shapes.iter().map(|shape| shape.id).collect(),
+            graph: shapes.iter().any(|shape| shape.has_graph),
+            kind: "merge",
+        };
+        self.take(plan, why);
+    }
+
+    fn flat_merge(&mut self) {
+        let flat = self.free.iter().filter(|shape| !shape.has_graph).cloned().collect();
+        let flat = self.fitting(flat);
+        let enough = if self.now.quiet || self.now.forced { 2 } else { self.fan_out() };
+        let large = self.now.forced || flat.iter().any(|shape| self.wants_graph(shape));
+        let many = flat.len() >= self.fan_out();
+        if flat.len() >= enough && (many || large) {
+            let why = format!("{} flat segments", flat.len());
+            self.merge(&flat, why);
+        }
+    }
+
+    fn graphs(&mut self) {
+        let pending = self.choices.iter().any(|choice| matches!(choice.plan, Plan::Merge { .. }));
+        let settled = self.now.quiet || self.now.forced;
+        self.each(|this, shape| {
+            // A segment larger than what a flat merge gathers will not be merged flat again soon.
+            let big = this.threshold().is_some_and(|least| {
+                shape.vector_bytes >= least.max(this.settings.memtable_bytes_max * 2)
+            });
+            let vector = *shape.without_graph.first()?;
+            let due = this.wants_graph(shape) && (shape.has_graph || big || settled && !pending);
+            let why = format!("{} KiB of vectors have no graph", shape.vector_bytes / 1024);
+            due.then(|| (Plan::Graph { segment: shape.id, vector }, why))
+        });
+    }
+
+    fn vacuums(&mut self) {
+        self.each(|this, shape| {
+            let share = shape.dead as f64 / shape.rows.max(1) as f64;
+            let due = share > this.settings.deleted_threshold
+                && shape.rows >= this.settings.vacuum_min_rows;
+            let due = due || this.now.forced && shape.dead > 0;
+            let plan = Plan::Merge {
+                segments: vec![shape.id],
+                graph: shape.has_graph,
+                kind: "vacuum",
+            };
+            due.then(|| (plan, format!("{} of {} rows are dead", shape.dead, shape.rows)))
+        });
+    }
+
+    /// Merges the smallest run of at least `fan_out` segments of similar size.
+    fn tiers(&mut self) {
+        let fan_out = self.fan_out();
+        let mut by_size: Vec<Shape> =
+            self.free.iter().filter(|shape| !shape.without_graph_due(self)).cloned().collect();
+        by_size.sort_by_key(|shape| (shape.vector_bytes, shape.id));
+        let tier = by_size.windows(fan_out).find(|run| {
+            let largest = run[fan_out - 1].vector_bytes;
+            let sum: u64 = run.iter().map(|shape| shape.vector_bytes).sum();
+            largest <= run[0].vector_bytes.max(1) * fan_out as u64 && sum <= self.most_bytes()
+        });
+        if let Some(tier) = tier {
+            let why = format!("{fan_out} segments of similar size");
+            let mut tier = tier.to_vec();
+            tier.sort_by_key(|shape| shape.id);
+            self.merge(&tier, why);
+        }
+    }
+
+    /// Merges the smallest segments when there are more than the operator asked for.
+    fn count(&mut self) {
+        let target = self.settings.segment_count_target as usize;
+        let busy = !self.choices.is_empty();
+        if target == 0 || self.free.len() <= target || busy || !(self.now.quiet || self.now.forced) {
+            return;
+        }
+        let excess = self.free.len() - target + 1;
+        let mut smallest = self.free.clone();
+        smallest.sort_by_key(|shape| (shape.vector_bytes, shape.id));
+        smallest.truncate(excess);
+        let smallest = self.fitting(smallest);
+        if smallest.len() >= 2 {
+            let why = format!("{} segments, wanted {target}", self.free.len());
+            self.merge(&smallest, why);
+        }
+    }
+}
+
+impl Shape {
+    fn without_graph_due(&self, chooser: &Chooser<'_>) -> bool {
+        chooser.wants_graph(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn shape(id: u64, mib: u64, graph: bool) -> Shape {
+        Shape {
+            id: SegmentId(id),
+            rows: mib * 1000,
+            dead: 0,
+            patched: 0,
+            bytes: mib * MIB,
+            vector_bytes: mib * MIB,
+            without_graph: if graph { vec![] } else { vec![0] },
+            has_graph: graph,
+            without_column: vec![],
+        }
+    }
+
+    fn plans(shapes: &[Shape], quiet: bool) -> Vec<Plan> {
+        let now = Circumstances { quiet, forced: false };
+        let choices = choose(shapes, &CompactionSettings::default(), now);
+        choices.into_iter().map(|choice| choice.plan).collect()
+    }
+
+    fn merge(ids: &[u64], graph: bool) -> Plan {
+        let segments = ids.iter().map(|&id| SegmentId(id)).collect();
+        Plan::Merge { segments, graph, kind: "merge" }
+    }
+
+    #[test]
+    fn flat_segments_are_merged_before_they_get_a_graph() {
+        let flat = [shape(1, 64, false), shape(2, 64, false), shape(3, 30, false)];
+        assert_eq!(plans(&flat, false), []);
+        assert_eq!(plans(&flat, true), [merge(&[1, 2, 3], false)]);
+        let merged = [shape(4, 158, false)];
+        assert_eq!(plans(&merged, true), [Plan::Graph { segment: SegmentId(4), vector: 0 }]);
+    }
+
+    #[test]
+    fn small_segments_stay_flat_and_are_left_alone() {
+        assert_eq!(plans(&[shape(1, 3, false)], true), []);
+        assert_eq!(plans(&[shape(1, 158, true), shape(2, 3, false)], true), []);
+    }
+
+    #[test]
+    fn a_tier_is_merged_when_it_is_full() {
+        let tier = [shape(1, 100, true), shape(2, 120, true), shape(3, 90, true), shape(4, 200, true)];
+        assert_eq!(plans(&tier, false), [merge(&[1, 2, 3, 4], true)]);
+        let uneven = [shape(1, 10, true), shape(2, 120, true), shape(3, 90, true), shape(4, 2000, true)];
+        assert_eq!(plans(&uneven, false), []);
+    }
+
+    #[test]
+    fn dead_rows_are_dropped_and_vacuumed() {
+        let mut gone = shape(1, 50, true);
+        gone.dead = gone.rows;
+        let mut worn = shape(2, 50, true);
+        worn.dead = worn.rows / 2;
+        let vacuum = Plan::Merge { segments: vec![SegmentId(2)], graph: true, kind: "vacuum" };
+        assert_eq!(plans(&[gone, worn], false), [Plan::Drop { segment: SegmentId(1) }, vacuum]);
+    }
+}

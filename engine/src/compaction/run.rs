@@ -1,0 +1,264 @@
+//! Which jobs run, which are due, and what became of those that ran.
+//!
+//! # Invariants
+//! - A segment is the input of at most one running job.
+//! - After a failure nothing new starts for `RETRY_MS`, so that a full disk is not hammered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use format_spec::{PartKind, SegmentId};
+use index::Progress;
+use parking_lot::Mutex;
+
+use super::policy::{Choice, Circumstances, Plan, Shape, choose};
+use crate::error::{Error, ErrorKind, Result};
+use crate::shard::Shard;
+use crate::status::JobReport;
+use crate::version::{SegmentState, ShardState};
+
+/// Jobs that are remembered after they ended.
+const COMPLETED_MAX: usize = 16;
+/// Pause after a failed job.
+const RETRY_MS: u64 = 1_000;
+/// Writers are quiet when nothing was written for this long ...
+const QUIET_WRITE_MS: u64 = 300;
+/// ... and no memtable filled up for this long; or when none did for `QUIET_ANYWAY_MS`.
+const QUIET_FULL_MS: u64 = 1_000;
+const QUIET_ANYWAY_MS: u64 = 10_000;
+
+/// The books of one shard's jobs.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    running: Mutex<Vec<Arc<Running>>>,
+    completed: Mutex<VecDeque<JobReport>>,
+    forced: AtomicBool,
+    retry_at_ms: AtomicU64,
+}
+
+/// A job that runs.
+#[derive(Debug)]
+struct Running {
+    choice: Choice,
+    started_ms: u64,
+    done: AtomicU32,
+    total: AtomicU32,
+}
+
+/// How a job reports progress and learns that it should stop.
+pub(super) struct Ticker<'a> {
+    shard: &'a Shard,
+    running: &'a Running,
+}
+
+impl Ticker<'_> {
+    /// `done` of `total` rows are through.
+    ///
+    /// # Errors
+    /// `Closed` when the job should end.
+    pub(super) fn at(&self, done: u64, total: u64) -> Result<()> {
+        self.running.total.store(clamp(total), Ordering::Relaxed);
+        self.running.done.store(clamp(done), Ordering::Relaxed);
+        if self.cancelled() { Err(Error::closed("compact")) } else { Ok(()) }
+    }
+}
+
+fn clamp(rows: u64) -> u32 {
+    u32::try_from(rows).unwrap_or(u32::MAX)
+}
+
+impl Progress for Ticker<'_> {
+    fn rows_done(&self, rows: u32) {
+        self.running.total.store(clamp(self.running.choice.rows), Ordering::Relaxed);
+        self.running.done.store(rows, Ordering::Relaxed);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.shard.closed.load(Ordering::Acquire) || self.shard.base.around.wakeup.stopping()
+    }
+}
+
+impl Running {
+    fn report(&self) -> JobReport {
+        let total = self.total.load(Ordering::Relaxed).max(1);
+        let done = f64::from(self.done.load(Ordering::Relaxed)) / f64::from(total);
+        report(&self.choice, self.started_ms, done.clamp(0.0, 1.0))
+    }
+}
+
+fn report(choice: &Choice, started_ms: u64, progress: f64) -> JobReport {
+    JobReport {
+        kind: choice.plan.kind(),
+        why: choice.why.clone(),
+        segments: choice.plan.segments().iter().map(|id| id.0).collect(),
+        rows: choice.rows,
+        progress,
+        started_ms,
+        ended_ms: None,
+        error: None,
+    }
+}
+
+impl Jobs {
+    /// Starts everything that would do something, once.
+    pub(crate) fn force(&self) {
+        self.forced.store(true, Ordering::Release);
+        self.retry_at_ms.store(0, Ordering::Release);
+    }
+
+    /// Reports of running jobs.
+    pub(crate) fn running(&self) -> Vec<JobReport> {
+        self.running.lock().iter().map(|job| job.report()).collect()
+    }
+
+    /// Reports of jobs that ended, newest first.
+    pub(crate) fn completed(&self) -> Vec<JobReport> {
+        self.completed.lock().iter().cloned().collect()
+    }
+
+    fn busy(&self) -> Vec<SegmentId> {
+        self.running.lock().iter().flat_map(|job| job.choice.plan.segments()).collect()
+    }
+}
+
+impl Shard {
+    /// The jobs that are due now, most urgent first; none of a segment that is in a running one.
+    pub(crate) fn due(&self) -> Vec<Choice> {
+        let state = self.state();
+        let busy = self.jobs.busy();
+        let shapes: Vec<Shape> = state
+            .segments
+            .iter()
+            .filter(|segment| !busy.contains(&segment.segment.id()))
+            .map(|segment| shape(segment, &state))
+            .collect();
+        let forced = self.jobs.forced.load(Ordering::Acquire);
+        let now = Circumstances { quiet: self.is_quiet(), forced };
+        choose(&shapes, &state.schema.compaction, now)
+    }
+
+    fn is_quiet(&self) -> bool {
+        let now = self.base.now_ms();
+        let since_write = now.saturating_sub(self.last_write_ms.load(Ordering::Relaxed));
+        let since_full = now.saturating_sub(self.last_full_ms.load(Ordering::Relaxed));
+        // Where the caller runs the steps, it decides when to compact.
+        self.base.around.settings.workers == 0
+            || since_write >= QUIET_WRITE_MS && since_full >= QUIET_FULL_MS
+            || since_full >= QUIET_ANYWAY_MS
+    }
+
+    /// Runs the most urgent job on this thread; false when there is none to run.
+    pub(crate) fn step_compact(&self) -> bool {
+        let forced = self.jobs.forced.load(Ordering::Acquire);
+        let paused = self.state().schema.compaction.paused && !forced;
+        let waiting = self.base.now_ms() < self.jobs.retry_at_ms.load(Ordering::Acquire);
+        if paused || waiting || self.closed.load(Ordering::Acquire) {
+            return false;
+        }
+        let Some(running) = self.start_job() else { return false };
+        let ticker = Ticker { shard: self, running: &running };
+        let outcome = self.run(&running.choice, &ticker);
+        self.end_job(&running, outcome);
+        true
+    }
+
+    fn start_job(&self) -> Option<Arc<Running>> {
+        let most = match self.state().schema.compaction.jobs_max {
+            0 => 1,
+            most => most as usize,
+        };
+        let mut choices = self.due();
+        if choices.is_empty() {
+            self.finish_forced();
+            return None;
+        }
+        let choice = choices.swap_remove(0);
+        let mut jobs = self.jobs.running.lock();
+        let taken = |id: &SegmentId| jobs.iter().any(|j| j.choice.plan.segments().contains(id));
+        if jobs.len() >= most || choice.plan.segments().iter().any(taken) {
+            return None;
+        }
+        let running = Arc::new(Running {
+            choice,
+            started_ms: self.base.around.clock.now_ms(),
+            done: AtomicU32::new(0),
+            total: AtomicU32::new(1),
+        });
+        jobs.push(Arc::clone(&running));
+        Some(running)
+    }
+
+    /// A forced run is over when nothing is due, runs, or waits for its flush.
+    fn finish_forced(&self) {
+        let flushing = !self.apply.lock().sealed.is_empty();
+        if !flushing && self.jobs.running.lock().is_empty() {
+            self.jobs.forced.store(false, Ordering::Release);
+        }
+    }
+
+    fn end_job(&self, running: &Arc<Running>, outcome: Result<()>) {
+        let mut report = running.report();
+        report.ended_ms = Some(self.base.around.clock.now_ms());
+        match outcome {
+            Ok(()) => {
+                report.progress = 1.0;
+                *self.base.meters.compaction_error.lock() = None;
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Conflict) => {
+                report.error = Some(error.chain());
+            }
+            Err(error) => {
+                let why = error.chain();
+                tracing::warn!(kind = report.kind, error = why, "compaction job failed");
+                report.error = Some(why.clone());
+                *self.base.meters.compaction_error.lock() = Some(why);
+                let retry = self.base.now_ms() + RETRY_MS;
+                self.jobs.retry_at_ms.store(retry, Ordering::Release);
+                self.jobs.forced.store(false, Ordering::Release);
+            }
+        }
+        self.jobs.running.lock().retain(|job| !Arc::ptr_eq(job, running));
+        let mut completed = self.jobs.completed.lock();
+        completed.push_front(report);
+        completed.truncate(COMPLETED_MAX);
+        drop(completed);
+        self.make_room();
+        self.base.around.wakeup.notify();
+    }
+}
+
+/// What the policy needs to know of a segment.
+fn shape(state: &SegmentState, shard: &ShardState) -> Shape {
+    let segment = &state.segment;
+    let schema = &shard.schema;
+    let rows = u64::from(segment.row_count());
+    let live = u64::from(state.live_count());
+    let vectors = schema.vectors.iter().enumerate();
+    let present = |index: usize| segment.vectors_part(index).is_some();
+    let largest = vectors.clone().filter(|(index, _)| present(*index));
+    let largest = largest.map(|(_, vector)| vector.stride() as u64 * live).max();
+    let without_graph = vectors
+        .filter(|(i, vector)| vector.hnsw.m > 0 && present(*i) && !segment.has_graph(*i))
+        .map(|(index, _)| index);
+    let fields = schema.fields.iter().enumerate();
+    Shape {
+        id: segment.id(),
+        rows,
+        dead: rows - live,
+        patched: u64::from(state.patches.rows.count()),
+        bytes: segment.bytes(),
+        vector_bytes: largest.unwrap_or(0),
+        without_graph: without_graph.collect(),
+        has_graph: segment.parts().iter().any(|part| part.entry().kind == PartKind::Graph),
+        without_column: fields
+            .filter(|(_, field)| !segment.has_column(&field.path))
+            .map(|(index, _)| index)
+            .collect(),
+    }
+}
+
+/// Whether a plan makes the collection searchable through graphs or columns, and not only smaller.
+pub(crate) fn is_indexing(choice: &Choice) -> bool {
+    matches!(choice.plan, Plan::Graph { .. } | Plan::Column { .. } | Plan::Merge { .. })
+}

@@ -1,0 +1,196 @@
+//! Flush: a sealed memtable becomes a flat segment, and the WAL before it is no longer needed.
+//!
+//! ```text
+//! parts of the new segment ┐
+//! tombstones, patches      ├─ sync directory ─ manifest N+1 ─ install ─ cut the WAL
+//! of segments touched      ┘                   DURABLE        VISIBLE
+//! ```
+//!
+//! A flush at S writes exactly the state at S, which the seal kept: copy-on-write bitmaps and
+//! `dead_at` make that state readable however long the flush waits.
+//!
+//! # Invariants
+//! - The manifest that says `flushed = S` lists every death and patch up to S.
+//! - A tombstones or patch part never replaces one that is exact for a later SeqNo.
+//! - The caller holds `version`, so no other manifest comes in between.
+
+use std::sync::Arc;
+
+use format_spec::{PartEntry, PartKind, Row, SegmentEntry, SegmentId, SeqNo, ShardManifest};
+
+use crate::bits::Bits;
+use crate::error::Result;
+use crate::install::{install_manifest, set_part};
+use crate::memtable::MemtableView;
+use crate::segment::Segment;
+use crate::segment::build::{Selection, write_patches, write_segment, write_tombstones};
+use crate::shard::{ApplySide, Base, Shard, VersionSide};
+use crate::source::Source;
+use crate::status::Meters;
+use crate::version::{SegmentState, ShardState};
+
+/// A flush that is durable and waits to be published.
+#[derive(Debug)]
+pub(crate) struct Flushed {
+    upto: SeqNo,
+    memtable: MemtableView,
+    /// The new segment, and the memtable row of each of its rows.
+    segment: Option<(Arc<Segment>, Vec<Row>)>,
+    /// Segments with a new tombstones or patch part, and the dead rows that are durable now.
+    touched: Vec<(Arc<Segment>, Bits, bool)>,
+}
+
+/// Writes what `sealed` has and the newest manifest lacks. Durable when this returns.
+///
+/// # Errors
+/// What the disk says; nothing has changed then but for orphan files.
+pub(crate) fn write_flush(
+    base: &Base,
+    version: &mut VersionSide,
+    current: &ShardState,
+    sealed: &ShardState,
+) -> Result<Option<Flushed>> {
+    let Some(memtable) = sealed.memtables.last() else { return Ok(None) };
+    let upto = sealed.seqno;
+    let mut next = version.next(base);
+    let mut touched_ids = Vec::new();
+    for state in &sealed.segments {
+        let listed = next.segments.iter_mut().find(|entry| entry.id == state.segment.id());
+        if let Some(entry) = listed {
+            if let Some(patched) = write_changes(base, state, entry, upto)? {
+                touched_ids.push((entry.id, state.dead.clone(), patched));
+            }
+        }
+    }
+    let source = Source::Memtable(memtable.at(upto));
+    let rows: Vec<Row> = (0..memtable.rows()).filter(|&row| source.is_live(row)).collect();
+    let new = if rows.is_empty() {
+        None
+    } else {
+        let selection = Selection { source: &source, rows: &rows };
+        Some(write_segment(base, &sealed.schema, &[selection], upto, &|_| Ok(()))?)
+    };
+    next.segments.extend(new.iter().cloned());
+    next.flushed = upto;
+    let written = written_bytes(&next, &version.current);
+    install_manifest(base, version, next, current)?;
+    Meters::add(&base.meters.flushed_bytes, written);
+    let open = |id: SegmentId| open_listed(base, version, current, id);
+    let segment = match new {
+        Some(entry) => Some((open(entry.id)?, rows)),
+        None => None,
+    };
+    let mut touched = Vec::with_capacity(touched_ids.len());
+    for (id, dead, patched) in touched_ids {
+        touched.push((open(id)?, dead, patched));
+    }
+    Ok(Some(Flushed { upto, memtable: memtable.clone(), segment, touched }))
+}
+
+/// Opens a segment as the newest manifest lists it, sharing the parts that are open already.
+pub(crate) fn open_listed(
+    base: &Base,
+    version: &VersionSide,
+    current: &ShardState,
+    id: SegmentId,
+) -> Result<Arc<Segment>> {
+    let known = current.segments.iter().find(|state| state.segment.id() == id);
+    let known = known.map_or(&[][..], |state| state.segment.parts());
+    let entry = version.entry(id)?.clone();
+    let dir = base.name.parts_dir();
+    let owner = base.name.owner();
+    let segment = Segment::open(base.storage(), &dir, owner, entry, &current.schema, known)?;
+    Ok(Arc::new(segment))
+}
+
+/// Writes the tombstones and patches of one segment as of `upto`, if they are not durable yet;
+/// tells whether a patch part was written.
+fn write_changes(
+    base: &Base,
+    state: &SegmentState,
+    entry: &mut SegmentEntry,
+    upto: SeqNo,
+) -> Result<Option<bool>> {
+    let exact = |kind: PartKind| exact_for(entry, kind);
+    let dead = state.dead.count() != state.persisted_dead.count()
+        && exact(PartKind::Tombstones).is_none_or(|at| at < upto);
+    let folded = exact(PartKind::Payload).is_some_and(|at| at >= upto);
+    let patched = state.patches.delta.count() > 0
+        && !folded
+        && exact(PartKind::Patch).is_none_or(|at| at < upto);
+    if dead {
+        set_part(entry, write_tombstones(base, state.segment.row_count(), &state.dead, upto)?);
+    }
+    if patched {
+        set_part(entry, write_patches(base, state, upto)?);
+    }
+    Ok((dead || patched).then_some(patched))
+}
+
+fn exact_for(entry: &SegmentEntry, kind: PartKind) -> Option<SeqNo> {
+    entry.parts.iter().find(|part| part.kind == kind).map(|part| part.exact_for)
+}
+
+/// Bytes of the parts that `next` has and `before` has not.
+pub(crate) fn written_bytes(next: &ShardManifest, before: &ShardManifest) -> u64 {
+    let parts = |manifest: &ShardManifest| -> Vec<PartEntry> {
+        manifest.segments.iter().flat_map(|segment| segment.parts.clone()).collect()
+    };
+    let known = parts(before);
+    parts(next).iter().filter(|part| !known.contains(part)).map(|part| part.len).sum()
+}
+
+impl ApplySide {
+    /// Puts a durable flush in the place of the oldest sealed memtable.
+    pub(crate) fn install_flush(&mut self, flushed: Flushed) {
+        let Flushed { upto, memtable, segment, touched } = flushed;
+        for (segment, persisted_dead, patched) in touched {
+            let id = segment.id();
+            let Some(state) = self.segments.iter_mut().find(|s| s.segment.id() == id) else {
+                continue;
+            };
+            let state = Arc::make_mut(state);
+            state.segment = segment;
+            state.persisted_dead = persisted_dead;
+            if patched {
+                state.patches.delta = state.patches.delta.newer_than(upto);
+            }
+        }
+        if let Some((segment, rows)) = segment {
+            let now = memtable.at(SeqNo(u64::MAX - 1));
+            let ended = rows.iter().zip(0..).filter(|(row, _)| !now.is_live(**row));
+            let dead = Bits::from_rows(segment.row_count(), ended.map(|(_, row)| row));
+            let persisted_dead = Bits::new(segment.row_count());
+            let patches = crate::patches::Patches::new(segment.row_count());
+            self.segments.push(Arc::new(SegmentState { segment, dead, patches, persisted_dead }));
+        }
+        self.memtables.remove(0);
+        self.sealed.pop_front();
+    }
+}
+
+impl Shard {
+    /// Flushes the oldest sealed memtable; false when there is none.
+    ///
+    /// # Errors
+    /// What the disk says; the memtable stays sealed and is tried again.
+    pub(crate) fn flush(&self) -> Result<bool> {
+        let mut version = self.version.lock();
+        let Some(sealed) = self.apply.lock().sealed.front().map(Arc::clone) else {
+            return Ok(false);
+        };
+        let current = self.state();
+        let flushed = write_flush(&self.base, &mut version, &current, &sealed)?;
+        let mut side = self.apply.lock();
+        if let Some(flushed) = flushed {
+            side.install_flush(flushed);
+        }
+        self.publish(&side);
+        drop(side);
+        drop((sealed, current));
+        self.make_room();
+        let kept = version.previous.as_ref().map_or(SeqNo(0), |manifest| manifest.flushed);
+        self.wal.retire_below(kept)?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,97 @@
+//! Installing a manifest: from files to the durable truth of a shard.
+//!
+//! # Invariants
+//! - Every part a manifest names is synced, and so is its name, before the manifest is written.
+//! - Only files that neither the newest manifest nor the one before names are ever removed.
+
+use std::sync::Arc;
+
+use format_spec::{PartEntry, PartId, PartKind, SegmentEntry, SegmentId, ShardManifest};
+
+use crate::error::{Error, Result};
+use crate::numbered;
+use crate::segment::part_path;
+use crate::shard::{Base, VersionSide};
+use crate::version::ShardState;
+
+impl VersionSide {
+    /// The newest manifest as the start of the next one.
+    pub(crate) fn next(&self, base: &Base) -> ShardManifest {
+        let (next_part, next_segment) = base.next_ids();
+        ShardManifest { next_part, next_segment, ..self.current.clone() }
+    }
+
+    /// What the newest manifest says of a segment.
+    ///
+    /// # Errors
+    /// `NotFound` when it does not list it.
+    pub(crate) fn entry(&self, id: SegmentId) -> Result<&SegmentEntry> {
+        let entry = self.current.segments.iter().find(|entry| entry.id == id);
+        entry.ok_or_else(|| Error::not_found("open segment", format!("segment {}", id.0)))
+    }
+}
+
+/// Puts `part` in the place of the one of the same kind and name.
+pub(crate) fn set_part(entry: &mut SegmentEntry, part: PartEntry) {
+    entry.parts.retain(|old| (old.kind, &old.name) != (part.kind, &part.name));
+    entry.parts.push(part);
+}
+
+/// Takes the part of a kind out of an entry.
+pub(crate) fn unset_part(entry: &mut SegmentEntry, kind: PartKind) {
+    entry.parts.retain(|old| old.kind != kind);
+}
+
+/// Makes `next` the truth; `current` is the published state, whose open parts tell which files
+/// still have readers.
+///
+/// # Errors
+/// What the disk says. The manifest before then stays the truth, unless the file became durable
+/// although its sync failed; both describe the same points, so either may be found at the next
+/// start.
+pub(crate) fn install_manifest(
+    base: &Base,
+    version: &mut VersionSide,
+    mut next: ShardManifest,
+    current: &ShardState,
+) -> Result<()> {
+    let storage = base.storage();
+    storage.sync_dir(&base.name.parts_dir())?;
+    next.number = version.next_manifest;
+    version.next_manifest += 1;
+    (next.next_part, next.next_segment) = base.next_ids();
+    let dir = base.name.manifest_dir();
+    let name = format_spec::path::manifest_name(next.number);
+    numbered::create(storage, &dir, &name, &next.encode())?;
+    let dropped = dropped_parts(&version.current, &next);
+    for (id, kind) in dropped {
+        let path = part_path(&base.name.parts_dir(), id, kind);
+        let open = current.segments.iter().flat_map(|state| state.segment.parts());
+        let held = open.filter(|part| part.entry().id == id).map(Arc::downgrade).next();
+        version.retired.add(path, id, held.unwrap_or_default());
+    }
+    let before = std::mem::replace(&mut version.current, next);
+    version.previous = Some(before);
+    remove_old_manifests(base, version)
+}
+
+fn dropped_parts(before: &ShardManifest, next: &ShardManifest) -> Vec<(PartId, PartKind)> {
+    let ids = |manifest: &ShardManifest| -> Vec<(PartId, PartKind)> {
+        let parts = manifest.segments.iter().flat_map(|segment| &segment.parts);
+        parts.map(|part| (part.id, part.kind)).collect()
+    };
+    let kept: std::collections::BTreeSet<_> = ids(next).into_iter().collect();
+    ids(before).into_iter().filter(|part| !kept.contains(part)).collect()
+}
+
+fn remove_old_manifests(base: &Base, version: &VersionSide) -> Result<()> {
+    let storage = base.storage();
+    let dir = base.name.manifest_dir();
+    let oldest = version.previous.as_ref().map_or(version.current.number, |m| m.number);
+    for number in numbered::numbers(storage, &dir, format_spec::path::parse_manifest_name)? {
+        if number < oldest {
+            storage.remove_file(&format!("{dir}/{}", format_spec::path::manifest_name(number)))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! RateLimit: how many bytes a second compaction may write.
+//!
+//! The limit is read anew at every take, so a change through the API holds at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+
+/// Longest sleep at once, so that a raised limit is noticed.
+const NAP: Duration = Duration::from_millis(100);
+
+/// A limit shared by all jobs of a shard.
+#[derive(Debug)]
+pub(crate) struct RateLimit {
+    clock: Arc<dyn Clock>,
+    /// 0: no limit.
+    bytes_per_s: AtomicU64,
+    /// Monotonic time at which everything taken so far is paid for.
+    paid_until: Mutex<Duration>,
+}
+
+impl RateLimit {
+    /// No limit, until one is set.
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, bytes_per_s: AtomicU64::new(0), paid_until: Mutex::new(Duration::ZERO) }
+    }
+
+    /// Sets the limit; 0 lifts it.
+    pub(crate) fn set(&self, bytes_per_s: u64) {
+        self.bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
+    }
+
+    /// Waits until `bytes` may be written.
+    pub(crate) fn take(&self, bytes: u64) {
+        let limit = self.bytes_per_s.load(Ordering::Relaxed);
+        if limit == 0 {
+            return;
+        }
+        let cost = Duration::from_secs_f64(bytes as f64 / limit as f64);
+        let due = {
+            let mut paid = self.paid_until.lock();
+            let due = (*paid).max(self.clock.monotonic());
+            *paid = due + cost;
+            due
+        };
+        while self.bytes_per_s.load(Ordering::Relaxed) != 0 {
+            let now = self.clock.monotonic();
+            if now >= due {
+                return;
+            }
+            std::thread::sleep((due - now).min(NAP));
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What a shard tells about itself: status, jobs, counters.
+
+use std::sync::atomic::Ordering;
+
+use format_spec::PartKind;
+
+use crate::compaction::{Choice, is_indexing};
+use crate::error::Result;
+use crate::shard::Shard;
+use crate::snapshot::Snapshot;
+use crate::status::{
+    Color, Counters, JobReport, Meters, Optimizations, SegmentReport, Status,
+};
+use crate::version::{SegmentState, ShardState};
+
+impl Shard {
+    /// Colour and true counts.
+    pub(crate) fn status(&self) -> Status {
+        let state = self.state();
+        let snapshot = Snapshot::new(state.clone());
+        let errors = [&self.base.meters.flush_error, &self.base.meters.compaction_error];
+        let optimizer_error = errors.iter().find_map(|error| error.lock().clone());
+        Status {
+            color: self.color(&state, optimizer_error.is_some()),
+            points: snapshot.live_count(),
+            indexed_vectors: indexed_vectors(&state),
+            segments: snapshot.sources().len(),
+            queue_length: self.pending.lock().len(),
+            optimizer_error,
+            damaged: state
+                .damaged
+                .iter()
+                .map(|damaged| format!("segment {}: {}", damaged.segment.0, damaged.why))
+                .collect(),
+        }
+    }
+
+    fn color(&self, state: &ShardState, failing: bool) -> Color {
+        if failing || !state.damaged.is_empty() || self.wal.poison_reason().is_some() {
+            return Color::Red;
+        }
+        let due = self.due().iter().any(is_indexing);
+        let running = self.jobs.running().len() > 0;
+        let threshold = state.schema.compaction.indexing_threshold_kb.saturating_mul(1024);
+        let memtable = state.memtables.last().map_or(0, |view| view.bytes());
+        let unflushed = state.memtables.len() > 1 || threshold > 0 && memtable >= threshold;
+        match (running || unflushed, due) {
+            (true, _) => Color::Yellow,
+            (false, true) if state.schema.compaction.paused => Color::Grey,
+            (false, true) => Color::Yellow,
+            (false, false) if self.flat_and_large(state) => Color::Yellow,
+            (false, false) => Color::Green,
+        }
+    }
+
+    /// Whether a flat segment will get a graph once writers are quiet.
+    fn flat_and_large(&self, state: &ShardState) -> bool {
+        let least = state.schema.compaction.indexing_threshold_kb.saturating_mul(1024);
+        let needs = |segment: &SegmentState| {
+            state.schema.vectors.iter().enumerate().any(|(index, vector)| {
+                let bytes = vector.stride() as u64 * u64::from(segment.live_count());
+                vector.hnsw.m > 0
+                    && bytes >= least
+                    && segment.segment.vectors_part(index).is_some()
+                    && !segment.segment.has_graph(index)
+            })
+        };
+        least > 0 && state.segments.iter().any(|segment| needs(segment))
+    }
+
+    /// Whether no flush or job runs or is due.
+    pub(crate) fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.memtables.len() <= 1
+            && self.jobs.running().is_empty()
+            && self.due().is_empty()
+            && self.color(&state, false) != Color::Yellow
+    }
+
+    /// What runs, is due, and is done.
+    pub(crate) fn optimizations(&self) -> Optimizations {
+        let state = self.state();
+        let running = self.jobs.running();
+        let mut queued: Vec<JobReport> = Vec::new();
+        let sealed = state.memtables.len().saturating_sub(1);
+        for view in state.memtables.iter().take(sealed) {
+            queued.push(JobReport {
+                kind: "flush",
+                why: "a memtable is full".to_owned(),
+                segments: Vec::new(),
+                rows: u64::from(view.live_count()),
+                progress: 0.0,
+                started_ms: 0,
+                ended_ms: None,
+                error: None,
+            });
+        }
+        queued.extend(self.due().iter().map(queued_report));
+        let taken: Vec<u64> =
+            running.iter().chain(&queued).flat_map(|job| job.segments.clone()).collect();
+        let idle = state.segments.iter().filter(|s| !taken.contains(&s.segment.id().0));
+        Optimizations {
+            idle_segments: idle.map(|segment| segment_report(segment, &state)).collect(),
+            running,
+            queued,
+            completed: self.jobs.completed(),
+        }
+    }
+
+    /// Figures for operators.
+    pub(crate) fn counters(&self) -> Counters {
+        let state = self.state();
+        let meters = &self.base.meters;
+        let wal = self.wal.counters();
+        let (mut segment_bytes, mut live_bytes) = (0, 0);
+        for segment in &state.segments {
+            let bytes = segment.segment.bytes();
+            let rows = u64::from(segment.segment.row_count()).max(1);
+            segment_bytes += bytes;
+            live_bytes += bytes * u64::from(segment.live_count()) / rows;
+        }
+        let patches = state.segments.iter().map(|segment| segment.patches.delta.bytes());
+        let memtables = state.memtables.iter().map(|view| view.bytes());
+        Counters {
+            ingested_bytes: Meters::get(&meters.ingested_bytes),
+            wal_bytes: wal.bytes,
+            wal_syncs: wal.syncs,
+            wal_disk_bytes: self.wal.bytes_live(),
+            flushed_bytes: Meters::get(&meters.flushed_bytes),
+            compacted_bytes: Meters::get(&meters.compacted_bytes),
+            segment_bytes,
+            live_bytes,
+            debt_bytes: self.due().iter().map(|choice| choice.bytes).sum(),
+            memtable_bytes: memtables.sum::<u64>() + patches.sum::<u64>(),
+            retired_files: self.version.try_lock().map_or(0, |v| v.retired.len() as u64),
+            stall_flush_ms: Meters::get(&meters.stall_flush_ms),
+            stall_compaction_ms: Meters::get(&meters.stall_compaction_ms),
+            refused_disk_full: Meters::get(&meters.refused_disk_full),
+        }
+    }
+
+    /// Live points whose value of the field the index knows or evaluates on the fly: those in
+    /// segments with the column, counted by its rows with a value.
+    pub(crate) fn field_indexed_points(&self, path: &str) -> u64 {
+        let count = |state: &SegmentState| -> Result<u64> {
+            let column = state.segment.column(path)?;
+            Ok(column.map_or(0, |column| u64::from(column.stats().rows_indexed)))
+        };
+        self.state().segments.iter().map(|state| count(state).unwrap_or(0)).sum()
+    }
+
+    /// Whether every segment has the column.
+    pub(crate) fn is_field_indexed(&self, path: &str) -> bool {
+        self.state().segments.iter().all(|state| state.segment.has_column(path))
+            && self.closed.load(Ordering::Acquire).eq(&false)
+    }
+}
+
+fn queued_report(choice: &Choice) -> JobReport {
+    JobReport {
+        kind: choice.plan.kind(),
+        why: choice.why.clone(),
+        segments: choice.plan.segments().iter().map(|id| id.0).collect(),
+        rows: choice.rows,
+        progress: 0.0,
+        started_ms: 0,
+        ended_ms: None,
+        error: None,
+    }
+}
+
+fn segment_report(state: &SegmentState, shard: &ShardState) -> SegmentReport {
+    let segment = &state.segment;
+    let indexed = (0..shard.schema.vectors.len())
+        .all(|index| segment.vectors_part(index).is_none() || segment.has_graph(index));
+    SegmentReport {
+        id: segment.id().0,
+        rows: u64::from(segment.row_count()),
+        dead_rows: u64::from(state.dead.count()),
+        bytes: segment.bytes(),
+        indexed,
+    }
+}
+
+/// Live vectors that a graph covers, over all names.
+fn indexed_vectors(shard: &ShardState) -> u64 {
+    let mut indexed = 0;
+    for state in &shard.segments {
+        let graphs = state.segment.parts().iter().filter(|p| p.entry().kind == PartKind::Graph);
+        for graph in graphs {
+            let name = &graph.entry().name;
+            let index = shard.schema.vectors.iter().position(|vector| vector.name == *name);
+            let vectors = index.and_then(|index| state.segment.vectors(index).ok().flatten());
+            let Some(vectors) = vectors else { continue };
+            let dead = state.dead.iter().filter(|&row| vectors.view.is_present(row)).count() as u64;
+            indexed += u64::from(vectors.view.present_count()) - dead;
+        }
+    }
+    indexed
+}

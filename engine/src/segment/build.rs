@@ -1,0 +1,310 @@
+//! Building the parts of a segment from rows of other sources.
+//!
+//! # Invariants
+//! - A segment's rows are the selected rows, selection after selection, in their order.
+//! - Payload parts have all patches of their sources folded in.
+//! - Columns are made from the payloads of the same pass, and name the payload part's hash.
+
+use std::sync::Arc;
+
+use format_spec::patches::PatchesBuilder;
+use format_spec::payload::PayloadBuilder;
+use format_spec::rows::RowsBuilder;
+use format_spec::tombstones::TombstonesBuilder;
+use format_spec::vectors::{VectorShape, VectorsBuilder};
+use format_spec::{
+    DecodeError, FieldIndex, PartEntry, PartKind, Row, Schema, SegmentEntry, SeqNo, ValueRef, VectorSchema,
+    WriteError,
+};
+use index::{ColumnDraft, FieldPath};
+
+use crate::bits::Bits;
+use crate::error::{Error, Result};
+use crate::segment::{PartPlan, write_part};
+use crate::shard::Base;
+use crate::source::Source;
+use crate::version::SegmentState;
+
+/// Rows of one source, in the order they are to be written.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Selection<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) rows: &'a [Row],
+}
+
+/// Asked now and then whether to go on; an error ends the work.
+pub(crate) type Checkpoint<'a> = &'a dyn Fn(u64) -> Result<()>;
+
+/// Rows between two questions to a [`Checkpoint`].
+const CHECK_EVERY: u64 = 4096;
+
+/// Writes rows, payload, columns and vectors of a new flat segment; `exact_for` is the SeqNo of
+/// the state the sources are read at.
+///
+/// # Errors
+/// `Corrupt` when a source does not verify; what the disk says; what `check` returns.
+pub(crate) fn write_segment(
+    base: &Base,
+    schema: &Schema,
+    selections: &[Selection<'_>],
+    exact_for: SeqNo,
+    check: Checkpoint<'_>,
+) -> Result<SegmentEntry> {
+    let total: usize = selections.iter().map(|selection| selection.rows.len()).sum();
+    let (rows, seqno_min, seqno_max) = write_rows(base, selections, exact_for)?;
+    let mut parts = vec![rows];
+    parts.extend(write_payloads(base, &schema.fields, selections, exact_for, check)?);
+    for (index, vector) in schema.vectors.iter().enumerate() {
+        parts.extend(write_vectors(base, vector, index, selections, exact_for, check)?);
+    }
+    let rows = u32::try_from(total)
+        .map_err(|_| Error::invalid("write segment", format!("{total} rows in one segment")))?;
+    Ok(SegmentEntry { id: base.new_segment(), rows, seqno_min, seqno_max, parts })
+}
+
+fn plan(kind: PartKind, name: &str, exact_for: SeqNo) -> PartPlan {
+    PartPlan { kind, name: name.to_owned(), source_hash: None, exact_for }
+}
+
+fn write_rows(
+    base: &Base,
+    selections: &[Selection<'_>],
+    exact_for: SeqNo,
+) -> Result<(PartEntry, SeqNo, SeqNo)> {
+    let mut builder = RowsBuilder::new();
+    let (mut least, mut most) = (SeqNo(u64::MAX), SeqNo(0));
+    for selection in selections {
+        for &row in selection.rows {
+            let seqno = selection.source.seqno(row)?;
+            least = least.min(seqno);
+            most = most.max(seqno);
+            builder.push(selection.source.id(row)?, seqno);
+        }
+    }
+    let entry = write_part(base, plan(PartKind::Rows, "", exact_for), |part| builder.finish(part))?;
+    Ok((entry, least.min(most), most))
+}
+
+/// Writes the payload part and a column for each of `fields`.
+fn write_payloads(
+    base: &Base,
+    fields: &[FieldIndex],
+    selections: &[Selection<'_>],
+    exact_for: SeqNo,
+    check: Checkpoint<'_>,
+) -> Result<Vec<PartEntry>> {
+    let mut columns = fields.iter().map(Column::new).collect::<Result<Vec<_>>>()?;
+    let written = write_part(base, plan(PartKind::Payload, "", exact_for), |part| {
+        let mut builder = PayloadBuilder::new(part, exact_for)?;
+        let each = each_payload(selections, check, |payload| {
+            push_all(&mut columns, payload)?;
+            Ok(builder.push(payload)?)
+        });
+        match each {
+            Ok(()) => builder.finish(),
+            Err(Stop::Write(error)) => Err(error),
+            Err(Stop::Read(error)) => Err(WriteError::Io(std::io::Error::other(error))),
+        }
+    });
+    let mut parts = vec![written?];
+    for column in columns {
+        parts.push(column.write(base, parts[0].hash, exact_for)?);
+    }
+    Ok(parts)
+}
+
+/// Why a pass over payloads ended early.
+enum Stop {
+    Read(Error),
+    Write(WriteError),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<WriteError> for Stop {
+    fn from(error: WriteError) -> Self {
+        Self::Write(error)
+    }
+}
+
+fn each_payload(
+    selections: &[Selection<'_>],
+    check: Checkpoint<'_>,
+    mut take: impl FnMut(&[u8]) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let mut done = 0;
+    for selection in selections {
+        let mut payloads = selection.source.payloads();
+        for &row in selection.rows {
+            take(payloads.get(row)?)?;
+            done += 1;
+            if done % CHECK_EVERY == 0 {
+                check(done)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A column in the making.
+struct Column {
+    name: String,
+    draft: ColumnDraft,
+}
+
+impl Column {
+    fn new(field: &FieldIndex) -> Result<Self> {
+        let path = FieldPath::parse(&field.path)
+            .map_err(|error| Error::invalid("index field", error.to_string()))?;
+        let draft = ColumnDraft::new(path, field.field_type);
+        Ok(Self { name: field.path.clone(), draft })
+    }
+
+    fn write(self, base: &Base, source: [u8; 32], exact_for: SeqNo) -> Result<PartEntry> {
+        let mut plan = plan(PartKind::Column, &self.name, exact_for);
+        plan.source_hash = Some(source);
+        write_part(base, plan, |part| self.draft.finish(part, exact_for))
+    }
+}
+
+/// Gives a payload to every column.
+fn push_all(columns: &mut [Column], payload: &[u8]) -> Result<(), Stop> {
+    let decode = |error: DecodeError| Stop::Read(Error::corrupt("payload", error));
+    for column in columns {
+        column.draft.push(ValueRef::new(payload).map_err(decode)?).map_err(decode)?;
+    }
+    Ok(())
+}
+
+/// Writes the column of one field for a segment that exists. Rows that patches replaced are in
+/// it with what the payload part says: readers evaluate those on their patches.
+///
+/// # Errors
+/// As [`write_segment`].
+pub(crate) fn write_column(
+    base: &Base,
+    state: &Arc<SegmentState>,
+    field: &FieldIndex,
+    check: Checkpoint<'_>,
+) -> Result<PartEntry> {
+    let mut column = Column::new(field)?;
+    let bare = SegmentState {
+        patches: crate::patches::Patches::new(state.segment.row_count()),
+        ..SegmentState::clone(state)
+    };
+    let source = Source::segment(Arc::new(bare));
+    let rows: Vec<Row> = (0..state.segment.row_count()).collect();
+    let selection = [Selection { source: &source, rows: &rows }];
+    let pushed = each_payload(&selection, check, |payload| {
+        push_all(std::slice::from_mut(&mut column), payload)?;
+        Ok(())
+    });
+    match pushed {
+        Ok(()) => {}
+        Err(Stop::Read(error)) => return Err(error),
+        Err(Stop::Write(error)) => return Err(Error::invalid("write", error.to_string())),
+    }
+    let payload = state.segment.payload_part().entry();
+    column.write(base, payload.hash, payload.exact_for)
+}
+
+/// Writes payload and columns of a segment anew, with all patches of `state` folded in.
+///
+/// # Errors
+/// As [`write_segment`].
+pub(crate) fn write_folded(
+    base: &Base,
+    schema: &Schema,
+    state: &Arc<SegmentState>,
+    exact_for: SeqNo,
+    check: Checkpoint<'_>,
+) -> Result<Vec<PartEntry>> {
+    let source = Source::segment(Arc::clone(state));
+    let rows: Vec<Row> = (0..state.segment.row_count()).collect();
+    let selection = [Selection { source: &source, rows: &rows }];
+    write_payloads(base, &schema.fields, &selection, exact_for, check)
+}
+
+fn write_vectors(
+    base: &Base,
+    vector: &VectorSchema,
+    index: usize,
+    selections: &[Selection<'_>],
+    exact_for: SeqNo,
+    check: Checkpoint<'_>,
+) -> Result<Option<PartEntry>> {
+    if !any_present(index, selections)? {
+        return Ok(None);
+    }
+    let shape = VectorShape { dim: vector.dim, element: vector.element, metric: vector.metric };
+    let plan = plan(PartKind::Vectors, &vector.name, exact_for);
+    let entry = write_part(base, plan, |part| {
+        let mut builder = VectorsBuilder::new(part, shape)?;
+        let mut done = 0;
+        for selection in selections {
+            for &row in selection.rows {
+                let read = selection.source.vector(index, row).and_then(|vector| {
+                    done += 1;
+                    if done % CHECK_EVERY == 0 { check(done).map(|()| vector) } else { Ok(vector) }
+                });
+                let vector = read.map_err(std::io::Error::other)?;
+                builder.push(vector.as_deref())?;
+            }
+        }
+        builder.finish()
+    })?;
+    Ok(Some(entry))
+}
+
+fn any_present(index: usize, selections: &[Selection<'_>]) -> Result<bool> {
+    for selection in selections {
+        for &row in selection.rows {
+            if selection.source.has_vector(index, row)? {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// Writes the dead rows of a segment as of `upto`.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) fn write_tombstones(
+    base: &Base,
+    rows: u32,
+    dead: &Bits,
+    upto: SeqNo,
+) -> Result<PartEntry> {
+    let set = dead.to_row_set();
+    write_part(base, plan(PartKind::Tombstones, "", upto), |part| {
+        TombstonesBuilder { rows, exact_for: upto, dead: set.words() }.finish(part)
+    })
+}
+
+/// Writes all patches of a segment as `state` has them.
+///
+/// # Errors
+/// `Corrupt` when the older patch part does not verify; what the disk says.
+pub(crate) fn write_patches(base: &Base, state: &SegmentState, upto: SeqNo) -> Result<PartEntry> {
+    let mut patches = Vec::with_capacity(state.patches.rows.count() as usize);
+    let source = Source::segment(Arc::new(state.clone()));
+    let mut payloads = source.payloads();
+    for row in state.patches.rows.iter() {
+        patches.push((row, source.seqno(row)?, payloads.get(row)?.to_vec()));
+    }
+    drop(payloads);
+    let rows = state.segment.row_count();
+    write_part(base, plan(PartKind::Patch, "", upto), |part| {
+        let mut builder = PatchesBuilder::new(part, rows, upto)?;
+        for (row, seqno, payload) in &patches {
+            builder.push(*row, *seqno, payload)?;
+        }
+        builder.finish()
+    })
+}

@@ -1,0 +1,277 @@
+//! Segment: an immutable set of parts, opened.
+//!
+//! # Invariants
+//! - Rows, payload, vectors, tombstones and patches are the truth; damage there sets the segment
+//!   aside. Graphs and columns are derived: damaged ones are dropped and built again.
+//! - Vectors and graphs are held in schema order; a name no row has is `None`.
+
+pub(crate) mod build;
+mod part;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use format_spec::columns::{ColumnLayout, ColumnView};
+use format_spec::container::PartLayout;
+use format_spec::graph::{GraphLayout, GraphView};
+use format_spec::patches::{PatchesLayout, PatchesView};
+use format_spec::payload::{PayloadLayout, PayloadView};
+use format_spec::rows::{RowsLayout, RowsView};
+use format_spec::tombstones::{TombstonesLayout, TombstonesView};
+use format_spec::vectors::{VectorsLayout, VectorsView};
+use format_spec::{
+    CollectionId, DecodeError, PartKind, Row, Schema, SegmentEntry, SegmentId, ShardId,
+};
+
+use crate::bits::Bits;
+use crate::error::{Error, Result};
+use crate::storage::Storage;
+
+pub(crate) use part::{Part, part_path};
+pub(crate) use writer::{PartPlan, write_part};
+
+/// A part whose offsets are read when it is first needed.
+#[derive(Debug)]
+struct Lazy<L> {
+    part: Arc<Part>,
+    layout: OnceLock<L>,
+}
+
+impl<L> Lazy<L> {
+    fn new(part: Arc<Part>) -> Self {
+        Self { part, layout: OnceLock::new() }
+    }
+
+    /// The layout, read by `open` from `bytes` the first time.
+    fn layout<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        open: impl FnOnce(&PartLayout, &[u8]) -> Result<L, DecodeError>,
+    ) -> Result<&'a L> {
+        if let Some(layout) = self.layout.get() {
+            return Ok(layout);
+        }
+        let layout = open(self.part.layout(), bytes).map_err(|error| self.part.damaged(error))?;
+        Ok(self.layout.get_or_init(|| layout))
+    }
+}
+
+/// The vectors of one name in a segment.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Vectors<'a> {
+    pub(crate) part: &'a Part,
+    pub(crate) layout: &'a VectorsLayout,
+    pub(crate) view: VectorsView<'a>,
+}
+
+/// An opened segment.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    entry: SegmentEntry,
+    parts: Vec<Arc<Part>>,
+    rows: Lazy<RowsLayout>,
+    payload: Lazy<PayloadLayout>,
+    vectors: Vec<Option<Lazy<VectorsLayout>>>,
+    graphs: Vec<Option<Lazy<GraphLayout>>>,
+    columns: BTreeMap<String, Lazy<ColumnLayout>>,
+    tombstones: Option<Lazy<TombstonesLayout>>,
+    patches: Option<Lazy<PatchesLayout>>,
+}
+
+impl Segment {
+    /// Opens every part that `entry` lists, reusing those of `known`.
+    ///
+    /// # Errors
+    /// When a part that is not derived is missing or does not open.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        dir: &str,
+        owner: (CollectionId, ShardId),
+        entry: SegmentEntry,
+        schema: &Schema,
+        known: &[Arc<Part>],
+    ) -> Result<Self> {
+        let mut parts = Vec::with_capacity(entry.parts.len());
+        for listed in &entry.parts {
+            if let Some(part) = known.iter().find(|part| part.entry() == listed) {
+                parts.push(Arc::clone(part));
+                continue;
+            }
+            match Part::open(storage, dir, listed, owner) {
+                Ok(part) => parts.push(Arc::new(part)),
+                Err(error) if listed.kind.is_derived() => {
+                    tracing::warn!(error = %error.chain(), "derived part set aside, to be built again");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Self::assemble(entry, schema, parts)
+    }
+
+    fn assemble(
+        entry: SegmentEntry,
+        schema: &Schema,
+        parts: Vec<Arc<Part>>,
+    ) -> Result<Self> {
+        let of = |kind: PartKind, name: &str| {
+            parts.iter().find(|p| p.entry().kind == kind && p.entry().name == name).map(Arc::clone)
+        };
+        let missing = |kind: PartKind| {
+            let path = format!("segment {}", entry.id.0);
+            Error::damaged(path, format!("the manifest lists no {} part", kind.extension()))
+        };
+        let rows = of(PartKind::Rows, "").ok_or_else(|| missing(PartKind::Rows))?;
+        let payload = of(PartKind::Payload, "").ok_or_else(|| missing(PartKind::Payload))?;
+        let names = || schema.vectors.iter().map(|vector| vector.name.as_str());
+        let columns = parts.iter().filter(|part| part.entry().kind == PartKind::Column);
+        Ok(Self {
+            rows: Lazy::new(rows),
+            payload: Lazy::new(payload),
+            vectors: names().map(|name| of(PartKind::Vectors, name).map(Lazy::new)).collect(),
+            graphs: names().map(|name| of(PartKind::Graph, name).map(Lazy::new)).collect(),
+            columns: columns
+                .map(|part| (part.entry().name.clone(), Lazy::new(Arc::clone(part))))
+                .collect(),
+            tombstones: of(PartKind::Tombstones, "").map(Lazy::new),
+            patches: of(PartKind::Patch, "").map(Lazy::new),
+            entry,
+            parts,
+        })
+    }
+
+    /// What the manifest says.
+    pub(crate) fn entry(&self) -> &SegmentEntry {
+        &self.entry
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> SegmentId {
+        self.entry.id
+    }
+
+    /// Rows, dead ones included.
+    pub(crate) fn row_count(&self) -> u32 {
+        self.entry.rows
+    }
+
+    /// The open files.
+    pub(crate) fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
+    }
+
+    /// The first damage found in a part that is not derived.
+    pub(crate) fn damage(&self) -> Option<Error> {
+        self.parts.iter().filter(|p| !p.entry().kind.is_derived()).find_map(|p| p.damage())
+    }
+
+    /// The derived parts in which damage was found.
+    pub(crate) fn damaged_derived(&self) -> impl Iterator<Item = &Arc<Part>> {
+        self.parts.iter().filter(|p| p.entry().kind.is_derived() && p.damage().is_some())
+    }
+
+    /// Row to id and back.
+    ///
+    /// # Errors
+    /// `Corrupt`, as for every other view of a part.
+    pub(crate) fn rows(&self) -> Result<RowsView<'_>> {
+        let bytes = self.rows.part.bytes()?;
+        Ok(self.rows.layout(bytes, RowsLayout::open)?.view(bytes))
+    }
+
+    /// The vectors of one name; the blocks of a row must be verified before its bytes are used.
+    pub(crate) fn vectors(&self, vector_index: usize) -> Result<Option<Vectors<'_>>> {
+        let Some(Some(lazy)) = self.vectors.get(vector_index) else { return Ok(None) };
+        let layout = self.vectors_layout(lazy)?;
+        Ok(Some(Vectors { part: &lazy.part, layout, view: layout.view(lazy.part.raw()) }))
+    }
+
+    /// The file of one name's vectors.
+    pub(crate) fn vectors_part(&self, vector_index: usize) -> Option<&Arc<Part>> {
+        self.vectors.get(vector_index)?.as_ref().map(|lazy| &lazy.part)
+    }
+
+    fn vectors_layout<'a>(&'a self, lazy: &'a Lazy<VectorsLayout>) -> Result<&'a VectorsLayout> {
+        if let Some(layout) = lazy.layout.get() {
+            return Ok(layout);
+        }
+        lazy.part.verify_sections(&format_spec::vectors::VERIFIED_BEFORE_OPEN)?;
+        lazy.layout(lazy.part.raw(), VectorsLayout::open)
+    }
+
+    /// The graph over one name's vectors.
+    pub(crate) fn graph(&self, vector_index: usize) -> Result<Option<GraphView<'_>>> {
+        let Some(Some(lazy)) = self.graphs.get(vector_index) else { return Ok(None) };
+        let bytes = lazy.part.bytes()?;
+        Ok(Some(lazy.layout(bytes, GraphLayout::open)?.view(bytes)))
+    }
+
+    /// Whether there is a graph over one name's vectors that is not known to be damaged.
+    pub(crate) fn has_graph(&self, vector_index: usize) -> bool {
+        let graph = self.graphs.get(vector_index).and_then(Option::as_ref);
+        graph.is_some_and(|lazy| lazy.part.damage().is_none())
+    }
+
+    /// The column of one field index.
+    pub(crate) fn column(&self, path: &str) -> Result<Option<ColumnView<'_>>> {
+        let Some(lazy) = self.columns.get(path) else { return Ok(None) };
+        let bytes = lazy.part.bytes()?;
+        Ok(Some(lazy.layout(bytes, ColumnLayout::open)?.view(bytes)))
+    }
+
+    /// Whether there is a column for `path` that is not known to be damaged.
+    pub(crate) fn has_column(&self, path: &str) -> bool {
+        self.columns.get(path).is_some_and(|lazy| lazy.part.damage().is_none())
+    }
+
+    /// Payload blocks; a block must be verified before use, see [`Self::payload_part`].
+    pub(crate) fn payload(&self) -> Result<PayloadView<'_>> {
+        let part = &self.payload.part;
+        if self.payload.layout.get().is_none() {
+            part.verify_sections(&format_spec::payload::VERIFIED_BEFORE_OPEN)?;
+        }
+        Ok(self.payload.layout(part.raw(), PayloadLayout::open)?.view(part.raw()))
+    }
+
+    /// The file of the payloads.
+    pub(crate) fn payload_part(&self) -> &Arc<Part> {
+        &self.payload.part
+    }
+
+    /// The patches that a flush has written.
+    pub(crate) fn patches(&self) -> Result<Option<PatchesView<'_>>> {
+        let Some(lazy) = &self.patches else { return Ok(None) };
+        let bytes = lazy.part.bytes()?;
+        Ok(Some(lazy.layout(bytes, PatchesLayout::open)?.view(bytes)))
+    }
+
+    /// The file of the patches.
+    pub(crate) fn patch_part(&self) -> Option<&Arc<Part>> {
+        self.patches.as_ref().map(|lazy| &lazy.part)
+    }
+
+    fn tombstones(&self) -> Result<Option<TombstonesView<'_>>> {
+        let Some(lazy) = &self.tombstones else { return Ok(None) };
+        let bytes = lazy.part.bytes()?;
+        Ok(Some(lazy.layout(bytes, TombstonesLayout::open)?.view(bytes)))
+    }
+
+    /// The dead rows that the tombstones part has.
+    pub(crate) fn read_tombstones(&self) -> Result<Bits> {
+        let view = self.tombstones()?;
+        let rows: Vec<Row> = view.iter().flat_map(|view| view.dead().iter()).collect();
+        Ok(Bits::from_rows(self.row_count(), rows.into_iter()))
+    }
+
+    /// The rows that the patch part has.
+    pub(crate) fn read_patched_rows(&self) -> Result<Bits> {
+        let view = self.patches()?;
+        let rows: Vec<Row> = view.iter().flat_map(|view| view.rows()).collect();
+        Ok(Bits::from_rows(self.row_count(), rows.into_iter()))
+    }
+
+    /// Bytes of all files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.entry.parts.iter().map(|part| part.len).sum()
+    }
+}

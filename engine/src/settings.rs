@@ -1,0 +1,34 @@
+//! What an operator sets once for the whole engine; what belongs to a collection is in its Schema.
+
+/// Settings of one data directory.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Size of one preallocated WAL file in bytes; a larger record gets a file of its own size.
+    pub wal_file_bytes: u64,
+    /// A memtable is sealed when it holds this many bytes. A collection may ask for less.
+    pub memtable_bytes_max: u64,
+    /// Sealed memtables that may wait for their flush before writers are held back.
+    pub sealed_memtables_max: usize,
+    /// Below this much free disk space growing writes are refused.
+    pub soft_free_bytes: u64,
+    /// Threads of the pool that builds graphs.
+    pub build_threads: usize,
+    /// Background threads; with 0 the caller runs the steps itself (`Db::step`).
+    pub workers: usize,
+    /// The seed that every random choice of the engine is drawn from.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            wal_file_bytes: 32 << 20,
+            memtable_bytes_max: 64 << 20,
+            sealed_memtables_max: 4,
+            soft_free_bytes: 256 << 20,
+            build_threads: std::thread::available_parallelism().map_or(2, usize::from),
+            workers: 2,
+            seed: 0x0043_6169_726e,
+        }
+    }
+}

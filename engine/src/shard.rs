@@ -1,0 +1,221 @@
+//! Shard: one WAL, one list of segments and memtables, and the locks between them.
+//!
+//! # Lock order
+//! `version` (installing a manifest) before `append` (assigning SeqNos) before `apply`
+//! (memtables and the published state). Readers take none of them.
+//!
+//! # Invariants
+//! - `pending` holds appended batches in the order of their SeqNos.
+//! - Only the holder of `apply` publishes a state.
+//! - Only the holder of `version` creates manifests.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use format_spec::{CollectionId, PartId, Schema, SegmentId, SeqNo, ShardId, ShardManifest};
+use parking_lot::{Condvar, Mutex};
+
+use crate::clock::Clock;
+use crate::compaction::Jobs;
+use crate::error::{Error, Result};
+use crate::memtable::Memtable;
+use crate::sync::ArcCell;
+use crate::rate::RateLimit;
+use crate::retire::Retired;
+use crate::settings::Settings;
+use crate::status::Meters;
+use crate::storage::Storage;
+use crate::version::{Damaged, SegmentState, ShardState};
+use crate::wal::Wal;
+use crate::worker::Wakeup;
+use crate::write::Pending;
+
+/// What a shard is given when it opens.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Arc<Settings>,
+    /// Wakes the background threads.
+    pub(crate) wakeup: Arc<Wakeup>,
+    /// Builds graphs.
+    pub(crate) build_pool: Arc<rayon::ThreadPool>,
+}
+
+/// Names a shard.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct ShardName {
+    pub(crate) collection: CollectionId,
+    pub(crate) shard: ShardId,
+}
+
+impl ShardName {
+    /// Where its parts are.
+    pub(crate) fn parts_dir(self) -> String {
+        format_spec::path::parts_dir(self.collection, self.shard)
+    }
+
+    /// Where its manifests are.
+    pub(crate) fn manifest_dir(self) -> String {
+        format_spec::path::manifest_dir(self.collection, self.shard)
+    }
+
+    /// Where its WAL files are.
+    pub(crate) fn wal_dir(self) -> String {
+        format_spec::path::wal_dir(self.collection, self.shard)
+    }
+
+    /// Collection and shard, as part identities want them.
+    pub(crate) fn owner(self) -> (CollectionId, ShardId) {
+        (self.collection, self.shard)
+    }
+}
+
+/// What the parts of a shard need that no lock guards.
+#[derive(Debug)]
+pub(crate) struct Base {
+    pub(crate) name: ShardName,
+    pub(crate) around: Surroundings,
+    pub(crate) rate: RateLimit,
+    pub(crate) meters: Meters,
+    next_part: AtomicU64,
+    next_segment: AtomicU64,
+}
+
+impl Base {
+    /// `next_part` and `next_segment` have never been used.
+    pub(crate) fn new(name: ShardName, around: Surroundings, next: (u64, u64)) -> Self {
+        Self {
+            name,
+            rate: RateLimit::new(Arc::clone(&around.clock)),
+            around,
+            meters: Meters::default(),
+            next_part: AtomicU64::new(next.0),
+            next_segment: AtomicU64::new(next.1),
+        }
+    }
+
+    /// A part id that was never used.
+    pub(crate) fn new_part(&self) -> PartId {
+        PartId(self.next_part.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A segment id that was never used.
+    pub(crate) fn new_segment(&self) -> SegmentId {
+        SegmentId(self.next_segment.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The ids that no manifest may reach.
+    pub(crate) fn next_ids(&self) -> (u64, u64) {
+        (self.next_part.load(Ordering::Relaxed), self.next_segment.load(Ordering::Relaxed))
+    }
+
+    /// The disk.
+    pub(crate) fn storage(&self) -> &dyn Storage {
+        &*self.around.storage
+    }
+
+    /// Milliseconds of the monotonic clock.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.around.clock.monotonic().as_millis() as u64
+    }
+}
+
+/// Guarded by `append`.
+#[derive(Debug)]
+pub(crate) struct AppendSide {
+    /// The SeqNo of the next operation.
+    pub(crate) next: SeqNo,
+}
+
+/// Guarded by `apply`.
+#[derive(Debug)]
+pub(crate) struct ApplySide {
+    pub(crate) seqno: SeqNo,
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) segments: Vec<Arc<SegmentState>>,
+    /// Oldest first; the last one takes writes.
+    pub(crate) memtables: Vec<Memtable>,
+    /// For each sealed memtable, the state when it was sealed.
+    pub(crate) sealed: VecDeque<Arc<ShardState>>,
+    pub(crate) damaged: Vec<Damaged>,
+}
+
+impl ApplySide {
+    /// What readers get when this is published.
+    pub(crate) fn state(&self) -> ShardState {
+        ShardState {
+            seqno: self.seqno,
+            schema: Arc::clone(&self.schema),
+            segments: self.segments.clone(),
+            memtables: self.memtables.iter().map(|memtable| memtable.view(self.seqno)).collect(),
+            damaged: self.damaged.clone(),
+        }
+    }
+}
+
+/// Guarded by `version`.
+#[derive(Debug)]
+pub(crate) struct VersionSide {
+    /// The newest manifest that is durable.
+    pub(crate) current: ShardManifest,
+    /// The one before it, which is kept.
+    pub(crate) previous: Option<ShardManifest>,
+    /// The number of the next manifest; numbers of failed attempts are skipped.
+    pub(crate) next_manifest: u64,
+    /// Files that are no longer listed and wait for their readers.
+    pub(crate) retired: Retired,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) base: Base,
+    pub(crate) wal: Wal,
+    pub(crate) version: Mutex<VersionSide>,
+    pub(crate) append: Mutex<AppendSide>,
+    pub(crate) apply: Mutex<ApplySide>,
+    pub(crate) pending: Mutex<VecDeque<Pending>>,
+    pub(crate) state: ArcCell<ShardState>,
+    /// Signalled when a flush has made room for writers.
+    pub(crate) room: Condvar,
+    pub(crate) room_lock: Mutex<()>,
+    pub(crate) jobs: Jobs,
+    /// Monotonic milliseconds of the last write applied.
+    pub(crate) last_write_ms: AtomicU64,
+    /// Monotonic milliseconds when a memtable last filled up.
+    pub(crate) last_full_ms: AtomicU64,
+    pub(crate) closed: AtomicBool,
+}
+
+impl Shard {
+    /// The state that readers get now.
+    pub(crate) fn state(&self) -> Arc<ShardState> {
+        self.state.load()
+    }
+
+    /// Refuses work once the database is closing.
+    pub(crate) fn check_open(&self, op: &'static str) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) { Err(Error::closed(op)) } else { Ok(()) }
+    }
+
+    /// Builds the state from the apply side and makes it what readers get.
+    pub(crate) fn publish(&self, side: &ApplySide) {
+        drop(self.state.swap(Arc::new(side.state())));
+    }
+
+    /// Makes a new schema the one that readers and writers see. It is durable already.
+    pub(crate) fn set_schema(&self, schema: Arc<Schema>) {
+        let mut side = self.apply.lock();
+        side.schema = schema;
+        self.publish(&side);
+        drop(side);
+        self.base.around.wakeup.notify();
+    }
+
+    /// Strides in bytes of the schema's vectors.
+    pub(crate) fn strides(schema: &Schema) -> Vec<usize> {
+        schema.vectors.iter().map(format_spec::VectorSchema::stride).collect()
+    }
+}

@@ -1,0 +1,338 @@
+//! Source: one segment or memtable of a snapshot, read the same way.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use format_spec::columns::ColumnView;
+use format_spec::graph::GraphView;
+use format_spec::{EMPTY_PAYLOAD, PointId, Row, SegmentId, SeqNo};
+use index::RowSet;
+use quant::Query;
+
+use crate::error::{Error, Result};
+use crate::memtable::MemtableView;
+use crate::scorer::RowScorer;
+use crate::version::SegmentState;
+
+/// A segment as a snapshot sees it.
+#[derive(Clone, Debug)]
+pub struct SegmentView(pub(crate) Arc<SegmentState>);
+
+/// Rows of a snapshot that lie together.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Rows not yet in a segment.
+    Memtable(MemtableView),
+    /// A sealed segment.
+    Segment(SegmentView),
+}
+
+/// Ids in order, with their rows.
+pub type IdsInOrder<'a> = Box<dyn Iterator<Item = Result<(PointId, Row)>> + 'a>;
+
+impl Source {
+    pub(crate) fn segment(state: Arc<SegmentState>) -> Self {
+        Self::Segment(SegmentView(state))
+    }
+
+    /// Rows, dead ones included: rows are `0..rows()`.
+    pub fn rows(&self) -> u32 {
+        match self {
+            Self::Memtable(view) => view.rows(),
+            Self::Segment(view) => view.0.segment.row_count(),
+        }
+    }
+
+    /// Rows that live.
+    pub fn live_count(&self) -> u32 {
+        match self {
+            Self::Memtable(view) => view.live_count(),
+            Self::Segment(view) => view.0.live_count(),
+        }
+    }
+
+    /// Whether `row` lives.
+    pub fn is_live(&self, row: Row) -> bool {
+        match self {
+            Self::Memtable(view) => view.is_live(row),
+            Self::Segment(view) => row < view.0.segment.row_count() && !view.0.dead.get(row),
+        }
+    }
+
+    /// The rows that live, copied.
+    pub fn live(&self) -> RowSet {
+        match self {
+            Self::Memtable(view) => {
+                let mut rows = RowSet::new(view.rows());
+                (0..view.rows()).filter(|&row| view.is_live(row)).for_each(|row| {
+                    rows.insert(row);
+                });
+                rows
+            }
+            Self::Segment(view) if view.0.dead.count() == 0 => {
+                RowSet::full(view.0.segment.row_count())
+            }
+            Self::Segment(view) => {
+                let mut rows = RowSet::full(view.0.segment.row_count());
+                rows.and_not(&view.0.dead.to_row_set());
+                rows
+            }
+        }
+    }
+
+    /// The id of `row`.
+    ///
+    /// # Errors
+    /// `Corrupt` when the rows part does not verify, here and in the methods below; `Invalid`
+    /// when there is no such row.
+    pub fn id(&self, row: Row) -> Result<PointId> {
+        let id = match self {
+            Self::Memtable(view) => view.id(row),
+            Self::Segment(view) => view.0.segment.rows()?.id(row),
+        };
+        id.ok_or_else(|| no_row(row))
+    }
+
+    /// The operation that wrote or last patched `row`.
+    ///
+    /// # Errors
+    /// As [`Self::id`].
+    pub fn seqno(&self, row: Row) -> Result<SeqNo> {
+        let seqno = match self {
+            Self::Memtable(view) => view.born(row),
+            Self::Segment(view) => view.seqno(row)?,
+        };
+        seqno.ok_or_else(|| no_row(row))
+    }
+
+    /// The live row of `id`.
+    ///
+    /// # Errors
+    /// As [`Self::id`].
+    pub fn row_of(&self, id: PointId) -> Result<Option<Row>> {
+        match self {
+            Self::Memtable(view) => Ok(view.row_of(id)),
+            Self::Segment(view) => view.0.row_of(id),
+        }
+    }
+
+    /// The live rows in the order of their ids, from `start` on.
+    pub fn ids_from(&self, start: Option<PointId>) -> IdsInOrder<'_> {
+        match self {
+            Self::Memtable(view) => Box::new(view.ids_from(start).map(Ok)),
+            Self::Segment(view) => view.ids_from(start),
+        }
+    }
+
+    /// A vector of `row` in element encoding; `vector_index` counts in schema order.
+    ///
+    /// # Errors
+    /// `Corrupt` when the vectors part does not verify.
+    pub fn vector(&self, vector_index: usize, row: Row) -> Result<Option<Cow<'_, [u8]>>> {
+        match self {
+            Self::Memtable(view) => Ok(view.vector(vector_index, row).map(Cow::Borrowed)),
+            Self::Segment(view) => Ok(view.vector(vector_index, row)?.map(Cow::Borrowed)),
+        }
+    }
+
+    /// Whether `row` has the vector.
+    ///
+    /// # Errors
+    /// As [`Self::vector`].
+    pub fn has_vector(&self, vector_index: usize, row: Row) -> Result<bool> {
+        match self {
+            Self::Memtable(view) => Ok(view.has_vector(vector_index, row)),
+            Self::Segment(view) => {
+                let vectors = view.0.segment.vectors(vector_index)?;
+                Ok(vectors.is_some_and(|vectors| vectors.view.is_present(row)))
+            }
+        }
+    }
+
+    /// The rows, dead or alive, that have the vector; `None` when all have it.
+    ///
+    /// # Errors
+    /// As [`Self::vector`].
+    pub fn present(&self, vector_index: usize) -> Result<Option<RowSet>> {
+        let rows = self.rows();
+        if let Self::Segment(view) = self {
+            let Some(vectors) = view.0.segment.vectors(vector_index)? else {
+                return Ok(Some(RowSet::new(rows)));
+            };
+            if vectors.view.present_count() == rows {
+                return Ok(None);
+            }
+        }
+        let mut present = RowSet::new(rows);
+        for row in 0..rows {
+            if self.has_vector(vector_index, row)? {
+                present.insert(row);
+            }
+        }
+        Ok((present.count() < rows).then_some(present))
+    }
+
+    /// Distances from `query` to the rows of this source.
+    ///
+    /// # Errors
+    /// As [`Self::vector`]; damage found while scoring shows in [`RowScorer::check`].
+    pub fn scorer<'a>(&'a self, vector_index: usize, query: &'a Query) -> Result<RowScorer<'a>> {
+        match self {
+            Self::Memtable(view) => Ok(RowScorer::memtable(view, vector_index, query)),
+            Self::Segment(view) => RowScorer::segment(&view.0.segment, vector_index, query),
+        }
+    }
+
+    /// Reads payloads, row after row.
+    pub fn payloads(&self) -> PayloadReader<'_> {
+        PayloadReader { source: self, sealed: Block::default(), patched: Block::default() }
+    }
+
+    /// The graph over a vector's rows, if there is one.
+    ///
+    /// # Errors
+    /// `Corrupt` when it does not verify; the rows can still be scanned.
+    pub fn graph(&self, vector_index: usize) -> Result<Option<GraphView<'_>>> {
+        match self {
+            Self::Memtable(_) => Ok(None),
+            Self::Segment(view) => view.0.segment.graph(vector_index),
+        }
+    }
+
+    /// The column of a field index, if this source has it. Rows in [`Self::patched`] must be
+    /// evaluated on their payload instead.
+    ///
+    /// # Errors
+    /// `Corrupt` when it does not verify; the payloads can still be read.
+    pub fn column(&self, path: &str) -> Result<Option<ColumnView<'_>>> {
+        match self {
+            Self::Memtable(_) => Ok(None),
+            Self::Segment(view) => view.0.segment.column(path),
+        }
+    }
+
+    /// The rows whose payload was replaced after the columns were built.
+    pub fn patched(&self) -> Option<RowSet> {
+        match self {
+            Self::Memtable(_) => None,
+            Self::Segment(view) => {
+                let rows = &view.0.patches.rows;
+                (rows.count() > 0).then(|| rows.to_row_set())
+            }
+        }
+    }
+
+    /// Which segment it is.
+    pub fn segment_id(&self) -> Option<SegmentId> {
+        match self {
+            Self::Memtable(_) => None,
+            Self::Segment(view) => Some(view.0.segment.id()),
+        }
+    }
+}
+
+fn no_row(row: Row) -> Error {
+    Error::invalid("read", format!("no row {row}"))
+}
+
+impl SegmentView {
+    fn seqno(&self, row: Row) -> Result<Option<SeqNo>> {
+        if self.0.patches.rows.get(row) {
+            if let Some(patch) = self.0.patches.delta.get(row) {
+                return Ok(Some(patch.seqno));
+            }
+            if let Some(view) = self.0.segment.patches()? {
+                return Ok(view.position(row).and_then(|position| view.seqno(position)));
+            }
+        }
+        Ok(self.0.segment.rows()?.seqno(row))
+    }
+
+    fn vector(&self, vector_index: usize, row: Row) -> Result<Option<&[u8]>> {
+        let segment = &self.0.segment;
+        let Some(vectors) = segment.vectors(vector_index)? else { return Ok(None) };
+        if !vectors.view.is_present(row) {
+            return Ok(None);
+        }
+        vectors.part.bytes_in(vectors.layout.row_range(row))?;
+        Ok(vectors.view.row(row))
+    }
+
+    fn ids_from(&self, start: Option<PointId>) -> IdsInOrder<'_> {
+        let view = match self.0.segment.rows() {
+            Ok(view) => view,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        let first = start.map_or(0, |id| view.rank_of_first_ge(id));
+        let rows = (first..view.len()).filter_map(move |rank| {
+            let row = view.by_rank(rank)?;
+            (!self.0.dead.get(row)).then(|| view.id(row).map(|id| Ok((id, row)))).flatten()
+        });
+        Box::new(rows)
+    }
+}
+
+/// The last block that was decompressed.
+#[derive(Debug, Default)]
+struct Block {
+    number: Option<u32>,
+    bytes: Vec<u8>,
+}
+
+/// Reads the payloads of one source, keeping the last blocks it decompressed.
+#[derive(Debug)]
+pub struct PayloadReader<'a> {
+    source: &'a Source,
+    sealed: Block,
+    patched: Block,
+}
+
+impl PayloadReader<'_> {
+    /// The whole payload of `row`, an encoded object, with patches honoured.
+    ///
+    /// # Errors
+    /// `Corrupt` when a part does not verify.
+    pub fn get(&mut self, row: Row) -> Result<&[u8]> {
+        match self.source {
+            Source::Memtable(view) => Ok(view.payload(row)),
+            Source::Segment(view) if view.0.patches.rows.get(row) => {
+                match view.0.patches.delta.get(row) {
+                    Some(patch) => Ok(&patch.payload),
+                    None => self.patched(&view.0, row),
+                }
+            }
+            Source::Segment(view) => self.sealed(&view.0, row),
+        }
+    }
+
+    fn sealed(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
+        let part = state.segment.payload_part();
+        let view = state.segment.payload()?;
+        let Some(number) = view.block_of(row) else { return Ok(EMPTY_PAYLOAD) };
+        let block = &mut self.sealed;
+        if block.number != Some(number) {
+            block.number = None;
+            part.bytes_in(view.block_range(number))?;
+            view.decompress_block(number, &mut block.bytes).map_err(|error| part.damaged(error))?;
+            block.number = Some(number);
+        }
+        view.slice(row, &block.bytes).map_err(|error| part.damaged(error))
+    }
+
+    fn patched(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
+        let found = state.segment.patches()?.zip(state.segment.patch_part());
+        let place = found.and_then(|(view, part)| {
+            let position = view.position(row)?;
+            Some((view, part, position, view.block_of(position)?))
+        });
+        // A patched row is in the delta or in the patch part.
+        let Some((view, part, position, number)) = place else { return Err(no_row(row)) };
+        let block = &mut self.patched;
+        if block.number != Some(number) {
+            block.number = None;
+            view.decompress_block(number, &mut block.bytes).map_err(|error| part.damaged(error))?;
+            block.number = Some(number);
+        }
+        view.slice(position, &block.bytes).map_err(|error| part.damaged(error))
+    }
+}

@@ -1,0 +1,163 @@
+//! Upkeep: what the flush thread does beside flushing, and how a shard ends.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use format_spec::PartEntry;
+
+use crate::error::Result;
+use crate::segment::Segment;
+use crate::shard::Shard;
+use crate::version::{Damaged, SegmentState};
+
+/// A memtable large enough for a graph is sealed after this long without a write, so that a
+/// finished load becomes green by itself.
+const IDLE_SEAL_MS: u64 = 300;
+
+impl Shard {
+    /// One flush, and whatever small upkeep is due; false when nothing was flushed or sealed.
+    pub(crate) fn step_flush(&self) -> bool {
+        if self.closed.load(Ordering::Acquire) {
+            return false;
+        }
+        if let Err(error) = self.wal.idle_marker() {
+            tracing::error!(error = %error.chain(), "sync marker failed");
+        }
+        self.set_damaged_aside();
+        self.sweep_retired();
+        self.seal_when_idle();
+        match self.flush() {
+            Ok(flushed) => {
+                *self.base.meters.flush_error.lock() = None;
+                if flushed {
+                    self.base.around.wakeup.notify();
+                }
+                flushed
+            }
+            Err(error) => {
+                tracing::warn!(error = %error.chain(), "flush failed, will be tried again");
+                *self.base.meters.flush_error.lock() = Some(error.chain());
+                self.make_room();
+                false
+            }
+        }
+    }
+
+    fn seal_when_idle(&self) {
+        if self.base.around.settings.workers == 0 {
+            return;
+        }
+        let state = self.state();
+        let threshold = state.schema.compaction.indexing_threshold_kb.saturating_mul(1024);
+        let since = self.base.now_ms().saturating_sub(self.last_write_ms.load(Ordering::Relaxed));
+        if threshold == 0 || since < IDLE_SEAL_MS {
+            return;
+        }
+        let mut side = self.apply.lock();
+        if side.unflushed_bytes() >= threshold && side.sealed.is_empty() {
+            self.seal(&mut side);
+            self.publish(&side);
+        }
+    }
+
+    /// Seals the memtable if there is anything to flush.
+    pub(crate) fn seal_now(&self) {
+        let mut side = self.apply.lock();
+        let dirty = side.segments.iter().any(|segment| segment.is_dirty());
+        let rows = side.memtables.last().is_some_and(|memtable| memtable.rows() > 0);
+        if dirty || rows {
+            self.seal(&mut side);
+            self.publish(&side);
+        }
+    }
+
+    /// Flushes and starts every job that would do something.
+    pub(crate) fn run_now(&self) {
+        self.seal_now();
+        self.jobs.force();
+        self.base.around.wakeup.notify();
+    }
+
+    /// Removes files that nobody lists and nobody reads.
+    fn sweep_retired(&self) {
+        let Some(mut version) = self.version.try_lock() else { return };
+        if version.retired.len() == 0 {
+            return;
+        }
+        let manifests = [Some(version.current.clone()), version.previous.clone()];
+        let kept: Vec<_> = manifests.iter().flatten().collect();
+        if let Err(error) = version.retired.sweep(self.base.storage(), &kept) {
+            tracing::warn!(error = %error.chain(), "a retired file could not be removed");
+        }
+    }
+
+    /// Stops serving segments in which damage was found, and derived parts likewise.
+    fn set_damaged_aside(&self) {
+        let state = self.state();
+        let core = |s: &Arc<SegmentState>| s.segment.damage().is_some();
+        let derived = |s: &Arc<SegmentState>| s.segment.damaged_derived().next().is_some();
+        if !state.segments.iter().any(|segment| core(segment) || derived(segment)) {
+            return;
+        }
+        let _version = self.version.lock();
+        let mut side = self.apply.lock();
+        let mut kept = Vec::with_capacity(side.segments.len());
+        for segment in std::mem::take(&mut side.segments) {
+            if let Some(damage) = segment.segment.damage() {
+                let why = damage.chain();
+                let id = segment.segment.id();
+                tracing::error!(segment = id.0, error = why, "segment set aside");
+                side.damaged.push(Damaged { segment: id, why });
+            } else if derived(&segment) {
+                kept.push(self.without_damaged_parts(&segment).unwrap_or(segment));
+            } else {
+                kept.push(segment);
+            }
+        }
+        side.segments = kept;
+        self.publish(&side);
+    }
+
+    /// The same segment without its damaged graphs and columns, which compaction then rebuilds.
+    fn without_damaged_parts(&self, state: &Arc<SegmentState>) -> Result<Arc<SegmentState>> {
+        let damaged: Vec<PartEntry> =
+            state.segment.damaged_derived().map(|part| part.entry().clone()).collect();
+        let mut entry = state.segment.entry().clone();
+        entry.parts.retain(|part| !damaged.contains(part));
+        for part in damaged {
+            tracing::warn!(segment = entry.id.0, kind = part.kind.extension(), name = part.name,
+                "damaged derived part dropped, to be built again");
+        }
+        let base = &self.base;
+        let (dir, owner) = (base.name.parts_dir(), base.name.owner());
+        let schema = &self.state().schema;
+        let parts = state.segment.parts();
+        let segment = Segment::open(base.storage(), &dir, owner, entry, schema, parts)?;
+        let segment = Arc::new(segment);
+        Ok(Arc::new(SegmentState { segment, ..SegmentState::clone(state) }))
+    }
+
+    /// Ends the shard: nothing more is appended, and the WAL says that it ended cleanly.
+    ///
+    /// # Errors
+    /// What the disk says; what was acknowledged is safe all the same.
+    pub(crate) fn close(&self) -> Result<()> {
+        let side = self.append.lock();
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.make_room();
+        let closed = self.wal.close();
+        drop(side);
+        closed
+    }
+
+    /// Ends the shard because its collection is dropped: waits for an install that is under way.
+    pub(crate) fn abandon(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.make_room();
+        let version = self.version.lock();
+        let append = self.append.lock();
+        drop((append, version));
+    }
+}
