@@ -1,7 +1,8 @@
 //! AVX2, FMA and F16C: eight f32 or 32 bytes at a time.
 //!
 //! A row is summed into four accumulators, element `i` of a vector register into accumulator `i / 8
-//! % 4`, whatever the number of rows at a time; lanes beyond a tail add zero.
+//! % 4`, whatever the number of rows at a time; lanes that a tail leaves empty add
+//! zero.
 
 #![expect(
     unsafe_code,
@@ -14,9 +15,9 @@
 
 use std::arch::x86_64::*;
 
-use super::elements;
+use super::entry::elements;
 
-table!(Avx2, [target_feature(enable = "avx2,fma,f16c")], float 2, half 2, byte 2);
+table!(Avx2, [target_feature(enable = "avx2,fma,f16c")], float 4, half 3, byte 4, byte_cosine 2);
 
 /// How elements are read.
 pub(super) trait Lanes {
@@ -29,11 +30,12 @@ pub(super) trait Lanes {
     /// The CPU has the features of this file, and eight elements from `at` on are readable.
     unsafe fn load(at: *const u8) -> __m256;
 
-    /// `count` elements, at most eight, and zero for the others.
+    /// `count` elements of one to eight in the upper lanes, and zero in the lower ones.
     ///
     /// # Safety
-    /// The CPU has the features of this file, and `count` elements from `at` on are readable.
-    unsafe fn load_some(count: usize, at: *const u8) -> __m256;
+    /// The CPU has the features of this file, and `count` elements from `at` on are readable; if
+    /// `whole`, so are as many before them as make eight.
+    unsafe fn load_tail(count: usize, whole: bool, at: *const u8) -> __m256;
 }
 
 /// `f32`, little-endian.
@@ -53,11 +55,12 @@ impl Lanes for F32 {
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn load_some(count: usize, at: *const u8) -> __m256 {
+    unsafe fn load_tail(count: usize, _: bool, at: *const u8) -> __m256 {
+        let before = 8 - count;
         let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-        let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lane);
+        let mask = _mm256_cmpgt_epi32(lane, _mm256_set1_epi32(before as i32 - 1));
         // SAFETY: the caller's contract; masked lanes are not read.
-        unsafe { _mm256_maskload_ps(at.cast(), mask) }
+        unsafe { _mm256_maskload_ps(at.wrapping_sub(before * Self::SIZE).cast(), mask) }
     }
 }
 
@@ -74,12 +77,22 @@ impl Lanes for F16 {
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
-    unsafe fn load_some(count: usize, at: *const u8) -> __m256 {
-        let mut padded = [0; 16];
-        // SAFETY: the caller's contract; `padded` has room for eight elements.
-        unsafe { at.copy_to_nonoverlapping(padded.as_mut_ptr(), count * Self::SIZE) };
-        // SAFETY: `padded` has 16 bytes.
-        unsafe { Self::load(padded.as_ptr()) }
+    unsafe fn load_tail(count: usize, whole: bool, at: *const u8) -> __m256 {
+        let before = 8 - count;
+        let halves = if whole {
+            // SAFETY: the caller's contract: eight elements end where the tail does.
+            unsafe { _mm_loadu_si128(at.wrapping_sub(before * Self::SIZE).cast()) }
+        } else {
+            let mut padded = [0u8; 16];
+            let to = padded[before * Self::SIZE..].as_mut_ptr();
+            // SAFETY: the caller's contract; from `to` on `padded` has room for `count` elements.
+            unsafe { at.copy_to_nonoverlapping(to, count * Self::SIZE) };
+            // SAFETY: `padded` has 16 bytes.
+            unsafe { _mm_loadu_si128(padded.as_ptr().cast()) }
+        };
+        let lane = _mm_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7);
+        let mask = _mm_cmpgt_epi16(lane, _mm_set1_epi16(before as i16 - 1));
+        _mm256_cvtph_ps(_mm_and_si128(halves, mask))
     }
 }
 
@@ -155,11 +168,12 @@ pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize>(
             break;
         }
         let count = (n - at).min(8);
-        // SAFETY: `at + count <= n`.
-        let a = unsafe { A::load_some(count, left.as_ptr().wrapping_add(at * A::SIZE)) };
+        // SAFETY: `at + count <= n`; where n is eight or more, eight elements end there.
+        let a = unsafe { A::load_tail(count, n >= 8, left.as_ptr().wrapping_add(at * A::SIZE)) };
         for r in 0..R {
+            let row = rows[r].as_ptr().wrapping_add(at * B::SIZE);
             // SAFETY: as above.
-            let b = unsafe { B::load_some(count, rows[r].as_ptr().wrapping_add(at * B::SIZE)) };
+            let b = unsafe { B::load_tail(count, n >= 8, row) };
             // SAFETY: the features are this function's.
             sums[r][k] = unsafe { S::step(sums[r][k], a, b) };
         }
@@ -363,23 +377,34 @@ fn reduce(lanes: __m256i) -> u32 {
     _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two))).cast_unsigned()
 }
 
-/// `count` bytes, at most 32, and zero for the others.
+/// `count` bytes of one to 32 in the upper lanes, and zero in the lower ones.
 ///
 /// # Safety
-/// The CPU has the features of this file, and `count` bytes from `at` on are readable.
+/// The CPU has the features of this file, and `count` bytes from `at` on are readable; if `whole`,
+/// so are as many before them as make 32.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-unsafe fn load_bytes(count: usize, at: *const u8) -> __m256i {
-    let mut padded = [0; 32];
-    let from = if count == padded.len() {
-        at
+unsafe fn load_tail(count: usize, whole: bool, at: *const u8) -> __m256i {
+    let before = 32 - count;
+    let bytes = if whole {
+        // SAFETY: the caller's contract: 32 bytes end where the tail does.
+        unsafe { _mm256_loadu_si256(at.wrapping_sub(before).cast()) }
     } else {
-        // SAFETY: the caller's contract; `padded` has room for 32 bytes.
-        unsafe { at.copy_to_nonoverlapping(padded.as_mut_ptr(), count) };
-        padded.as_ptr()
+        let mut padded = [0u8; 32];
+        let to = padded[before..].as_mut_ptr();
+        // SAFETY: the caller's contract; from `to` on `padded` has room for `count` bytes.
+        unsafe { at.copy_to_nonoverlapping(to, count) };
+        // SAFETY: `padded` has 32 bytes.
+        unsafe { _mm256_loadu_si256(padded.as_ptr().cast()) }
     };
-    // SAFETY: 32 bytes, of the caller or of `padded`.
-    unsafe { _mm256_loadu_si256(from.cast()) }
+    let lane = _mm256_setr_epi8(
+        0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24,
+        25, 26, 27, 28, 29, 30, 31,
+    );
+    _mm256_and_si256(
+        bytes,
+        _mm256_cmpgt_epi8(lane, _mm256_set1_epi8(before as i8 - 1)),
+    )
 }
 
 /// The exact sum of `left` with each of `rows`.
@@ -410,11 +435,11 @@ pub(super) fn sum_bytes<S: ByteStep, const R: usize>(left: &[u8], rows: [&[u8]; 
             break;
         }
         let count = (n - at).min(32);
-        // SAFETY: `at + count <= n`.
-        let a = unsafe { load_bytes(count, left.as_ptr().wrapping_add(at)) };
+        // SAFETY: `at + count <= n`; where n is 32 or more, 32 bytes end there.
+        let a = unsafe { load_tail(count, n >= 32, left.as_ptr().wrapping_add(at)) };
         for r in 0..R {
             // SAFETY: as above.
-            let b = unsafe { load_bytes(count, rows[r].as_ptr().wrapping_add(at)) };
+            let b = unsafe { load_tail(count, n >= 32, rows[r].as_ptr().wrapping_add(at)) };
             // SAFETY: the features are this function's.
             sums[r][k] = unsafe { S::step(sums[r][k], a, b) };
         }

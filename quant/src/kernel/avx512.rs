@@ -14,9 +14,9 @@
 
 use std::arch::x86_64::*;
 
-use super::elements;
+use super::entry::elements;
 
-table!(Avx512, [target_feature(enable = "avx512bw,avx512vl,avx512vnni")], float 4, half 4, byte 4);
+table!(Avx512, [target_feature(enable = "avx512bw,avx512vl,avx512vnni")], float 4, half 4, byte 4, byte_cosine 2);
 
 /// How elements are read.
 pub(super) trait Lanes {
@@ -54,6 +54,10 @@ impl Lanes for F32 {
     #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
     #[inline]
     unsafe fn load_some(mask: u16, at: *const u8) -> __m512 {
+        if mask == u16::MAX {
+            // SAFETY: the caller's contract.
+            return unsafe { Self::load(at) };
+        }
         // SAFETY: the caller's contract; masked lanes are not read.
         unsafe { _mm512_maskz_loadu_ps(mask, at.cast()) }
     }
@@ -73,6 +77,10 @@ impl Lanes for F16 {
     #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
     #[inline]
     unsafe fn load_some(mask: u16, at: *const u8) -> __m512 {
+        if mask == u16::MAX {
+            // SAFETY: the caller's contract.
+            return unsafe { Self::load(at) };
+        }
         // SAFETY: the caller's contract; masked lanes are not read.
         let halves = unsafe { _mm256_maskz_loadu_epi16(mask, at.cast()) };
         _mm512_cvtph_ps(halves)
@@ -144,18 +152,19 @@ pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize>(
         }
         i += 64;
     }
-    if i < n {
-        let rest = u64::MAX >> (64 - (n - i));
-        for k in 0..4 {
-            let (at, mask) = (i + 16 * k, (rest >> (16 * k)) as u16);
-            // SAFETY: the mask has bits only for elements below n.
-            let a = unsafe { A::load_some(mask, left.as_ptr().wrapping_add(at * A::SIZE)) };
-            for r in 0..R {
-                // SAFETY: as above.
-                let b = unsafe { B::load_some(mask, rows[r].as_ptr().wrapping_add(at * B::SIZE)) };
-                // SAFETY: the features are this function's.
-                sums[r][k] = unsafe { S::step(sums[r][k], a, b) };
-            }
+    for k in 0..4 {
+        let at = i + 16 * k;
+        if at >= n {
+            break;
+        }
+        let mask = u16::MAX >> (16 - (n - at).min(16));
+        // SAFETY: the mask has bits only for elements below n.
+        let a = unsafe { A::load_some(mask, left.as_ptr().wrapping_add(at * A::SIZE)) };
+        for r in 0..R {
+            // SAFETY: as above.
+            let b = unsafe { B::load_some(mask, rows[r].as_ptr().wrapping_add(at * B::SIZE)) };
+            // SAFETY: the features are this function's.
+            sums[r][k] = unsafe { S::step(sums[r][k], a, b) };
         }
     }
     let mut out = [0.0; R];
@@ -367,6 +376,22 @@ fn reduce(lanes: __m512i) -> u32 {
     _mm512_reduce_add_epi32(lanes).cast_unsigned()
 }
 
+/// The bytes whose bit in `mask` is set, and zero for the others.
+///
+/// # Safety
+/// The CPU has the features of this file, and the bytes of the set bits are readable.
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+unsafe fn load_bytes(mask: u64, at: *const u8) -> __m512i {
+    if mask == u64::MAX {
+        // SAFETY: the caller's contract.
+        unsafe { _mm512_loadu_si512(at.cast()) }
+    } else {
+        // SAFETY: the caller's contract; masked lanes are not read.
+        unsafe { _mm512_maskz_loadu_epi8(mask, at.cast()) }
+    }
+}
+
 /// The exact sum of `left` with each of `rows`.
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 #[inline]
@@ -399,13 +424,12 @@ pub(super) fn sum_bytes<S: ByteStep, const R: usize>(left: &[u8], rows: [&[u8]; 
         }
         let mask = u64::MAX >> (64 - (n - at).min(64));
         // SAFETY: the mask has bits only for bytes below n.
-        let a = unsafe { _mm512_maskz_loadu_epi8(mask, left.as_ptr().wrapping_add(at).cast()) };
+        let a = unsafe { load_bytes(mask, left.as_ptr().wrapping_add(at)) };
         // SAFETY: the features are this function's.
         of_left[k] = unsafe { S::left(of_left[k], a) };
         for r in 0..R {
             // SAFETY: as above.
-            let b =
-                unsafe { _mm512_maskz_loadu_epi8(mask, rows[r].as_ptr().wrapping_add(at).cast()) };
+            let b = unsafe { load_bytes(mask, rows[r].as_ptr().wrapping_add(at)) };
             // SAFETY: the features are this function's.
             sums[r][k] = unsafe { S::step(sums[r][k], a, b) };
         }

@@ -1,10 +1,7 @@
 //! The only way into the kernels: detection, the table of entry points, and the safe calls.
 //!
 //! Each instruction set has a file with the same items in the same order, and a [`Table`] of entry
-//! points that the [`table!`] macro writes from them. An entry point is one whole journey (one
-//! distance, a block of rows, a list of rows) under one `#[target_feature]`, because a kernel
-//! inlines only into a function with the same features; the indirect call is paid once a journey,
-//! not once a row.
+//! points that the macros of [`entry`] write from them.
 //!
 //! ```text
 //! Query ── Scan ──(fn pointer)── one | block | gather ── sum_floats / sum_bytes ── Lanes, Step
@@ -18,158 +15,17 @@
 //!   bounds.
 //! - On one instruction set a row has one distance: `one`, `block` and `gather` run the same kernel
 //!   with another number of rows at a time, which does not change the order of any row's sum.
-//! - No distance is NaN (see [`ranked`]).
+//! - No distance is NaN (see [`entry`]).
 
-#![expect(
-    unsafe_code,
-    reason = "calls through the table of detected features; prefetch"
-)]
+#![expect(unsafe_code, reason = "calls through the table of detected features")]
 
 use std::fmt;
 use std::sync::LazyLock;
 
 use crate::{Element, Metric};
 
-/// Writes the entry points of one kernel as a module with a constant `OPS`.
-///
-/// `$kernel` sums for a query and `$rows` rows at a time, `$pair` for two rows, `$finish` turns a
-/// sum into a distance, and `$norm`, where the metric wants it, is the kernel for the left side's
-/// squared length.
-macro_rules! entry_points {
-    (
-        [$($feature:meta)?] $name:ident, $rows:literal rows of $kernel:path, pair $pair:path,
-        $finish:ident $(, norm $norm:path)?
-    ) => {
-        mod $name {
-            use super::*;
-            use crate::kernel::{self, Operand, Ops};
-
-            $(#[$feature])?
-            fn one(left: &Operand, row: &[u8]) -> f32 {
-                let [sum] = $kernel(left.bytes(), [row]);
-                kernel::$finish(sum, left.norm)
-            }
-
-            $(#[$feature])?
-            fn block(left: &Operand, rows: &[u8], stride: usize, out: &mut [f32]) {
-                let (bytes, len) = (left.bytes(), left.row_len);
-                let row = |n: usize| &rows[n * stride..][..len];
-                let (groups, rest) = out.as_chunks_mut::<$rows>();
-                let mut next = 0;
-                for group in groups {
-                    let mut taken = [row(next); $rows];
-                    for (k, slot) in taken.iter_mut().enumerate().skip(1) {
-                        *slot = row(next + k);
-                    }
-                    let sums = $kernel(bytes, taken);
-                    for (distance, sum) in group.iter_mut().zip(sums) {
-                        *distance = kernel::$finish(sum, left.norm);
-                    }
-                    next += $rows;
-                }
-                for distance in rest {
-                    let [sum] = $kernel(bytes, [row(next)]);
-                    *distance = kernel::$finish(sum, left.norm);
-                    next += 1;
-                }
-            }
-
-            $(#[$feature])?
-            fn gather(left: &Operand, base: &[u8], stride: usize, rows: &[u32], out: &mut [f32]) {
-                let (bytes, len) = (left.bytes(), left.row_len);
-                let find = |row: u32| kernel::row_at(base, stride, len, row);
-                for &row in rows.iter().take(kernel::PREFETCH_AHEAD) {
-                    kernel::prefetch(find(row).unwrap_or_default());
-                }
-                let mut ahead = rows.iter().skip(kernel::PREFETCH_AHEAD);
-                for (rows, out) in rows.chunks($rows).zip(out.chunks_mut($rows)) {
-                    for &row in ahead.by_ref().take($rows) {
-                        kernel::prefetch(find(row).unwrap_or_default());
-                    }
-                    let mut taken = [Default::default(); $rows];
-                    let mut found = 0;
-                    let present = rows.iter().filter_map(|&row| find(row));
-                    for (slot, row) in taken.iter_mut().zip(present) {
-                        *slot = row;
-                        found += 1;
-                    }
-                    if found == $rows {
-                        let sums = $kernel(bytes, taken);
-                        for (distance, sum) in out.iter_mut().zip(sums) {
-                            *distance = kernel::$finish(sum, left.norm);
-                        }
-                        continue;
-                    }
-                    for (distance, &row) in out.iter_mut().zip(rows) {
-                        *distance = match find(row) {
-                            Some(row) => {
-                                let [sum] = $kernel(bytes, [row]);
-                                kernel::$finish(sum, left.norm)
-                            }
-                            None => f32::INFINITY,
-                        };
-                    }
-                }
-            }
-
-            $(#[$feature])?
-            fn pair(left: &[u8], right: &[u8]) -> f32 {
-                let [sum] = $pair(left, [right]);
-                let norm = 0 $(+ {
-                    let [norm] = $norm(left, [left]);
-                    norm
-                })?;
-                kernel::$finish(sum, norm)
-            }
-
-            pub(super) const OPS: Ops = Ops { one, block, gather, pair };
-        }
-    };
-}
-
-/// Writes the `TABLE` of an instruction set whose file has the items named here.
-///
-/// `float`, `half` and `byte` are how many rows a kernel of that element takes at a time: what
-/// measures fastest.
-macro_rules! table {
-    ($isa:ident, [$($f:meta)?], float $f32:literal, half $f16:literal, byte $u8:literal) => {
-        entry_points!([$($f)?] f32_dot, $f32 rows of sum_floats::<F32, F32, Dot, _>,
-            pair sum_floats::<F32, F32, Dot, _>, dot_distance);
-        entry_points!([$($f)?] f32_l2, $f32 rows of sum_floats::<F32, F32, L2, _>,
-            pair sum_floats::<F32, F32, L2, _>, distance);
-        entry_points!([$($f)?] f32_l1, $f32 rows of sum_floats::<F32, F32, L1, _>,
-            pair sum_floats::<F32, F32, L1, _>, distance);
-        entry_points!([$($f)?] f16_dot, $f16 rows of sum_floats::<F32, F16, Dot, _>,
-            pair sum_floats::<F16, F16, Dot, _>, dot_distance);
-        entry_points!([$($f)?] f16_l2, $f16 rows of sum_floats::<F32, F16, L2, _>,
-            pair sum_floats::<F16, F16, L2, _>, distance);
-        entry_points!([$($f)?] f16_l1, $f16 rows of sum_floats::<F32, F16, L1, _>,
-            pair sum_floats::<F16, F16, L1, _>, distance);
-        entry_points!([$($f)?] u8_dot, $u8 rows of sum_bytes::<ByteDot, _>,
-            pair sum_bytes::<ByteDot, _>, byte_dot_distance);
-        entry_points!([$($f)?] u8_l2, $u8 rows of sum_bytes::<ByteL2, _>,
-            pair sum_bytes::<ByteL2, _>, byte_distance);
-        entry_points!([$($f)?] u8_l1, $u8 rows of sum_bytes::<ByteL1, _>,
-            pair sum_bytes::<ByteL1, _>, byte_distance);
-        entry_points!([$($f)?] u8_cosine, $u8 rows of sum_bytes::<ByteDotNorm, _>,
-            pair sum_bytes::<ByteDotNorm, _>, byte_cosine_distance, norm sum_bytes::<ByteDot, _>);
-
-        /// The entry points of this instruction set.
-        pub(super) static TABLE: crate::kernel::Table = crate::kernel::Table {
-            isa: crate::Isa::$isa,
-            f32_dot: f32_dot::OPS,
-            f32_l2: f32_l2::OPS,
-            f32_l1: f32_l1::OPS,
-            f16_dot: f16_dot::OPS,
-            f16_l2: f16_l2::OPS,
-            f16_l1: f16_l1::OPS,
-            u8_dot: u8_dot::OPS,
-            u8_l2: u8_l2::OPS,
-            u8_l1: u8_l1::OPS,
-            u8_cosine: u8_cosine::OPS,
-        };
-    };
-}
+#[macro_use]
+mod entry;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -178,6 +34,11 @@ mod avx512;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
 pub(crate) mod portable;
+mod prefetch;
+
+pub use prefetch::prefetch;
+
+use prefetch::LINE;
 
 /// The most coordinates a vector may have.
 ///
@@ -203,15 +64,6 @@ pub fn rounding(dim: usize) -> f64 {
     let rounded = (dim.div_ceil(16) + 9) as f64 * f64::from(f32::EPSILON) / 2.0;
     rounded / (1.0 - rounded)
 }
-
-/// How many rows ahead of the kernel a gather prefetches.
-const PREFETCH_AHEAD: usize = 4;
-
-/// How many lines of a row are prefetched; the hardware follows the stream from there.
-const PREFETCH_LINES: usize = 12;
-
-/// Bytes of a cache line, on every machine that Cairn has kernels for.
-const LINE: usize = 64;
 
 /// An instruction set that has kernels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,15 +147,11 @@ fn table_of(isa: Isa) -> Option<&'static Table> {
     match isa {
         Isa::Portable => Some(&portable::TABLE),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => {
-            let found = is_x86_feature_detected!("avx2")
-                && is_x86_feature_detected!("fma")
-                && is_x86_feature_detected!("f16c");
-            found.then_some(&avx2::TABLE)
-        }
+        Isa::Avx2 => has_avx2().then_some(&avx2::TABLE),
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => {
-            let found = is_x86_feature_detected!("avx512f")
+            let found = has_avx2()
+                && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512vnni");
@@ -321,6 +169,13 @@ fn table_of(isa: Isa) -> Option<&'static Table> {
         )))]
         Isa::Avx2 | Isa::Avx512 | Isa::Neon => None,
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
 }
 
 /// The entry points of one kernel. All need the features of the table they are in.
@@ -501,114 +356,6 @@ impl Pair {
     }
 }
 
-/// Asks the CPU for the first lines of `row` (at most twelve), for a read that comes soon.
-#[inline]
-pub fn prefetch(row: &[u8]) {
-    for line in row.chunks(LINE).take(PREFETCH_LINES) {
-        prefetch_line(line.as_ptr());
-    }
-}
-
-#[inline]
-fn prefetch_line(line: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint, which no address can make fault; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: a hint, which no address can make fault; it writes neither memory nor registers.
-    unsafe {
-        std::arch::asm!(
-            "prfm pldl1keep, [{line}]",
-            line = in(reg) line,
-            options(nostack, preserves_flags, readonly)
-        );
-    };
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = line;
-}
-
-/// The bytes of row `row`, if `base` holds them all.
-#[inline]
-fn row_at(base: &[u8], stride: usize, len: usize, row: u32) -> Option<&[u8]> {
-    let start = usize::try_from(row).ok()?.checked_mul(stride)?;
-    base.get(start..)?.get(..len)
-}
-
-/// How many elements both sides have.
-///
-/// # Panics
-/// If the sides differ. The kernels' loads rely on this check.
-#[inline]
-fn elements<const R: usize>(
-    left: &[u8],
-    left_size: usize,
-    rows: [&[u8]; R],
-    row_size: usize,
-) -> usize {
-    let n = left.len() / left_size;
-    for row in rows {
-        assert!(
-            row.len() == n * row_size,
-            "row is {} bytes, not {}",
-            row.len(),
-            n * row_size
-        );
-    }
-    n
-}
-
-/// `distance`, or infinity when it is NaN.
-///
-/// Products beyond the range of f32 can meet as `inf - inf`, and damaged rows can hold NaN; neither
-/// may break a heap or a sort, so they rank last. One `min` instruction.
-#[inline]
-fn ranked(distance: f32) -> f32 {
-    if distance < f32::INFINITY {
-        distance
-    } else {
-        f32::INFINITY
-    }
-}
-
-/// Distance of a dot product. `0 - x` has no negative zero.
-#[inline]
-fn dot_distance(dot: f32, _norm: u32) -> f32 {
-    ranked(0.0 - dot)
-}
-
-/// Distance that is the sum itself.
-#[inline]
-fn distance(sum: f32, _norm: u32) -> f32 {
-    ranked(sum)
-}
-
-/// [`dot_distance`] of an exact sum, rounded once.
-#[inline]
-fn byte_dot_distance(dot: u32, _norm: u32) -> f32 {
-    0.0 - dot as f32
-}
-
-/// [`distance`] of an exact sum, rounded once.
-#[inline]
-fn byte_distance(sum: u32, _norm: u32) -> f32 {
-    sum as f32
-}
-
-/// Cosine distance of exact sums: the dot product and the row's squared length; `norm` is the
-/// query's. The zero vector is at distance 0 of everything.
-#[inline]
-fn byte_cosine_distance((dot, row_norm): (u32, u32), norm: u32) -> f32 {
-    // Both below 2^32, so that the product has at most 64 bits and is rounded once.
-    let squared = f64::from(norm) * f64::from(row_norm);
-    if squared == 0.0 {
-        return 0.0;
-    }
-    (0.0 - f64::from(dot) / squared.sqrt()) as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -636,20 +383,5 @@ mod tests {
             assert_eq!(operand.bytes(), &[7; 100]);
             assert_eq!(operand.bytes().as_ptr().align_offset(LINE), 0);
         }
-    }
-
-    #[test]
-    fn nan_ranks_last() {
-        assert_eq!(ranked(f32::NAN), f32::INFINITY);
-        assert_eq!(ranked(f32::NEG_INFINITY), f32::NEG_INFINITY);
-        assert_eq!(dot_distance(f32::NAN, 0), f32::INFINITY);
-        assert!(dot_distance(0.0, 0).is_sign_positive());
-    }
-
-    #[test]
-    fn prefetch_takes_any_row() {
-        prefetch(&[]);
-        prefetch(&[1]);
-        prefetch(&[0; 100_000]);
     }
 }

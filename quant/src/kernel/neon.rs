@@ -14,9 +14,9 @@
 
 use std::arch::aarch64::*;
 
-use super::elements;
+use super::entry::elements;
 
-table!(Neon, [target_feature(enable = "neon")], float 4, half 4, byte 4);
+table!(Neon, [target_feature(enable = "neon")], float 4, half 4, byte 4, byte_cosine 2);
 
 /// How elements are read.
 pub(super) trait Lanes {

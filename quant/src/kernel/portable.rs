@@ -4,9 +4,9 @@
 //! Sixteen lanes are summed side by side, which the compiler turns into whatever vectors the target
 //! has.
 
-use super::elements;
+use super::entry::elements;
 
-table!(Portable, [], float 1, half 1, byte 1);
+table!(Portable, [], float 1, half 1, byte 1, byte_cosine 1);
 
 /// Elements summed side by side.
 const LANES: usize = 16;
