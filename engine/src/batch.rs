@@ -69,7 +69,11 @@ impl fmt::Display for VectorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unknown { name } => write!(f, "no vector named {name:?}"),
-            Self::Dimension { name, expected, got } => {
+            Self::Dimension {
+                name,
+                expected,
+                got,
+            } => {
                 write!(f, "vector {name:?}: expected dim {expected}, got {got}")
             }
             Self::Empty { name } => write!(f, "vector {name:?}: is empty"),
@@ -77,7 +81,10 @@ impl fmt::Display for VectorError {
                 write!(f, "vector {name:?}: number {index} is not finite")
             }
             Self::OutOfRange { name, index, value } => {
-                write!(f, "vector {name:?}: number {index} is {value}, out of range of its type")
+                write!(
+                    f,
+                    "vector {name:?}: number {index} is {value}, out of range of its type"
+                )
             }
         }
     }
@@ -100,19 +107,34 @@ pub fn encode_vector(
     }
     if values.len() != schema.dim as usize {
         let expected = schema.dim as usize;
-        return Err(VectorError::Dimension { name: name(), expected, got: values.len() });
+        return Err(VectorError::Dimension {
+            name: name(),
+            expected,
+            got: values.len(),
+        });
     }
     quant::encode_row(schema.metric, schema.element, values, out).map_err(|error| match error {
-        EncodeError::NotFinite { index } => VectorError::NotFinite { name: name(), index },
+        EncodeError::NotFinite { index } => VectorError::NotFinite {
+            name: name(),
+            index,
+        },
         EncodeError::OutOfRange { index, value } | EncodeError::Overflow { index, value } => {
-            VectorError::OutOfRange { name: name(), index, value }
+            VectorError::OutOfRange {
+                name: name(),
+                index,
+                value,
+            }
         }
-        EncodeError::Dimension { expected, found } => {
-            VectorError::Dimension { name: name(), expected, got: found }
-        }
-        EncodeError::Unsupported { dim } => {
-            VectorError::Dimension { name: name(), expected: schema.dim as usize, got: dim }
-        }
+        EncodeError::Dimension { expected, found } => VectorError::Dimension {
+            name: name(),
+            expected,
+            got: found,
+        },
+        EncodeError::Unsupported { dim } => VectorError::Dimension {
+            name: name(),
+            expected: schema.dim as usize,
+            got: dim,
+        },
     })
 }
 
@@ -169,7 +191,9 @@ impl UpsertRows {
     /// What is wrong with `values`; the point then has no such vector.
     pub fn vector(&mut self, vector_index: usize, values: &[f32]) -> Result<(), VectorError> {
         let Some(column) = self.columns.get_mut(vector_index) else {
-            return Err(VectorError::Unknown { name: vector_index.to_string() });
+            return Err(VectorError::Unknown {
+                name: vector_index.to_string(),
+            });
         };
         column.clear_last();
         encode_vector(&column.schema, values, &mut column.data)?;
@@ -189,7 +213,11 @@ impl UpsertRows {
     /// Sets the payload of the point begun last: an encoded object.
     pub fn payload(&mut self, encoded: &[u8]) {
         let points = self.payload_ends.len();
-        let start = if points < 2 { 0 } else { self.payload_ends[points - 2] };
+        let start = if points < 2 {
+            0
+        } else {
+            self.payload_ends[points - 2]
+        };
         self.payloads.truncate(start);
         self.payloads.extend_from_slice(encoded);
         if let Some(end) = self.payload_ends.last_mut() {
@@ -223,14 +251,24 @@ impl UpsertRows {
         if !*column.present.get(at)? {
             return None;
         }
-        column.data.get(column.starts[at]..column.starts[at] + column.stride())
+        column
+            .data
+            .get(column.starts[at]..column.starts[at] + column.stride())
     }
 
     /// The payload of point `at`, encoded.
     pub fn get_payload(&self, at: usize) -> &[u8] {
-        let start = if at == 0 { 0 } else { self.payload_ends[at - 1] };
+        let start = if at == 0 {
+            0
+        } else {
+            self.payload_ends[at - 1]
+        };
         let bytes = &self.payloads[start..self.payload_ends[at]];
-        if bytes.is_empty() { format_spec::EMPTY_PAYLOAD } else { bytes }
+        if bytes.is_empty() {
+            format_spec::EMPTY_PAYLOAD
+        } else {
+            bytes
+        }
     }
 
     /// Appends point `at` of `other`, which has the same schema.
@@ -246,7 +284,12 @@ impl UpsertRows {
 
     /// Bytes of vectors and payloads.
     pub fn bytes(&self) -> usize {
-        self.payloads.len() + self.columns.iter().map(|column| column.data.len()).sum::<usize>()
+        self.payloads.len()
+            + self
+                .columns
+                .iter()
+                .map(|column| column.data.len())
+                .sum::<usize>()
     }
 
     /// Keeps the last of several points with the same id.
@@ -304,7 +347,12 @@ impl Column {
 impl UpsertRows {
     /// Bytes point `at` takes in a record.
     fn point_bytes(&self, at: usize) -> usize {
-        let rows = self.columns.iter().filter(|c| c.present[at]).map(Column::stride).sum::<usize>();
+        let rows = self
+            .columns
+            .iter()
+            .filter(|c| c.present[at])
+            .map(Column::stride)
+            .sum::<usize>();
         rows + self.get_payload(at).len() + POINT_OVERHEAD_BYTES
     }
 
@@ -345,14 +393,23 @@ impl UpsertRows {
                 rows: &column.data,
             })
             .collect();
-        builder.upsert(&UpsertColumns { ids: &self.ids, vectors: &columns, payloads: &payloads })
+        builder.upsert(&UpsertColumns {
+            ids: &self.ids,
+            vectors: &columns,
+            payloads: &payloads,
+        })
     }
 }
 
 impl Column {
     fn presence_words(&self) -> Vec<u64> {
         let mut words = vec![0; self.present.len().div_ceil(64)];
-        for (at, _) in self.present.iter().enumerate().filter(|(_, present)| **present) {
+        for (at, _) in self
+            .present
+            .iter()
+            .enumerate()
+            .filter(|(_, present)| **present)
+        {
             words[at / 64] |= 1 << (at % 64);
         }
         words
@@ -404,9 +461,11 @@ impl WriteBatch {
         self.bytes += ids.len() * POINT_OVERHEAD_BYTES;
         let most = OP_BYTES_MAX / POINT_OVERHEAD_BYTES;
         if ids.len() <= most {
-            self.ops.extend((!ids.is_empty()).then_some(Resolved::Delete(ids)));
+            self.ops
+                .extend((!ids.is_empty()).then_some(Resolved::Delete(ids)));
         } else {
-            self.ops.extend(ids.chunks(most).map(|ids| Resolved::Delete(ids.to_vec())));
+            self.ops
+                .extend(ids.chunks(most).map(|ids| Resolved::Delete(ids.to_vec())));
         }
     }
 
@@ -431,7 +490,8 @@ impl WriteBatch {
             self.bytes += more;
             op.push((id, payload));
         }
-        self.ops.extend((!op.is_empty()).then_some(Resolved::Patch(op)));
+        self.ops
+            .extend((!op.is_empty()).then_some(Resolved::Patch(op)));
     }
 
     /// Whether there is nothing to log.
@@ -479,7 +539,10 @@ impl WriteBatch {
 fn close(builder: &mut OpsBuilder, records: &mut Vec<RecordBody>) {
     let full = std::mem::replace(builder, OpsBuilder::with_limit(RECORD_BYTES_MAX));
     if !full.is_empty() {
-        records.push(RecordBody { ops: full.len() as u64, body: full.finish() });
+        records.push(RecordBody {
+            ops: full.len() as u64,
+            body: full.finish(),
+        });
     }
 }
 

@@ -27,7 +27,11 @@ pub(crate) struct Bits {
 impl Bits {
     /// All zero, over `len` rows.
     pub(crate) fn new(len: u32) -> Self {
-        Self { chunks: vec![None; len.div_ceil(CHUNK_BITS) as usize], len, count: 0 }
+        Self {
+            chunks: vec![None; len.div_ceil(CHUNK_BITS) as usize],
+            len,
+            count: 0,
+        }
     }
 
     /// The rows for which `words` has a one; words beyond `len` are ignored.
@@ -73,23 +77,29 @@ impl Bits {
         self.chunks.iter().enumerate().flat_map(|(index, chunk)| {
             let base = index as u32 * CHUNK_BITS;
             chunk.iter().flat_map(move |words| {
-                words.iter().enumerate().flat_map(move |(at, &word)| ones(base + at as u32 * 64, word))
+                words
+                    .iter()
+                    .enumerate()
+                    .flat_map(move |(at, &word)| ones(base + at as u32 * 64, word))
             })
         })
     }
 
     /// The ones of `self` that are zero in `older`; chunks shared by both cost nothing.
     pub(crate) fn added_since<'a>(&'a self, older: &'a Self) -> impl Iterator<Item = u32> + 'a {
-        self.chunks.iter().enumerate().flat_map(move |(index, chunk)| {
-            let before = older.chunks.get(index).and_then(Option::as_ref);
-            let base = index as u32 * CHUNK_BITS;
-            let same = matches!((chunk, before), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
-            chunk.iter().filter(move |_| !same).flat_map(move |words| {
-                words.iter().enumerate().flat_map(move |(at, &word)| {
-                    ones(base + at as u32 * 64, word & !before.map_or(0, |b| b[at]))
+        self.chunks
+            .iter()
+            .enumerate()
+            .flat_map(move |(index, chunk)| {
+                let before = older.chunks.get(index).and_then(Option::as_ref);
+                let base = index as u32 * CHUNK_BITS;
+                let same = matches!((chunk, before), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
+                chunk.iter().filter(move |_| !same).flat_map(move |words| {
+                    words.iter().enumerate().flat_map(move |(at, &word)| {
+                        ones(base + at as u32 * 64, word & !before.map_or(0, |b| b[at]))
+                    })
                 })
             })
-        })
     }
 
     /// A plain copy.
@@ -108,7 +118,11 @@ impl Bits {
 }
 
 fn place(row: u32) -> (usize, usize, u32) {
-    ((row / CHUNK_BITS) as usize, (row % CHUNK_BITS / 64) as usize, row % 64)
+    (
+        (row / CHUNK_BITS) as usize,
+        (row % CHUNK_BITS / 64) as usize,
+        row % 64,
+    )
 }
 
 fn ones(base: u32, mut word: u64) -> impl Iterator<Item = u32> {

@@ -36,8 +36,16 @@ impl CatalogStore {
         sync_dirs_up(storage, dir)?;
         let numbers = numbered::numbers(storage, dir, format_spec::path::parse_manifest_name)?;
         let Some(&highest) = numbers.first() else {
-            let first = Catalog { number: 1, collections: Vec::new(), aliases: Vec::new() };
-            let mut store = Self { current: first.clone(), next: 1, fell_back: false };
+            let first = Catalog {
+                number: 1,
+                collections: Vec::new(),
+                aliases: Vec::new(),
+            };
+            let mut store = Self {
+                current: first.clone(),
+                next: 1,
+                fell_back: false,
+            };
             store.install(storage, first)?;
             return Ok(store);
         };
@@ -47,7 +55,11 @@ impl CatalogStore {
             match Catalog::decode(&numbered::read(storage, &path)?, number) {
                 Ok(current) => {
                     let fell_back = damage.is_some();
-                    return Ok(Self { current, next: highest + 1, fell_back });
+                    return Ok(Self {
+                        current,
+                        next: highest + 1,
+                        fell_back,
+                    });
                 }
                 Err(error) => {
                     tracing::warn!(path, %error, "catalog does not verify");
@@ -57,8 +69,16 @@ impl CatalogStore {
         }
         // A single torn file with nothing below is the very first catalog, never acknowledged.
         if numbers == [1] && storage.list(format_spec::path::COLLECTIONS_DIR)?.is_empty() {
-            let first = Catalog { number: 2, collections: Vec::new(), aliases: Vec::new() };
-            let mut store = Self { current: first.clone(), next: 2, fell_back: false };
+            let first = Catalog {
+                number: 2,
+                collections: Vec::new(),
+                aliases: Vec::new(),
+            };
+            let mut store = Self {
+                current: first.clone(),
+                next: 2,
+                fell_back: false,
+            };
             store.install(storage, first)?;
             return Ok(store);
         }
@@ -100,8 +120,12 @@ impl CatalogStore {
         storage: &dyn Storage,
         has_writes: impl Fn(CollectionId) -> Result<bool>,
     ) -> Result<()> {
-        let named: BTreeSet<CollectionId> =
-            self.current.collections.iter().map(|entry| entry.id).collect();
+        let named: BTreeSet<CollectionId> = self
+            .current
+            .collections
+            .iter()
+            .map(|entry| entry.id)
+            .collect();
         for entry in storage.list(format_spec::path::COLLECTIONS_DIR)? {
             let Some(id) = format_spec::path::parse_collection_name(&entry.name) else {
                 tracing::warn!(name = entry.name, "unknown file left alone");
@@ -115,7 +139,10 @@ impl CatalogStore {
                 let message = format!("does not verify, and collection {} needs it", entry.name);
                 return Err(Error::damaged(path, message));
             }
-            tracing::info!(collection = entry.name, "files of a dropped collection removed");
+            tracing::info!(
+                collection = entry.name,
+                "files of a dropped collection removed"
+            );
             remove_collection(storage, id)?;
         }
         Ok(())

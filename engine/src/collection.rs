@@ -27,7 +27,12 @@ pub struct Collection {
 impl Collection {
     pub(crate) fn new(entry: &CollectionEntry, shard: Arc<Shard>) -> Self {
         let name = entry.name.clone();
-        Self { id: entry.id, name, created_at_ms: entry.created_at_ms, shard }
+        Self {
+            id: entry.id,
+            name,
+            created_at_ms: entry.created_at_ms,
+            shard,
+        }
     }
 
     /// The name it was made with.

@@ -67,12 +67,21 @@ impl Db {
         };
         let mut collections = BTreeMap::new();
         for entry in &catalog.current.collections {
-            let name = ShardName { collection: entry.id, shard: SHARD };
+            let name = ShardName {
+                collection: entry.id,
+                shard: SHARD,
+            };
             let shard = Shard::open(around.clone(), name, Arc::new(entry.schema.clone()))?;
             collections.insert(entry.name.clone(), Arc::new(Collection::new(entry, shard)));
         }
         catalog.remove_orphans(&*around.storage, |id| {
-            Shard::has_writes(&around, ShardName { collection: id, shard: SHARD })
+            Shard::has_writes(
+                &around,
+                ShardName {
+                    collection: id,
+                    shard: SHARD,
+                },
+            )
         })?;
         let workers = around.settings.workers;
         let inner = Arc::new(Inner {
@@ -109,7 +118,10 @@ impl Db {
         schema.version = 1;
         let created_at_ms = around.clock.now_ms();
         let id = new_id(around.settings.seed, catalog.next_number(), created_at_ms);
-        let shard_name = ShardName { collection: id, shard: SHARD };
+        let shard_name = ShardName {
+            collection: id,
+            shard: SHARD,
+        };
         let entry = CollectionEntry {
             id,
             name: name.to_owned(),
@@ -127,7 +139,10 @@ impl Db {
             return Err(error);
         }
         let collection = Arc::new(Collection::new(&entry, shard));
-        self.inner.collections.write().insert(name.to_owned(), Arc::clone(&collection));
+        self.inner
+            .collections
+            .write()
+            .insert(name.to_owned(), Arc::clone(&collection));
         Ok(collection)
     }
 
@@ -139,7 +154,9 @@ impl Db {
     pub fn drop_collection(&self, name: &str) -> Result<bool> {
         let around = &self.inner.around;
         let mut catalog = self.inner.catalog.lock();
-        let Some(collection) = self.collection(name) else { return Ok(false) };
+        let Some(collection) = self.collection(name) else {
+            return Ok(false);
+        };
         let mut next = catalog.current.clone();
         next.collections.retain(|entry| entry.id != collection.id());
         next.aliases.retain(|(_, target)| target != name);
@@ -175,7 +192,9 @@ impl Db {
         }
         let shape = |schema: &Schema| -> Vec<_> {
             let vectors = schema.vectors.iter();
-            vectors.map(|v| (v.name.clone(), v.dim, v.metric, v.element)).collect()
+            vectors
+                .map(|v| (v.name.clone(), v.dim, v.metric, v.element))
+                .collect()
         };
         if shape(&before) != shape(&after) {
             let message = "name, size, distance and datatype of a vector do not change";
@@ -183,7 +202,11 @@ impl Db {
         }
         after.version = before.version + 1;
         let mut next = catalog.current.clone();
-        if let Some(entry) = next.collections.iter_mut().find(|e| e.id == collection.id()) {
+        if let Some(entry) = next
+            .collections
+            .iter_mut()
+            .find(|e| e.id == collection.id())
+        {
             entry.schema = after.clone();
         }
         catalog.install(&*self.inner.around.storage, next)?;

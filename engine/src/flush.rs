@@ -50,25 +50,40 @@ pub(crate) fn write_flush(
     current: &ShardState,
     sealed: &ShardState,
 ) -> Result<Option<Flushed>> {
-    let Some(memtable) = sealed.memtables.last() else { return Ok(None) };
+    let Some(memtable) = sealed.memtables.last() else {
+        return Ok(None);
+    };
     let upto = sealed.seqno;
     let mut next = version.next(base);
     let mut touched_ids = Vec::new();
     for state in &sealed.segments {
-        let listed = next.segments.iter_mut().find(|entry| entry.id == state.segment.id());
-        if let Some(entry) = listed {
-            if let Some(patched) = write_changes(base, state, entry, upto)? {
-                touched_ids.push((entry.id, state.dead.clone(), patched));
-            }
+        let listed = next
+            .segments
+            .iter_mut()
+            .find(|entry| entry.id == state.segment.id());
+        let Some(entry) = listed else { continue };
+        if let Some(patched) = write_changes(base, state, entry, upto)? {
+            touched_ids.push((entry.id, state.dead.clone(), patched));
         }
     }
     let source = Source::Memtable(memtable.at(upto));
-    let rows: Vec<Row> = (0..memtable.rows()).filter(|&row| source.is_live(row)).collect();
+    let rows: Vec<Row> = (0..memtable.rows())
+        .filter(|&row| source.is_live(row))
+        .collect();
     let new = if rows.is_empty() {
         None
     } else {
-        let selection = Selection { source: &source, rows: &rows };
-        Some(write_segment(base, &sealed.schema, &[selection], upto, &|_| Ok(()))?)
+        let selection = Selection {
+            source: &source,
+            rows: &rows,
+        };
+        Some(write_segment(
+            base,
+            &sealed.schema,
+            &[selection],
+            upto,
+            &|_| Ok(()),
+        )?)
     };
     next.segments.extend(new.iter().cloned());
     next.flushed = upto;
@@ -84,7 +99,12 @@ pub(crate) fn write_flush(
     for (id, dead, patched) in touched_ids {
         touched.push((open(id)?, dead, patched));
     }
-    Ok(Some(Flushed { upto, memtable: memtable.clone(), segment, touched }))
+    Ok(Some(Flushed {
+        upto,
+        memtable: memtable.clone(),
+        segment,
+        touched,
+    }))
 }
 
 /// Opens a segment as the newest manifest lists it, sharing the parts that are open already.
@@ -94,7 +114,10 @@ pub(crate) fn open_listed(
     current: &ShardState,
     id: SegmentId,
 ) -> Result<Arc<Segment>> {
-    let known = current.segments.iter().find(|state| state.segment.id() == id);
+    let known = current
+        .segments
+        .iter()
+        .find(|state| state.segment.id() == id);
     let known = known.map_or(&[][..], |state| state.segment.parts());
     let entry = version.entry(id)?.clone();
     let dir = base.name.parts_dir();
@@ -119,7 +142,10 @@ fn write_changes(
         && !folded
         && exact(PartKind::Patch).is_none_or(|at| at < upto);
     if dead {
-        set_part(entry, write_tombstones(base, state.segment.row_count(), &state.dead, upto)?);
+        set_part(
+            entry,
+            write_tombstones(base, state.segment.row_count(), &state.dead, upto)?,
+        );
     }
     if patched {
         set_part(entry, write_patches(base, state, upto)?);
@@ -128,22 +154,39 @@ fn write_changes(
 }
 
 fn exact_for(entry: &SegmentEntry, kind: PartKind) -> Option<SeqNo> {
-    entry.parts.iter().find(|part| part.kind == kind).map(|part| part.exact_for)
+    entry
+        .parts
+        .iter()
+        .find(|part| part.kind == kind)
+        .map(|part| part.exact_for)
 }
 
 /// Bytes of the parts that `next` has and `before` has not.
 pub(crate) fn written_bytes(next: &ShardManifest, before: &ShardManifest) -> u64 {
     let parts = |manifest: &ShardManifest| -> Vec<PartEntry> {
-        manifest.segments.iter().flat_map(|segment| segment.parts.clone()).collect()
+        manifest
+            .segments
+            .iter()
+            .flat_map(|segment| segment.parts.clone())
+            .collect()
     };
     let known = parts(before);
-    parts(next).iter().filter(|part| !known.contains(part)).map(|part| part.len).sum()
+    parts(next)
+        .iter()
+        .filter(|part| !known.contains(part))
+        .map(|part| part.len)
+        .sum()
 }
 
 impl ApplySide {
     /// Puts a durable flush in the place of the oldest sealed memtable.
     pub(crate) fn install_flush(&mut self, flushed: Flushed) {
-        let Flushed { upto, memtable, segment, touched } = flushed;
+        let Flushed {
+            upto,
+            memtable,
+            segment,
+            touched,
+        } = flushed;
         for (segment, persisted_dead, patched) in touched {
             let id = segment.id();
             let Some(state) = self.segments.iter_mut().find(|s| s.segment.id() == id) else {
@@ -162,7 +205,12 @@ impl ApplySide {
             let dead = Bits::from_rows(segment.row_count(), ended.map(|(_, row)| row));
             let persisted_dead = Bits::new(segment.row_count());
             let patches = crate::patches::Patches::new(segment.row_count());
-            self.segments.push(Arc::new(SegmentState { segment, dead, patches, persisted_dead }));
+            self.segments.push(Arc::new(SegmentState {
+                segment,
+                dead,
+                patches,
+                persisted_dead,
+            }));
         }
         self.memtables.remove(0);
         self.sealed.pop_front();
@@ -189,7 +237,10 @@ impl Shard {
         drop(side);
         drop((sealed, current));
         self.make_room();
-        let kept = version.previous.as_ref().map_or(SeqNo(0), |manifest| manifest.flushed);
+        let kept = version
+            .previous
+            .as_ref()
+            .map_or(SeqNo(0), |manifest| manifest.flushed);
         self.wal.retire_below(kept)?;
         Ok(true)
     }

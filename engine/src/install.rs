@@ -18,7 +18,11 @@ impl VersionSide {
     /// The newest manifest as the start of the next one.
     pub(crate) fn next(&self, base: &Base) -> ShardManifest {
         let (next_part, next_segment) = base.next_ids();
-        ShardManifest { next_part, next_segment, ..self.current.clone() }
+        ShardManifest {
+            next_part,
+            next_segment,
+            ..self.current.clone()
+        }
     }
 
     /// What the newest manifest says of a segment.
@@ -33,7 +37,9 @@ impl VersionSide {
 
 /// Puts `part` in the place of the one of the same kind and name.
 pub(crate) fn set_part(entry: &mut SegmentEntry, part: PartEntry) {
-    entry.parts.retain(|old| (old.kind, &old.name) != (part.kind, &part.name));
+    entry
+        .parts
+        .retain(|old| (old.kind, &old.name) != (part.kind, &part.name));
     entry.parts.push(part);
 }
 
@@ -66,8 +72,14 @@ pub(crate) fn install_manifest(
     let dropped = dropped_parts(&version.current, &next);
     for (id, kind) in dropped {
         let path = part_path(&base.name.parts_dir(), id, kind);
-        let open = current.segments.iter().flat_map(|state| state.segment.parts());
-        let held = open.filter(|part| part.entry().id == id).map(Arc::downgrade).next();
+        let open = current
+            .segments
+            .iter()
+            .flat_map(|state| state.segment.parts());
+        let held = open
+            .filter(|part| part.entry().id == id)
+            .map(Arc::downgrade)
+            .next();
         version.retired.add(path, id, held.unwrap_or_default());
     }
     let before = std::mem::replace(&mut version.current, next);
@@ -81,16 +93,25 @@ fn dropped_parts(before: &ShardManifest, next: &ShardManifest) -> Vec<(PartId, P
         parts.map(|part| (part.id, part.kind)).collect()
     };
     let kept: std::collections::BTreeSet<_> = ids(next).into_iter().collect();
-    ids(before).into_iter().filter(|part| !kept.contains(part)).collect()
+    ids(before)
+        .into_iter()
+        .filter(|part| !kept.contains(part))
+        .collect()
 }
 
 fn remove_old_manifests(base: &Base, version: &VersionSide) -> Result<()> {
     let storage = base.storage();
     let dir = base.name.manifest_dir();
-    let oldest = version.previous.as_ref().map_or(version.current.number, |m| m.number);
+    let oldest = version
+        .previous
+        .as_ref()
+        .map_or(version.current.number, |m| m.number);
     for number in numbered::numbers(storage, &dir, format_spec::path::parse_manifest_name)? {
         if number < oldest {
-            storage.remove_file(&format!("{dir}/{}", format_spec::path::manifest_name(number)))?;
+            storage.remove_file(&format!(
+                "{dir}/{}",
+                format_spec::path::manifest_name(number)
+            ))?;
         }
     }
     Ok(())

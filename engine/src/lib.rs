@@ -35,7 +35,7 @@ mod worker;
 mod write;
 
 pub use batch::{UpsertRows, VectorError, WriteBatch, encode_vector};
-pub use clock::Clock;
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use collection::Collection;
 pub use db::Db;
 pub use error::{Error, ErrorKind, Result};
@@ -45,5 +45,6 @@ pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use source::{IdsInOrder, PayloadReader, SegmentView, Source};
 pub use status::{Color, Counters, JobReport, Optimizations, SegmentReport, Status};
+pub use storage::{DiskStorage, Storage};
 pub use worker::StepKind;
 pub use write::{Appended, Turn};

@@ -40,7 +40,10 @@ impl Delta {
     /// The patch of `row`.
     pub(crate) fn get(&self, row: Row) -> Option<&Patch> {
         let chunk = self.chunks.get((row / CHUNK_ROWS) as usize)?.as_ref()?;
-        chunk.binary_search_by_key(&row, |patch| patch.row).ok().map(|at| &chunk[at])
+        chunk
+            .binary_search_by_key(&row, |patch| patch.row)
+            .ok()
+            .map(|at| &chunk[at])
     }
 
     /// Sets the payload of a row.
@@ -100,7 +103,10 @@ pub(crate) struct Patches {
 impl Patches {
     /// No patches, for a segment of `rows` rows.
     pub(crate) fn new(rows: u32) -> Self {
-        Self { rows: Bits::new(rows), delta: Delta::default() }
+        Self {
+            rows: Bits::new(rows),
+            delta: Delta::default(),
+        }
     }
 }
 
@@ -109,7 +115,11 @@ mod tests {
     use super::*;
 
     fn patch(row: Row, seqno: u64) -> Patch {
-        Patch { row, seqno: SeqNo(seqno), payload: Arc::from(seqno.to_le_bytes().as_slice()) }
+        Patch {
+            row,
+            seqno: SeqNo(seqno),
+            payload: Arc::from(seqno.to_le_bytes().as_slice()),
+        }
     }
 
     #[test]
@@ -121,7 +131,10 @@ mod tests {
         let older = delta.clone();
         delta.set(patch(3, 5));
         assert_eq!(older.get(3).map(|p| p.seqno), Some(SeqNo(2)));
-        assert_eq!(delta.iter().map(|p| (p.row, p.seqno.0)).collect::<Vec<_>>(), [(3, 5), (900, 3), (901, 4)]);
+        assert_eq!(
+            delta.iter().map(|p| (p.row, p.seqno.0)).collect::<Vec<_>>(),
+            [(3, 5), (900, 3), (901, 4)]
+        );
         assert_eq!(delta.newer_than(SeqNo(3)).count(), 2);
         assert_eq!(delta.count(), 3);
     }

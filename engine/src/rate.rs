@@ -26,7 +26,11 @@ pub(crate) struct RateLimit {
 impl RateLimit {
     /// No limit, until one is set.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, bytes_per_s: AtomicU64::new(0), paid_until: Mutex::new(Duration::ZERO) }
+        Self {
+            clock,
+            bytes_per_s: AtomicU64::new(0),
+            paid_until: Mutex::new(Duration::ZERO),
+        }
     }
 
     /// Sets the limit; 0 lifts it.

@@ -27,11 +27,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flush::write_flush;
 use crate::memtable::Memtable;
 use crate::numbered;
-use crate::sync::ArcCell;
 use crate::retire::Retired;
 use crate::segment::{Segment, part_path};
 use crate::shard::{AppendSide, ApplySide, Base, Shard, ShardName, Surroundings, VersionSide};
 use crate::storage::{Storage, sync_dirs_up};
+use crate::sync::ArcCell;
 use crate::version::{Damaged, SegmentState};
 use crate::wal::{self, ReplayRecord, Wal, WalIdentity, WalSettings};
 
@@ -65,7 +65,14 @@ impl Shard {
         let file = format_spec::path::manifest_name(1);
         let settings = wal_settings(&around);
         let dir = name.wal_dir();
-        let wal = Wal::create(Arc::clone(&storage), dir, identity(name), settings, 1, SeqNo(0))?;
+        let wal = Wal::create(
+            Arc::clone(&storage),
+            dir,
+            identity(name),
+            settings,
+            1,
+            SeqNo(0),
+        )?;
         wal.close()?;
         numbered::create(&*storage, &name.manifest_dir(), &file, &first.encode())?;
         Self::open(around, name, schema)
@@ -155,7 +162,10 @@ impl Shard {
 }
 
 fn identity(name: ShardName) -> WalIdentity {
-    WalIdentity { collection: name.collection, shard: name.shard }
+    WalIdentity {
+        collection: name.collection,
+        shard: name.shard,
+    }
 }
 
 fn wal_settings(around: &Surroundings) -> WalSettings {
@@ -181,27 +191,42 @@ fn choose_manifest(storage: &dyn Storage, name: ShardName) -> Result<Chosen> {
     let Some(&highest) = numbers.first() else {
         return Err(Error::damaged(dir, "there is no manifest"));
     };
-    let mut read = numbers.iter().map(|&number| read_manifest(storage, name, number));
-    let newest = read.next().unwrap_or_else(|| Err(Error::damaged(&*dir, "no manifest")));
+    let mut read = numbers
+        .iter()
+        .map(|&number| read_manifest(storage, name, number));
+    let newest = read
+        .next()
+        .unwrap_or_else(|| Err(Error::damaged(&*dir, "no manifest")));
     let next_number = highest + 1;
     match newest {
         Ok(current) => {
             // Older than the newest, it only protects files; one that does not verify protects none.
             let previous = read.next().and_then(Result::ok);
-            Ok(Chosen { current, previous, next_number })
+            Ok(Chosen {
+                current,
+                previous,
+                next_number,
+            })
         }
         Err(damage) => {
-            let Some(Ok(current)) = read.next() else { return Err(damage) };
+            let Some(Ok(current)) = read.next() else {
+                return Err(damage);
+            };
             for part in current.segments.iter().flat_map(|segment| &segment.parts) {
                 let path = part_path(&name.parts_dir(), part.id, part.kind);
                 if !storage.exists(&path)? {
                     let message = format!("the manifest below needs {path}, which is missing");
-                    return Err(Error::new(ErrorKind::Corrupt, "open shard", message)
-                        .with_source(damage));
+                    return Err(
+                        Error::new(ErrorKind::Corrupt, "open shard", message).with_source(damage)
+                    );
                 }
             }
             tracing::warn!(error = %damage.chain(), "newest manifest torn, the one below is used");
-            Ok(Chosen { current, previous: None, next_number })
+            Ok(Chosen {
+                current,
+                previous: None,
+                next_number,
+            })
         }
     }
 }
@@ -222,11 +247,18 @@ struct Leftover {
 
 fn leftover_parts(storage: &dyn Storage, name: ShardName, chosen: &Chosen) -> Result<Leftover> {
     let manifests = [Some(&chosen.current), chosen.previous.as_ref()];
-    let segments = manifests.into_iter().flatten().flat_map(|manifest| &manifest.segments);
-    let listed: BTreeSet<PartId> =
-        segments.flat_map(|segment| segment.parts.iter().map(|part| part.id)).collect();
+    let segments = manifests
+        .into_iter()
+        .flatten()
+        .flat_map(|manifest| &manifest.segments);
+    let listed: BTreeSet<PartId> = segments
+        .flat_map(|segment| segment.parts.iter().map(|part| part.id))
+        .collect();
     let dir = name.parts_dir();
-    let mut leftover = Leftover { paths: Vec::new(), highest: 0 };
+    let mut leftover = Leftover {
+        paths: Vec::new(),
+        highest: 0,
+    };
     for entry in storage.list(&dir)? {
         let path = format!("{dir}/{}", entry.name);
         let Some((id, _)) = format_spec::path::parse_part_name(&entry.name) else {
@@ -251,7 +283,10 @@ fn open_segments(base: &Base, manifest: &ShardManifest, schema: &Schema) -> Resu
             Err(error) => {
                 let why = error.chain();
                 tracing::error!(segment = entry.id.0, error = why, "segment set aside");
-                damaged.push(Damaged { segment: entry.id, why });
+                damaged.push(Damaged {
+                    segment: entry.id,
+                    why,
+                });
             }
         }
     }
@@ -266,11 +301,7 @@ fn open_segment(base: &Base, entry: &SegmentEntry, schema: &Schema) -> Result<Se
 }
 
 /// Applies what the WAL has above the manifest, and flushes it unless the WAL ended cleanly.
-fn replay(
-    base: &Base,
-    version: &mut VersionSide,
-    apply: &mut ApplySide,
-) -> Result<wal::ReplayEnd> {
+fn replay(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) -> Result<wal::ReplayEnd> {
     let most = base.around.settings.memtable_bytes_max;
     let after = version.current.flushed;
     let dir = base.name.wal_dir();
@@ -280,7 +311,11 @@ fn replay(
         let next = apply.apply_ops(ops, record.seq_first);
         apply.seqno = SeqNo(next.0 - 1);
         let whole = !record.in_run || record.commits;
-        if whole && apply.is_full(most) { flush_or_keep(base, version, apply) } else { Ok(()) }
+        if whole && apply.is_full(most) {
+            flush_or_keep(base, version, apply)
+        } else {
+            Ok(())
+        }
     };
     let end = wal::replay(base.storage(), &dir, &identity(base.name), after, &mut sink)?;
     Ok(end)
@@ -301,7 +336,9 @@ fn flush_or_keep(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) 
 fn flush_all(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) -> Result<()> {
     let sealed = Arc::new(apply.state());
     apply.sealed.push_back(Arc::clone(&sealed));
-    apply.memtables.push(Memtable::new(Shard::strides(&apply.schema)));
+    apply
+        .memtables
+        .push(Memtable::new(Shard::strides(&apply.schema)));
     if let Some(flushed) = write_flush(base, version, &sealed, &sealed)? {
         apply.install_flush(flushed);
     }

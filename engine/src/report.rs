@@ -8,9 +8,7 @@ use crate::compaction::{Choice, is_indexing};
 use crate::error::Result;
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
-use crate::status::{
-    Color, Counters, JobReport, Meters, Optimizations, SegmentReport, Status,
-};
+use crate::status::{Color, Counters, JobReport, Meters, Optimizations, SegmentReport, Status};
 use crate::version::{SegmentState, ShardState};
 
 impl Shard {
@@ -18,7 +16,10 @@ impl Shard {
     pub(crate) fn status(&self) -> Status {
         let state = self.state();
         let snapshot = Snapshot::new(state.clone());
-        let errors = [&self.base.meters.flush_error, &self.base.meters.compaction_error];
+        let errors = [
+            &self.base.meters.flush_error,
+            &self.base.meters.compaction_error,
+        ];
         let optimizer_error = errors.iter().find_map(|error| error.lock().clone());
         Status {
             color: self.color(&state, optimizer_error.is_some()),
@@ -40,8 +41,12 @@ impl Shard {
             return Color::Red;
         }
         let due = self.due().iter().any(is_indexing);
-        let running = self.jobs.running().len() > 0;
-        let threshold = state.schema.compaction.indexing_threshold_kb.saturating_mul(1024);
+        let running = !self.jobs.running().is_empty();
+        let threshold = state
+            .schema
+            .compaction
+            .indexing_threshold_kb
+            .saturating_mul(1024);
         let memtable = state.memtables.last().map_or(0, |view| view.bytes());
         let unflushed = state.memtables.len() > 1 || threshold > 0 && memtable >= threshold;
         match (running || unflushed, due) {
@@ -55,15 +60,24 @@ impl Shard {
 
     /// Whether a flat segment will get a graph once writers are quiet.
     fn flat_and_large(&self, state: &ShardState) -> bool {
-        let least = state.schema.compaction.indexing_threshold_kb.saturating_mul(1024);
+        let least = state
+            .schema
+            .compaction
+            .indexing_threshold_kb
+            .saturating_mul(1024);
         let needs = |segment: &SegmentState| {
-            state.schema.vectors.iter().enumerate().any(|(index, vector)| {
-                let bytes = vector.stride() as u64 * u64::from(segment.live_count());
-                vector.hnsw.m > 0
-                    && bytes >= least
-                    && segment.segment.vectors_part(index).is_some()
-                    && !segment.segment.has_graph(index)
-            })
+            state
+                .schema
+                .vectors
+                .iter()
+                .enumerate()
+                .any(|(index, vector)| {
+                    let bytes = vector.stride() as u64 * u64::from(segment.live_count());
+                    vector.hnsw.m > 0
+                        && bytes >= least
+                        && segment.segment.vectors_part(index).is_some()
+                        && !segment.segment.has_graph(index)
+                })
         };
         least > 0 && state.segments.iter().any(|segment| needs(segment))
     }
@@ -96,11 +110,19 @@ impl Shard {
             });
         }
         queued.extend(self.due().iter().map(queued_report));
-        let taken: Vec<u64> =
-            running.iter().chain(&queued).flat_map(|job| job.segments.clone()).collect();
-        let idle = state.segments.iter().filter(|s| !taken.contains(&s.segment.id().0));
+        let taken: Vec<u64> = running
+            .iter()
+            .chain(&queued)
+            .flat_map(|job| job.segments.clone())
+            .collect();
+        let idle = state
+            .segments
+            .iter()
+            .filter(|s| !taken.contains(&s.segment.id().0));
         Optimizations {
-            idle_segments: idle.map(|segment| segment_report(segment, &state)).collect(),
+            idle_segments: idle
+                .map(|segment| segment_report(segment, &state))
+                .collect(),
             running,
             queued,
             completed: self.jobs.completed(),
@@ -119,7 +141,10 @@ impl Shard {
             segment_bytes += bytes;
             live_bytes += bytes * u64::from(segment.live_count()) / rows;
         }
-        let patches = state.segments.iter().map(|segment| segment.patches.delta.bytes());
+        let patches = state
+            .segments
+            .iter()
+            .map(|segment| segment.patches.delta.bytes());
         let memtables = state.memtables.iter().map(|view| view.bytes());
         Counters {
             ingested_bytes: Meters::get(&meters.ingested_bytes),
@@ -132,7 +157,10 @@ impl Shard {
             live_bytes,
             debt_bytes: self.due().iter().map(|choice| choice.bytes).sum(),
             memtable_bytes: memtables.sum::<u64>() + patches.sum::<u64>(),
-            retired_files: self.version.try_lock().map_or(0, |v| v.retired.len() as u64),
+            retired_files: self
+                .version
+                .try_lock()
+                .map_or(0, |v| v.retired.len() as u64),
             stall_flush_ms: Meters::get(&meters.stall_flush_ms),
             stall_compaction_ms: Meters::get(&meters.stall_compaction_ms),
             refused_disk_full: Meters::get(&meters.refused_disk_full),
@@ -146,12 +174,19 @@ impl Shard {
             let column = state.segment.column(path)?;
             Ok(column.map_or(0, |column| u64::from(column.stats().rows_indexed)))
         };
-        self.state().segments.iter().map(|state| count(state).unwrap_or(0)).sum()
+        self.state()
+            .segments
+            .iter()
+            .map(|state| count(state).unwrap_or(0))
+            .sum()
     }
 
     /// Whether every segment has the column.
     pub(crate) fn is_field_indexed(&self, path: &str) -> bool {
-        self.state().segments.iter().all(|state| state.segment.has_column(path))
+        self.state()
+            .segments
+            .iter()
+            .all(|state| state.segment.has_column(path))
             && self.closed.load(Ordering::Acquire).eq(&false)
     }
 }
@@ -186,13 +221,25 @@ fn segment_report(state: &SegmentState, shard: &ShardState) -> SegmentReport {
 fn indexed_vectors(shard: &ShardState) -> u64 {
     let mut indexed = 0;
     for state in &shard.segments {
-        let graphs = state.segment.parts().iter().filter(|p| p.entry().kind == PartKind::Graph);
+        let graphs = state
+            .segment
+            .parts()
+            .iter()
+            .filter(|p| p.entry().kind == PartKind::Graph);
         for graph in graphs {
             let name = &graph.entry().name;
-            let index = shard.schema.vectors.iter().position(|vector| vector.name == *name);
+            let index = shard
+                .schema
+                .vectors
+                .iter()
+                .position(|vector| vector.name == *name);
             let vectors = index.and_then(|index| state.segment.vectors(index).ok().flatten());
             let Some(vectors) = vectors else { continue };
-            let dead = state.dead.iter().filter(|&row| vectors.view.is_present(row)).count() as u64;
+            let dead = state
+                .dead
+                .iter()
+                .filter(|&row| vectors.view.is_present(row))
+                .count() as u64;
             indexed += u64::from(vectors.view.present_count()) - dead;
         }
     }

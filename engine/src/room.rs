@@ -58,9 +58,16 @@ impl Shard {
         if batch.is_empty() {
             return Ok(());
         }
-        let class = if batch.grows() { WriteClass::Growing } else { WriteClass::Shrinking };
+        let class = if batch.grows() {
+            WriteClass::Growing
+        } else {
+            WriteClass::Shrinking
+        };
         let reserved = self.wal.reserve_for(batch.bytes() as u64, class);
-        if reserved.as_ref().is_err_and(|error| error.kind() == ErrorKind::DiskFull) {
+        if reserved
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::DiskFull)
+        {
             Meters::add(&self.base.meters.refused_disk_full, 1);
         }
         reserved?;
@@ -114,7 +121,12 @@ impl Shard {
         let flat = |segment: &crate::version::SegmentState| {
             (0..state.schema.vectors.len()).all(|index| !segment.segment.has_graph(index))
         };
-        match state.segments.iter().filter(|segment| flat(segment)).count() {
+        match state
+            .segments
+            .iter()
+            .filter(|segment| flat(segment))
+            .count()
+        {
             count if count >= FLAT_STOP => Pressure::Stop,
             count if count >= FLAT_SLOW => Pressure::Slow,
             _ => Pressure::None,

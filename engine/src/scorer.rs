@@ -22,8 +22,15 @@ pub struct RowScorer<'a> {
 
 #[derive(Debug)]
 enum Rows<'a> {
-    Memtable { view: &'a MemtableView, vector_index: usize },
-    Segment { part: &'a Part, layout: &'a VectorsLayout, view: VectorsView<'a> },
+    Memtable {
+        view: &'a MemtableView,
+        vector_index: usize,
+    },
+    Segment {
+        part: &'a Part,
+        layout: &'a VectorsLayout,
+        view: VectorsView<'a>,
+    },
     Absent,
 }
 
@@ -45,7 +52,11 @@ impl<'a> RowScorer<'a> {
     }
 
     fn new(query: &'a Query, rows: Rows<'a>) -> Self {
-        Self { query, rows, damage: RefCell::new(None) }
+        Self {
+            query,
+            rows,
+            damage: RefCell::new(None),
+        }
     }
 
     /// Whether every distance was computed from verified bytes.
@@ -78,7 +89,8 @@ impl<'a> RowScorer<'a> {
 
 impl Scorer for RowScorer<'_> {
     fn distance(&self, row: Row) -> f32 {
-        self.row(row).map_or(f32::INFINITY, |bytes| self.query.distance(bytes))
+        self.row(row)
+            .map_or(f32::INFINITY, |bytes| self.query.distance(bytes))
     }
 
     fn prefetch(&self, row: Row) {

@@ -20,12 +20,12 @@ use crate::clock::Clock;
 use crate::compaction::Jobs;
 use crate::error::{Error, Result};
 use crate::memtable::Memtable;
-use crate::sync::ArcCell;
 use crate::rate::RateLimit;
 use crate::retire::Retired;
 use crate::settings::Settings;
 use crate::status::Meters;
 use crate::storage::Storage;
+use crate::sync::ArcCell;
 use crate::version::{Damaged, SegmentState, ShardState};
 use crate::wal::Wal;
 use crate::worker::Wakeup;
@@ -108,7 +108,10 @@ impl Base {
 
     /// The ids that no manifest may reach.
     pub(crate) fn next_ids(&self) -> (u64, u64) {
-        (self.next_part.load(Ordering::Relaxed), self.next_segment.load(Ordering::Relaxed))
+        (
+            self.next_part.load(Ordering::Relaxed),
+            self.next_segment.load(Ordering::Relaxed),
+        )
     }
 
     /// The disk.
@@ -149,7 +152,11 @@ impl ApplySide {
             seqno: self.seqno,
             schema: Arc::clone(&self.schema),
             segments: self.segments.clone(),
-            memtables: self.memtables.iter().map(|memtable| memtable.view(self.seqno)).collect(),
+            memtables: self
+                .memtables
+                .iter()
+                .map(|memtable| memtable.view(self.seqno))
+                .collect(),
             damaged: self.damaged.clone(),
         }
     }
@@ -197,7 +204,11 @@ impl Shard {
 
     /// Refuses work once the database is closing.
     pub(crate) fn check_open(&self, op: &'static str) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) { Err(Error::closed(op)) } else { Ok(()) }
+        if self.closed.load(Ordering::Acquire) {
+            Err(Error::closed(op))
+        } else {
+            Ok(())
+        }
     }
 
     /// Builds the state from the apply side and makes it what readers get.
@@ -216,6 +227,10 @@ impl Shard {
 
     /// Strides in bytes of the schema's vectors.
     pub(crate) fn strides(schema: &Schema) -> Vec<usize> {
-        schema.vectors.iter().map(format_spec::VectorSchema::stride).collect()
+        schema
+            .vectors
+            .iter()
+            .map(format_spec::VectorSchema::stride)
+            .collect()
     }
 }

@@ -20,9 +20,14 @@ pub struct Snapshot {
 
 impl Snapshot {
     pub(crate) fn new(state: Arc<ShardState>) -> Self {
-        let segments = state.segments.iter().map(|segment| Source::segment(Arc::clone(segment)));
+        let segments = state
+            .segments
+            .iter()
+            .map(|segment| Source::segment(Arc::clone(segment)));
         let memtables = state.memtables.iter().filter(|view| view.rows() > 0);
-        let sources = segments.chain(memtables.cloned().map(Source::Memtable)).collect();
+        let sources = segments
+            .chain(memtables.cloned().map(Source::Memtable))
+            .collect();
         Self { state, sources }
     }
 
@@ -44,7 +49,10 @@ impl Snapshot {
 
     /// Live points.
     pub fn live_count(&self) -> u64 {
-        self.sources.iter().map(|source| u64::from(source.live_count())).sum()
+        self.sources
+            .iter()
+            .map(|source| u64::from(source.live_count()))
+            .sum()
     }
 
     /// The source and row of a live point.

@@ -64,9 +64,11 @@ impl Source {
         match self {
             Self::Memtable(view) => {
                 let mut rows = RowSet::new(view.rows());
-                (0..view.rows()).filter(|&row| view.is_live(row)).for_each(|row| {
-                    rows.insert(row);
-                });
+                (0..view.rows())
+                    .filter(|&row| view.is_live(row))
+                    .for_each(|row| {
+                        rows.insert(row);
+                    });
                 rows
             }
             Self::Segment(view) if view.0.dead.count() == 0 => {
@@ -185,7 +187,11 @@ impl Source {
 
     /// Reads payloads, row after row.
     pub fn payloads(&self) -> PayloadReader<'_> {
-        PayloadReader { source: self, sealed: Block::default(), patched: Block::default() }
+        PayloadReader {
+            source: self,
+            sealed: Block::default(),
+            patched: Block::default(),
+        }
     }
 
     /// The graph over a vector's rows, if there is one.
@@ -250,7 +256,9 @@ impl SegmentView {
 
     fn vector(&self, vector_index: usize, row: Row) -> Result<Option<&[u8]>> {
         let segment = &self.0.segment;
-        let Some(vectors) = segment.vectors(vector_index)? else { return Ok(None) };
+        let Some(vectors) = segment.vectors(vector_index)? else {
+            return Ok(None);
+        };
         if !vectors.view.is_present(row) {
             return Ok(None);
         }
@@ -266,7 +274,9 @@ impl SegmentView {
         let first = start.map_or(0, |id| view.rank_of_first_ge(id));
         let rows = (first..view.len()).filter_map(move |rank| {
             let row = view.by_rank(rank)?;
-            (!self.0.dead.get(row)).then(|| view.id(row).map(|id| Ok((id, row)))).flatten()
+            (!self.0.dead.get(row))
+                .then(|| view.id(row).map(|id| Ok((id, row))))
+                .flatten()
         });
         Box::new(rows)
     }
@@ -308,15 +318,19 @@ impl PayloadReader<'_> {
     fn sealed(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
         let part = state.segment.payload_part();
         let view = state.segment.payload()?;
-        let Some(number) = view.block_of(row) else { return Ok(EMPTY_PAYLOAD) };
+        let Some(number) = view.block_of(row) else {
+            return Ok(EMPTY_PAYLOAD);
+        };
         let block = &mut self.sealed;
         if block.number != Some(number) {
             block.number = None;
             part.bytes_in(view.block_range(number))?;
-            view.decompress_block(number, &mut block.bytes).map_err(|error| part.damaged(error))?;
+            view.decompress_block(number, &mut block.bytes)
+                .map_err(|error| part.damaged(error))?;
             block.number = Some(number);
         }
-        view.slice(row, &block.bytes).map_err(|error| part.damaged(error))
+        view.slice(row, &block.bytes)
+            .map_err(|error| part.damaged(error))
     }
 
     fn patched(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
@@ -326,13 +340,17 @@ impl PayloadReader<'_> {
             Some((view, part, position, view.block_of(position)?))
         });
         // A patched row is in the delta or in the patch part.
-        let Some((view, part, position, number)) = place else { return Err(no_row(row)) };
+        let Some((view, part, position, number)) = place else {
+            return Err(no_row(row));
+        };
         let block = &mut self.patched;
         if block.number != Some(number) {
             block.number = None;
-            view.decompress_block(number, &mut block.bytes).map_err(|error| part.damaged(error))?;
+            view.decompress_block(number, &mut block.bytes)
+                .map_err(|error| part.damaged(error))?;
             block.number = Some(number);
         }
-        view.slice(position, &block.bytes).map_err(|error| part.damaged(error))
+        view.slice(position, &block.bytes)
+            .map_err(|error| part.damaged(error))
     }
 }

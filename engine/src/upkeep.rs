@@ -48,8 +48,15 @@ impl Shard {
             return;
         }
         let state = self.state();
-        let threshold = state.schema.compaction.indexing_threshold_kb.saturating_mul(1024);
-        let since = self.base.now_ms().saturating_sub(self.last_write_ms.load(Ordering::Relaxed));
+        let threshold = state
+            .schema
+            .compaction
+            .indexing_threshold_kb
+            .saturating_mul(1024);
+        let since = self
+            .base
+            .now_ms()
+            .saturating_sub(self.last_write_ms.load(Ordering::Relaxed));
         if threshold == 0 || since < IDLE_SEAL_MS {
             return;
         }
@@ -64,7 +71,10 @@ impl Shard {
     pub(crate) fn seal_now(&self) {
         let mut side = self.apply.lock();
         let dirty = side.segments.iter().any(|segment| segment.is_dirty());
-        let rows = side.memtables.last().is_some_and(|memtable| memtable.rows() > 0);
+        let rows = side
+            .memtables
+            .last()
+            .is_some_and(|memtable| memtable.rows() > 0);
         if dirty || rows {
             self.seal(&mut side);
             self.publish(&side);
@@ -80,7 +90,9 @@ impl Shard {
 
     /// Removes files that nobody lists and nobody reads.
     fn sweep_retired(&self) {
-        let Some(mut version) = self.version.try_lock() else { return };
+        let Some(mut version) = self.version.try_lock() else {
+            return;
+        };
         if version.retired.len() == 0 {
             return;
         }
@@ -96,7 +108,11 @@ impl Shard {
         let state = self.state();
         let core = |s: &Arc<SegmentState>| s.segment.damage().is_some();
         let derived = |s: &Arc<SegmentState>| s.segment.damaged_derived().next().is_some();
-        if !state.segments.iter().any(|segment| core(segment) || derived(segment)) {
+        if !state
+            .segments
+            .iter()
+            .any(|segment| core(segment) || derived(segment))
+        {
             return;
         }
         let _version = self.version.lock();
@@ -120,13 +136,20 @@ impl Shard {
 
     /// The same segment without its damaged graphs and columns, which compaction then rebuilds.
     fn without_damaged_parts(&self, state: &Arc<SegmentState>) -> Result<Arc<SegmentState>> {
-        let damaged: Vec<PartEntry> =
-            state.segment.damaged_derived().map(|part| part.entry().clone()).collect();
+        let damaged: Vec<PartEntry> = state
+            .segment
+            .damaged_derived()
+            .map(|part| part.entry().clone())
+            .collect();
         let mut entry = state.segment.entry().clone();
         entry.parts.retain(|part| !damaged.contains(part));
         for part in damaged {
-            tracing::warn!(segment = entry.id.0, kind = part.kind.extension(), name = part.name,
-                "damaged derived part dropped, to be built again");
+            tracing::warn!(
+                segment = entry.id.0,
+                kind = part.kind.extension(),
+                name = part.name,
+                "damaged derived part dropped, to be built again"
+            );
         }
         let base = &self.base;
         let (dir, owner) = (base.name.parts_dir(), base.name.owner());
@@ -134,7 +157,10 @@ impl Shard {
         let parts = state.segment.parts();
         let segment = Segment::open(base.storage(), &dir, owner, entry, schema, parts)?;
         let segment = Arc::new(segment);
-        Ok(Arc::new(SegmentState { segment, ..SegmentState::clone(state) }))
+        Ok(Arc::new(SegmentState {
+            segment,
+            ..SegmentState::clone(state)
+        }))
     }
 
     /// Ends the shard: nothing more is appended, and the WAL says that it ended cleanly.

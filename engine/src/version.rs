@@ -39,8 +39,16 @@ impl SegmentState {
     pub(crate) fn open(segment: Arc<Segment>) -> Result<Self> {
         let dead = segment.read_tombstones()?;
         let rows = segment.read_patched_rows()?;
-        let patches = Patches { rows, ..Patches::default() };
-        Ok(Self { segment, persisted_dead: dead.clone(), dead, patches })
+        let patches = Patches {
+            rows,
+            ..Patches::default()
+        };
+        Ok(Self {
+            segment,
+            persisted_dead: dead.clone(),
+            dead,
+            patches,
+        })
     }
 
     /// The live row of `id`.

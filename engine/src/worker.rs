@@ -74,7 +74,9 @@ pub(crate) fn start(inner: &Arc<Inner>, workers: usize) -> Result<Vec<JoinHandle
             _ => (StepKind::Compact, format!("cairn-compact-{number}")),
         };
         let inner = Arc::clone(inner);
-        let thread = std::thread::Builder::new().name(name).spawn(move || pull(&inner, kind));
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || pull(&inner, kind));
         threads.push(thread.map_err(|error| Error::io("start thread", "", error))?);
     }
     Ok(threads)

@@ -129,12 +129,23 @@ impl Shard {
             });
             next = SeqNo(seq_last.0 + 1);
         }
-        let ticket = if run.is_empty() { None } else { Some(self.wal.append_all(&run)?) };
+        let ticket = if run.is_empty() {
+            None
+        } else {
+            Some(self.wal.append_all(&run)?)
+        };
         let bodies: Vec<OpsBuf> = records.into_iter().map(|record| record.body).collect();
-        let appended = Appended { first, last: SeqNo(next.0 - 1) };
+        let appended = Appended {
+            first,
+            last: SeqNo(next.0 - 1),
+        };
         if !bodies.is_empty() {
             side.next = next;
-            self.pending.lock().push_back(Pending { first, last: appended.last, bodies });
+            self.pending.lock().push_back(Pending {
+                first,
+                last: appended.last,
+                bodies,
+            });
         }
         Ok((appended, ticket))
     }
@@ -237,27 +248,41 @@ impl ApplySide {
     /// is about to be set aside, and the newer SeqNo wins when it is repaired.
     fn find_sealed(&self, id: PointId) -> Option<(usize, Row)> {
         let found = |state: &Arc<SegmentState>| state.row_of(id).ok().flatten();
-        self.segments.iter().enumerate().rev().find_map(|(at, state)| Some((at, found(state)?)))
+        self.segments
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(at, state)| Some((at, found(state)?)))
     }
 
     /// Replaces the payload of `id`: a new row in memory, a patch in a segment.
     fn patch(&mut self, id: PointId, seqno: SeqNo, payload: &[u8]) {
         for at in (0..self.memtables.len()).rev() {
-            let Some(row) = self.memtables[at].alive(id) else { continue };
+            let Some(row) = self.memtables[at].alive(id) else {
+                continue;
+            };
             let view = self.memtables[at].view(seqno);
             self.memtables[at].kill(row, seqno);
-            self.active().insert(id, seqno, |name| view.vector(name, row), payload);
+            self.active()
+                .insert(id, seqno, |name| view.vector(name, row), payload);
             return;
         }
         if let Some((at, row)) = self.find_sealed(id) {
-            let patch = Patch { row, seqno, payload: Arc::from(payload) };
+            let patch = Patch {
+                row,
+                seqno,
+                payload: Arc::from(payload),
+            };
             Arc::make_mut(&mut self.segments[at]).patch(patch);
         }
     }
 
     /// Bytes that a flush would free.
     pub(crate) fn unflushed_bytes(&self) -> u64 {
-        let patches = self.segments.iter().map(|state| state.patches.delta.bytes());
+        let patches = self
+            .segments
+            .iter()
+            .map(|state| state.patches.delta.bytes());
         self.memtables.last().map_or(0, Memtable::bytes) + patches.sum::<u64>()
     }
 

@@ -1,5 +1,7 @@
 //! The life of points through the engine's public face: memtable, segments, merges, restarts.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,7 +16,12 @@ use rand::{RngExt, SeedableRng};
 const DIM: usize = 8;
 
 fn schema() -> Schema {
-    let hnsw = HnswSettings { m: 8, ef_construct: 40, full_scan_threshold_kb: 1, seed: 7 };
+    let hnsw = HnswSettings {
+        m: 8,
+        ef_construct: 40,
+        full_scan_threshold_kb: 1,
+        seed: 7,
+    };
     let vector = VectorSchema {
         name: String::new(),
         dim: DIM as u32,
@@ -22,7 +29,10 @@ fn schema() -> Schema {
         element: Element::F32,
         hnsw,
     };
-    let mut schema = Schema { vectors: vec![vector], ..Schema::default() };
+    let mut schema = Schema {
+        vectors: vec![vector],
+        ..Schema::default()
+    };
     schema.compaction.indexing_threshold_kb = 1;
     schema.fields.push(FieldIndex {
         path: "n".to_owned(),
@@ -64,7 +74,11 @@ fn check(snapshot: &Snapshot, model: &Model) {
         let source = &snapshot.sources()[source];
         let bytes: Vec<u8> = vector.iter().flat_map(|x| x.to_le_bytes()).collect();
         assert_eq!(source.vector(0, row).unwrap().as_deref(), Some(&bytes[..]));
-        assert_eq!(source.payloads().get(row).unwrap(), payload(*n), "point {id}");
+        assert_eq!(
+            source.payloads().get(row).unwrap(),
+            payload(*n),
+            "point {id}"
+        );
     }
 }
 
@@ -98,9 +112,9 @@ fn points_survive_flushes_merges_and_restarts() {
             }
             _ => {
                 let ids: Vec<u64> = (0..30).map(|_| rng.random_range(0..600)).collect();
-                let patches = ids.iter().map(|&id| {
-                    (PointId::Number(id), Arc::from(payload(-round)))
-                });
+                let patches = ids
+                    .iter()
+                    .map(|&id| (PointId::Number(id), Arc::from(payload(-round))));
                 batch.patch(patches.collect());
                 for id in ids {
                     if let Some(point) = model.get_mut(&id) {
@@ -115,7 +129,11 @@ fn points_survive_flushes_merges_and_restarts() {
             1 => {
                 collection.run_now();
                 while db.step() {}
-                assert!(collection.status().optimizer_error.is_none(), "{:?}", collection.optimizations());
+                assert!(
+                    collection.status().optimizer_error.is_none(),
+                    "{:?}",
+                    collection.optimizations()
+                );
             }
             2 => {
                 check(&collection.snapshot(), &model);

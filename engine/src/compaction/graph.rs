@@ -52,7 +52,9 @@ pub(crate) fn write_graph(
     let pairwise = Pairwise::new(vector.metric, vector.element, vector.dim as usize);
     let present = (view.present_count() < view.len())
         .then(|| RowSet::from_words(view.len(), view.present().to_words()));
-    let present = present.transpose().map_err(|error| Error::invalid("build graph", error.to_string()))?;
+    let present = present
+        .transpose()
+        .map_err(|error| Error::invalid("build graph", error.to_string()))?;
     let settings = BuildSettings {
         m: vector.hnsw.m.max(BuildSettings::M_LEAST),
         ef_construct: vector.hnsw.ef_construct,
@@ -61,9 +63,12 @@ pub(crate) fn write_graph(
     let space = VectorSpace { view, pairwise };
     let pool = &base.around.build_pool;
     let built = index::build(&space, present.as_ref(), settings, pool, progress);
-    let built = built.map_err(|error| match error {
-        BuildError::Cancelled { .. } => Error::closed("build graph"),
-        other => Error::invalid("build graph", other.to_string()),
+    let built = built.map_err(|error| {
+        if matches!(error, BuildError::Cancelled { .. }) {
+            Error::closed("build graph")
+        } else {
+            Error::invalid("build graph", error.to_string())
+        }
     })?;
     check_connected(&built)?;
     let plan = PartPlan {
@@ -81,6 +86,9 @@ fn check_connected(built: &BuiltGraph) -> Result<()> {
     if found.reachable == found.rows {
         return Ok(());
     }
-    let message = format!("only {} of {} rows can be reached", found.reachable, found.rows);
+    let message = format!(
+        "only {} of {} rows can be reached",
+        found.reachable, found.rows
+    );
     Err(Error::invalid("build graph", message))
 }

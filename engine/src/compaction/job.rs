@@ -41,13 +41,19 @@ impl Shard {
     /// # Errors
     /// `Closed` when the shard closes, `Conflict` when an input is gone, `Corrupt`, `DiskFull`.
     pub(super) fn run(&self, choice: &Choice, ticker: &Ticker<'_>) -> Result<()> {
-        let job = Job { shard: self, start: self.state(), ticker };
+        let job = Job {
+            shard: self,
+            start: self.state(),
+            ticker,
+        };
         job.check_space(choice)?;
         match &choice.plan {
             Plan::Drop { segment } => job.drop_segment(*segment),
             Plan::Column { segment, field } => job.column(*segment, *field),
             Plan::Fold { segment } => job.fold(*segment),
-            Plan::Merge { segments, graph, .. } => job.merge(segments, *graph),
+            Plan::Merge {
+                segments, graph, ..
+            } => job.merge(segments, *graph),
             Plan::Graph { segment, vector } => job.graph(*segment, *vector),
         }
     }
@@ -79,22 +85,38 @@ impl Job<'_> {
     }
 
     fn input(&self, id: SegmentId) -> Result<&Arc<SegmentState>> {
-        let found = self.start.segments.iter().find(|state| state.segment.id() == id);
+        let found = self
+            .start
+            .segments
+            .iter()
+            .find(|state| state.segment.id() == id);
         found.ok_or_else(|| Error::conflict("compact", format!("segment {} is gone", id.0)))
     }
 
     fn merge(&self, ids: &[SegmentId], graph: bool) -> Result<()> {
         let base = &self.shard.base;
         let schema = &self.start.schema;
-        let inputs = ids.iter().map(|&id| self.input(id)).collect::<Result<Vec<_>>>()?;
-        let sources: Vec<Source> =
-            inputs.iter().map(|state| Source::segment(Arc::clone(state))).collect();
+        let inputs = ids
+            .iter()
+            .map(|&id| self.input(id))
+            .collect::<Result<Vec<_>>>()?;
+        let sources: Vec<Source> = inputs
+            .iter()
+            .map(|state| Source::segment(Arc::clone(state)))
+            .collect();
         let rows: Vec<Vec<Row>> = sources
             .iter()
-            .map(|source| (0..source.rows()).filter(|&row| source.is_live(row)).collect())
+            .map(|source| {
+                (0..source.rows())
+                    .filter(|&row| source.is_live(row))
+                    .collect()
+            })
             .collect();
-        let selections: Vec<Selection<'_>> =
-            sources.iter().zip(&rows).map(|(source, rows)| Selection { source, rows }).collect();
+        let selections: Vec<Selection<'_>> = sources
+            .iter()
+            .zip(&rows)
+            .map(|(source, rows)| Selection { source, rows })
+            .collect();
         let total: u64 = rows.iter().map(|rows| rows.len() as u64).sum();
         let check = |done: u64| self.ticker.at(done, total);
         let mut entry = write_segment(base, schema, &selections, self.start.seqno, &check)?;
@@ -111,7 +133,9 @@ impl Job<'_> {
         let flat = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
         for (index, vector) in schema.vectors.iter().enumerate() {
             if vector.hnsw.m > 0 && flat.vectors_part(index).is_some() {
-                entry.parts.push(write_graph(base, &flat, index, vector, self.ticker)?);
+                entry
+                    .parts
+                    .push(write_graph(base, &flat, index, vector, self.ticker)?);
             }
         }
         Ok(())
@@ -144,29 +168,48 @@ impl Job<'_> {
         let persisted_dead = carried.dead.clone();
         let CarriedOver { dead, patches } = carried;
         // The patch part just written has them all; only newer ones stay in memory.
-        let patches = Patches { rows: patches.rows, ..Patches::default() };
-        let mut output = SegmentState { segment, dead, patches, persisted_dead };
+        let patches = Patches {
+            rows: patches.rows,
+            ..Patches::default()
+        };
+        let mut output = SegmentState {
+            segment,
+            dead,
+            patches,
+            persisted_dead,
+        };
         let mut side = shard.apply.lock();
         for (id, map) in ids.iter().zip(maps) {
             let found = |state: &&Arc<SegmentState>| state.segment.id() == *id;
-            let (Some(then), Some(newest)) =
-                (now.segments.iter().find(found), side.segments.iter().find(found))
-            else {
+            let (Some(then), Some(newest)) = (
+                now.segments.iter().find(found),
+                side.segments.iter().find(found),
+            ) else {
                 continue;
             };
             let ended = newest.dead.added_since(&then.dead);
             ended.filter_map(|row| mapped(map, row)).for_each(|row| {
                 output.dead.set(row);
             });
-            for patch in newest.patches.delta.iter().filter(|patch| patch.seqno > now.seqno) {
+            for patch in newest
+                .patches
+                .delta
+                .iter()
+                .filter(|patch| patch.seqno > now.seqno)
+            {
                 if let Some(row) = mapped(map, patch.row) {
-                    output.patch(Patch { row, ..patch.clone() });
+                    output.patch(Patch {
+                        row,
+                        ..patch.clone()
+                    });
                 }
             }
         }
-        side.segments.retain(|state| !ids.contains(&state.segment.id()));
+        side.segments
+            .retain(|state| !ids.contains(&state.segment.id()));
         side.segments.push(Arc::new(output));
-        side.segments.sort_by_key(|state| state.segment.entry().seqno_min);
+        side.segments
+            .sort_by_key(|state| state.segment.entry().seqno_min);
         shard.publish(&side);
         Ok(())
     }
@@ -179,13 +222,23 @@ impl Job<'_> {
         maps: &[Vec<Row>],
         rows: u32,
     ) -> Result<CarriedOver> {
-        let mut carried = CarriedOver { dead: Bits::new(rows), patches: Patches::new(rows) };
+        let mut carried = CarriedOver {
+            dead: Bits::new(rows),
+            patches: Patches::new(rows),
+        };
         for (&id, map) in ids.iter().zip(maps) {
             let then = self.input(id)?;
             let Some(state) = now.segments.iter().find(|s| s.segment.id() == id) else {
-                return Err(Error::conflict("compact", format!("segment {} is gone", id.0)));
+                return Err(Error::conflict(
+                    "compact",
+                    format!("segment {} is gone", id.0),
+                ));
             };
-            for row in state.dead.added_since(&then.dead).filter_map(|row| mapped(map, row)) {
+            for row in state
+                .dead
+                .added_since(&then.dead)
+                .filter_map(|row| mapped(map, row))
+            {
                 carried.dead.set(row);
             }
             let source = Source::Segment(SegmentView(Arc::clone(state)));
@@ -197,7 +250,11 @@ impl Job<'_> {
                 };
                 let payload = Arc::from(payloads.get(old)?);
                 carried.patches.rows.set(row);
-                carried.patches.delta.set(Patch { row, seqno, payload });
+                carried.patches.delta.set(Patch {
+                    row,
+                    seqno,
+                    payload,
+                });
             }
         }
         Ok(carried)
@@ -211,7 +268,10 @@ impl Job<'_> {
     ) -> Result<()> {
         let base = &self.shard.base;
         if carried.dead.count() > 0 {
-            set_part(entry, write_tombstones(base, entry.rows, &carried.dead, upto)?);
+            set_part(
+                entry,
+                write_tombstones(base, entry.rows, &carried.dead, upto)?,
+            );
         }
         if carried.patches.rows.count() > 0 {
             let (dir, owner) = (base.name.parts_dir(), base.name.owner());
@@ -247,7 +307,13 @@ impl Job<'_> {
         let state = self.input(id)?;
         let schema = self.start.schema.vectors.get(vector);
         let schema = schema.ok_or_else(|| Error::conflict("compact", "no such vector"))?;
-        let part = write_graph(&self.shard.base, &state.segment, vector, schema, self.ticker)?;
+        let part = write_graph(
+            &self.shard.base,
+            &state.segment,
+            vector,
+            schema,
+            self.ticker,
+        )?;
         self.add_part(id, part, PartKind::Vectors)
     }
 
@@ -265,10 +331,20 @@ impl Job<'_> {
     fn add_part(&self, id: SegmentId, part: PartEntry, source: PartKind) -> Result<()> {
         let mut version = self.shard.version.lock();
         let mut entry = version.entry(id)?.clone();
-        let name = if source == PartKind::Vectors { part.name.as_str() } else { "" };
-        let made_from = entry.parts.iter().find(|p| p.kind == source && p.name == name);
+        let name = if source == PartKind::Vectors {
+            part.name.as_str()
+        } else {
+            ""
+        };
+        let made_from = entry
+            .parts
+            .iter()
+            .find(|p| p.kind == source && p.name == name);
         if made_from.map(|p| p.hash) != part.source_hash {
-            return Err(Error::conflict("compact", "the source was replaced meanwhile"));
+            return Err(Error::conflict(
+                "compact",
+                "the source was replaced meanwhile",
+            ));
         }
         set_part(&mut entry, part);
         self.replace_entry(&mut version, entry, |_| {})
@@ -314,7 +390,13 @@ impl Job<'_> {
         let mut next = version.next(&shard.base);
         match next.segments.iter_mut().find(|listed| listed.id == id) {
             Some(listed) => *listed = entry,
-            None => return Err(Error::new(ErrorKind::Conflict, "compact", "segment is gone")),
+            None => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    "compact",
+                    "segment is gone",
+                ));
+            }
         }
         let written = written_bytes(&next, &version.current);
         install_manifest(&shard.base, version, next, &now)?;

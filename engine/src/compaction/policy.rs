@@ -62,7 +62,11 @@ pub(crate) enum Plan {
     /// Write payload and columns anew with the patches in them.
     Fold { segment: SegmentId },
     /// Write the live rows of some segments into one; with graphs if any of them has one.
-    Merge { segments: Vec<SegmentId>, graph: bool, kind: &'static str },
+    Merge {
+        segments: Vec<SegmentId>,
+        graph: bool,
+        kind: &'static str,
+    },
     /// Build the graph of the vector at a schema position.
     Graph { segment: SegmentId, vector: usize },
 }
@@ -108,7 +112,12 @@ pub(crate) fn choose(
     settings: &CompactionSettings,
     now: Circumstances,
 ) -> Vec<Choice> {
-    let mut chooser = Chooser { settings, now, free: shapes.to_vec(), choices: Vec::new() };
+    let mut chooser = Chooser {
+        settings,
+        now,
+        free: shapes.to_vec(),
+        choices: Vec::new(),
+    };
     chooser.dead();
     chooser.columns();
     chooser.folds();
@@ -135,7 +144,12 @@ impl Chooser<'_> {
         let rows = taken.clone().map(|shape| shape.rows - shape.dead).sum();
         let bytes = taken.map(|shape| shape.bytes).sum();
         self.free.retain(|shape| !ids.contains(&shape.id));
-        self.choices.push(Choice { plan, why, rows, bytes });
+        self.choices.push(Choice {
+            plan,
+            why,
+            rows,
+            bytes,
+        });
     }
 
     /// Takes the first segment for which `decide` has a plan, again and again.
@@ -147,26 +161,33 @@ impl Chooser<'_> {
 
     fn dead(&mut self) {
         self.each(|_, shape| {
-            (shape.dead == shape.rows)
-                .then(|| (Plan::Drop { segment: shape.id }, format!("all {} rows are dead", shape.rows)))
+            (shape.dead == shape.rows).then(|| {
+                (
+                    Plan::Drop { segment: shape.id },
+                    format!("all {} rows are dead", shape.rows),
+                )
+            })
         });
     }
 
     fn columns(&mut self) {
         self.each(|_, shape| {
             let field = *shape.without_column.first()?;
-            let plan = Plan::Column { segment: shape.id, field };
+            let plan = Plan::Column {
+                segment: shape.id,
+                field,
+            };
             Some((plan, "the indexed field has no column here".to_owned()))
         });
     }
 
     fn folds(&mut self) {
         self.each(|this, shape| {
-            let due = shape.patched >= FOLD_ROWS_MIN
-                && shape.patched * 100 > shape.rows * FOLD_PERCENT;
+            let due =
+                shape.patched >= FOLD_ROWS_MIN && shape.patched * 100 > shape.rows * FOLD_PERCENT;
             let due = due || this.now.forced && shape.patched > 0;
             let why = format!("{} of {} rows are patched", shape.patched, shape.rows);
-            due.then(|| (Plan::Fold { segment: shape.id }, why))
+            due.then_some((Plan::Fold { segment: shape.id }, why))
         });
     }
 
@@ -187,7 +208,9 @@ impl Chooser<'_> {
     }
 
     fn wants_graph(&self, shape: &Shape) -> bool {
-        let large = self.threshold().is_some_and(|least| shape.vector_bytes >= least);
+        let large = self
+            .threshold()
+            .is_some_and(|least| shape.vector_bytes >= least);
         large && !shape.without_graph.is_empty()
     }
 
@@ -213,9 +236,18 @@ impl Chooser<'_> {
     }
 
     fn flat_merge(&mut self) {
-        let flat = self.free.iter().filter(|shape| !shape.has_graph).cloned().collect();
+        let flat = self
+            .free
+            .iter()
+            .filter(|shape| !shape.has_graph)
+            .cloned()
+            .collect();
         let flat = self.fitting(flat);
-        let enough = if self.now.quiet || self.now.forced { 2 } else { self.fan_out() };
+        let enough = if self.now.quiet || self.now.forced {
+            2
+        } else {
+            self.fan_out()
+        };
         let large = self.now.forced || flat.iter().any(|shape| self.wants_graph(shape));
         let many = flat.len() >= self.fan_out();
         if flat.len() >= enough && (many || large) {
@@ -225,7 +257,10 @@ impl Chooser<'_> {
     }
 
     fn graphs(&mut self) {
-        let pending = self.choices.iter().any(|choice| matches!(choice.plan, Plan::Merge { .. }));
+        let pending = self
+            .choices
+            .iter()
+            .any(|choice| matches!(choice.plan, Plan::Merge { .. }));
         let settled = self.now.quiet || self.now.forced;
         self.each(|this, shape| {
             // A segment larger than what a flat merge gathers will not be merged flat again soon.
@@ -235,7 +270,13 @@ impl Chooser<'_> {
             let vector = *shape.without_graph.first()?;
             let due = this.wants_graph(shape) && (shape.has_graph || big || settled && !pending);
             let why = format!("{} KiB of vectors have no graph", shape.vector_bytes / 1024);
-            due.then(|| (Plan::Graph { segment: shape.id, vector }, why))
+            due.then_some((
+                Plan::Graph {
+                    segment: shape.id,
+                    vector,
+                },
+                why,
+            ))
         });
     }
 
@@ -250,15 +291,24 @@ impl Chooser<'_> {
                 graph: shape.has_graph,
                 kind: "vacuum",
             };
-            due.then(|| (plan, format!("{} of {} rows are dead", shape.dead, shape.rows)))
+            due.then(|| {
+                (
+                    plan,
+                    format!("{} of {} rows are dead", shape.dead, shape.rows),
+                )
+            })
         });
     }
 
     /// Merges the smallest run of at least `fan_out` segments of similar size.
     fn tiers(&mut self) {
         let fan_out = self.fan_out();
-        let mut by_size: Vec<Shape> =
-            self.free.iter().filter(|shape| !shape.without_graph_due(self)).cloned().collect();
+        let mut by_size: Vec<Shape> = self
+            .free
+            .iter()
+            .filter(|shape| !shape.without_graph_due(self))
+            .cloned()
+            .collect();
         by_size.sort_by_key(|shape| (shape.vector_bytes, shape.id));
         let tier = by_size.windows(fan_out).find(|run| {
             let largest = run[fan_out - 1].vector_bytes;
@@ -277,7 +327,8 @@ impl Chooser<'_> {
     fn count(&mut self) {
         let target = self.settings.segment_count_target as usize;
         let busy = !self.choices.is_empty();
-        if target == 0 || self.free.len() <= target || busy || !(self.now.quiet || self.now.forced) {
+        if target == 0 || self.free.len() <= target || busy || !(self.now.quiet || self.now.forced)
+        {
             return;
         }
         let excess = self.free.len() - target + 1;
@@ -319,23 +370,40 @@ mod tests {
     }
 
     fn plans(shapes: &[Shape], quiet: bool) -> Vec<Plan> {
-        let now = Circumstances { quiet, forced: false };
+        let now = Circumstances {
+            quiet,
+            forced: false,
+        };
         let choices = choose(shapes, &CompactionSettings::default(), now);
         choices.into_iter().map(|choice| choice.plan).collect()
     }
 
     fn merge(ids: &[u64], graph: bool) -> Plan {
         let segments = ids.iter().map(|&id| SegmentId(id)).collect();
-        Plan::Merge { segments, graph, kind: "merge" }
+        Plan::Merge {
+            segments,
+            graph,
+            kind: "merge",
+        }
     }
 
     #[test]
     fn flat_segments_are_merged_before_they_get_a_graph() {
-        let flat = [shape(1, 64, false), shape(2, 64, false), shape(3, 30, false)];
+        let flat = [
+            shape(1, 64, false),
+            shape(2, 64, false),
+            shape(3, 30, false),
+        ];
         assert_eq!(plans(&flat, false), []);
         assert_eq!(plans(&flat, true), [merge(&[1, 2, 3], false)]);
         let merged = [shape(4, 158, false)];
-        assert_eq!(plans(&merged, true), [Plan::Graph { segment: SegmentId(4), vector: 0 }]);
+        assert_eq!(
+            plans(&merged, true),
+            [Plan::Graph {
+                segment: SegmentId(4),
+                vector: 0
+            }]
+        );
     }
 
     #[test]
@@ -346,9 +414,19 @@ mod tests {
 
     #[test]
     fn a_tier_is_merged_when_it_is_full() {
-        let tier = [shape(1, 100, true), shape(2, 120, true), shape(3, 90, true), shape(4, 200, true)];
+        let tier = [
+            shape(1, 100, true),
+            shape(2, 120, true),
+            shape(3, 90, true),
+            shape(4, 200, true),
+        ];
         assert_eq!(plans(&tier, false), [merge(&[1, 2, 3, 4], true)]);
-        let uneven = [shape(1, 10, true), shape(2, 120, true), shape(3, 90, true), shape(4, 2000, true)];
+        let uneven = [
+            shape(1, 10, true),
+            shape(2, 120, true),
+            shape(3, 90, true),
+            shape(4, 2000, true),
+        ];
         assert_eq!(plans(&uneven, false), []);
     }
 
@@ -358,7 +436,19 @@ mod tests {
         gone.dead = gone.rows;
         let mut worn = shape(2, 50, true);
         worn.dead = worn.rows / 2;
-        let vacuum = Plan::Merge { segments: vec![SegmentId(2)], graph: true, kind: "vacuum" };
-        assert_eq!(plans(&[gone, worn], false), [Plan::Drop { segment: SegmentId(1) }, vacuum]);
+        let vacuum = Plan::Merge {
+            segments: vec![SegmentId(2)],
+            graph: true,
+            kind: "vacuum",
+        };
+        assert_eq!(
+            plans(&[gone, worn], false),
+            [
+                Plan::Drop {
+                    segment: SegmentId(1)
+                },
+                vacuum
+            ]
+        );
     }
 }

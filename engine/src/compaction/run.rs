@@ -60,7 +60,11 @@ impl Ticker<'_> {
     pub(super) fn at(&self, done: u64, total: u64) -> Result<()> {
         self.running.total.store(clamp(total), Ordering::Relaxed);
         self.running.done.store(clamp(done), Ordering::Relaxed);
-        if self.cancelled() { Err(Error::closed("compact")) } else { Ok(()) }
+        if self.cancelled() {
+            Err(Error::closed("compact"))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -70,7 +74,9 @@ fn clamp(rows: u64) -> u32 {
 
 impl Progress for Ticker<'_> {
     fn rows_done(&self, rows: u32) {
-        self.running.total.store(clamp(self.running.choice.rows), Ordering::Relaxed);
+        self.running
+            .total
+            .store(clamp(self.running.choice.rows), Ordering::Relaxed);
         self.running.done.store(rows, Ordering::Relaxed);
     }
 
@@ -118,7 +124,11 @@ impl Jobs {
     }
 
     fn busy(&self) -> Vec<SegmentId> {
-        self.running.lock().iter().flat_map(|job| job.choice.plan.segments()).collect()
+        self.running
+            .lock()
+            .iter()
+            .flat_map(|job| job.choice.plan.segments())
+            .collect()
     }
 }
 
@@ -134,7 +144,10 @@ impl Shard {
             .map(|segment| shape(segment, &state))
             .collect();
         let forced = self.jobs.forced.load(Ordering::Acquire);
-        let now = Circumstances { quiet: self.is_quiet(), forced };
+        let now = Circumstances {
+            quiet: self.is_quiet(),
+            forced,
+        };
         choose(&shapes, &state.schema.compaction, now)
     }
 
@@ -156,8 +169,13 @@ impl Shard {
         if paused || waiting || self.closed.load(Ordering::Acquire) {
             return false;
         }
-        let Some(running) = self.start_job() else { return false };
-        let ticker = Ticker { shard: self, running: &running };
+        let Some(running) = self.start_job() else {
+            return false;
+        };
+        let ticker = Ticker {
+            shard: self,
+            running: &running,
+        };
         let outcome = self.run(&running.choice, &ticker);
         self.end_job(&running, outcome);
         true
@@ -218,7 +236,10 @@ impl Shard {
                 self.jobs.forced.store(false, Ordering::Release);
             }
         }
-        self.jobs.running.lock().retain(|job| !Arc::ptr_eq(job, running));
+        self.jobs
+            .running
+            .lock()
+            .retain(|job| !Arc::ptr_eq(job, running));
         let mut completed = self.jobs.completed.lock();
         completed.push_front(report);
         completed.truncate(COMPLETED_MAX);
@@ -237,7 +258,9 @@ fn shape(state: &SegmentState, shard: &ShardState) -> Shape {
     let vectors = schema.vectors.iter().enumerate();
     let present = |index: usize| segment.vectors_part(index).is_some();
     let largest = vectors.clone().filter(|(index, _)| present(*index));
-    let largest = largest.map(|(_, vector)| vector.stride() as u64 * live).max();
+    let largest = largest
+        .map(|(_, vector)| vector.stride() as u64 * live)
+        .max();
     let without_graph = vectors
         .filter(|(i, vector)| vector.hnsw.m > 0 && present(*i) && !segment.has_graph(*i))
         .map(|(index, _)| index);
@@ -250,7 +273,10 @@ fn shape(state: &SegmentState, shard: &ShardState) -> Shape {
         bytes: segment.bytes(),
         vector_bytes: largest.unwrap_or(0),
         without_graph: without_graph.collect(),
-        has_graph: segment.parts().iter().any(|part| part.entry().kind == PartKind::Graph),
+        has_graph: segment
+            .parts()
+            .iter()
+            .any(|part| part.entry().kind == PartKind::Graph),
         without_column: fields
             .filter(|(_, field)| !segment.has_column(&field.path))
             .map(|(index, _)| index)
@@ -260,5 +286,8 @@ fn shape(state: &SegmentState, shard: &ShardState) -> Shape {
 
 /// Whether a plan makes the collection searchable through graphs or columns, and not only smaller.
 pub(crate) fn is_indexing(choice: &Choice) -> bool {
-    matches!(choice.plan, Plan::Graph { .. } | Plan::Column { .. } | Plan::Merge { .. })
+    matches!(
+        choice.plan,
+        Plan::Graph { .. } | Plan::Column { .. } | Plan::Merge { .. }
+    )
 }

@@ -128,12 +128,16 @@ impl Block {
         if column.present[at / 64] >> (at % 64) & 1 == 0 {
             return None;
         }
-        column.data.get(at * column.stride..(at + 1) * column.stride)
+        column
+            .data
+            .get(at * column.stride..(at + 1) * column.stride)
     }
 
     /// Whether row `at` has the vector `index`.
     pub(crate) fn has_vector(&self, index: usize, at: usize) -> bool {
-        self.vectors.get(index).is_some_and(|c| c.present[at / 64] >> (at % 64) & 1 == 1)
+        self.vectors
+            .get(index)
+            .is_some_and(|c| c.present[at / 64] >> (at % 64) & 1 == 1)
     }
 
     /// All rows of the vector `index`, contiguous, zeros where absent.
@@ -143,7 +147,11 @@ impl Block {
 
     /// The payload of row `at`, encoded.
     pub(crate) fn payload(&self, at: usize) -> &[u8] {
-        let start = if at == 0 { 0 } else { self.payload_ends[at - 1] as usize };
+        let start = if at == 0 {
+            0
+        } else {
+            self.payload_ends[at - 1] as usize
+        };
         &self.payloads[start..self.payload_ends[at] as usize]
     }
 }
@@ -167,7 +175,10 @@ mod tests {
         assert!(!block.is_visible(0, SeqNo(4)) && block.is_visible(0, SeqNo(5)));
         assert!(block.kill(0, SeqNo(9)) && !block.kill(0, SeqNo(10)));
         assert!(block.is_visible(0, SeqNo(8)) && !block.is_visible(0, SeqNo(9)));
-        assert_eq!((block.vector(0, 0), block.vector(0, 1)), (Some(&[1, 2][..]), None));
+        assert_eq!(
+            (block.vector(0, 0), block.vector(0, 1)),
+            (Some(&[1, 2][..]), None)
+        );
         assert_eq!((block.payload(0), block.payload(1)), (&b"x"[..], &b""[..]));
         assert_eq!(block.vector_data(0), &[1, 2, 0, 0]);
     }

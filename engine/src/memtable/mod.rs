@@ -49,8 +49,18 @@ impl Memtable {
     /// An empty memtable for vectors of the given strides in bytes, in schema order.
     pub(crate) fn new(strides: Vec<usize>) -> Self {
         let block_rows = block::rows_for(strides.iter().sum()) as u32;
-        let shared = Shared { map: SkipMap::new(), bytes: AtomicU64::new(0), block_rows };
-        Self { shared: Arc::new(shared), blocks: Vec::new(), strides, rows: 0, alive: 0 }
+        let shared = Shared {
+            map: SkipMap::new(),
+            bytes: AtomicU64::new(0),
+            block_rows,
+        };
+        Self {
+            shared: Arc::new(shared),
+            blocks: Vec::new(),
+            strides,
+            rows: 0,
+            alive: 0,
+        }
     }
 
     /// Bytes kept in memory.
@@ -82,7 +92,9 @@ impl Memtable {
         self.rows += 1;
         self.alive += 1;
         let bytes = self.strides.iter().sum::<usize>() + payload.len();
-        self.shared.bytes.fetch_add(bytes as u64 + ROW_OVERHEAD_BYTES, Ordering::Relaxed);
+        self.shared
+            .bytes
+            .fetch_add(bytes as u64 + ROW_OVERHEAD_BYTES, Ordering::Relaxed);
         self.shared.map.insert((id, Reverse(seqno)), row);
         row
     }
@@ -108,7 +120,10 @@ impl Memtable {
     /// Ends `row` with the operation `seqno`.
     pub(crate) fn kill(&mut self, row: Row, seqno: SeqNo) -> bool {
         let (block, at) = self.shared.place(row);
-        let killed = self.blocks.get(block).is_some_and(|block| block.kill(at, seqno));
+        let killed = self
+            .blocks
+            .get(block)
+            .is_some_and(|block| block.kill(at, seqno));
         self.alive -= u32::from(killed);
         killed
     }
@@ -116,12 +131,17 @@ impl Memtable {
 
 impl Shared {
     fn place(&self, row: Row) -> (usize, usize) {
-        ((row / self.block_rows) as usize, (row % self.block_rows) as usize)
+        (
+            (row / self.block_rows) as usize,
+            (row % self.block_rows) as usize,
+        )
     }
 }
 
 fn newest(shared: &Shared, id: PointId, upto: SeqNo) -> Option<Row> {
-    let entry = shared.map.lower_bound(std::ops::Bound::Included(&(id, Reverse(upto))))?;
+    let entry = shared
+        .map
+        .lower_bound(std::ops::Bound::Included(&(id, Reverse(upto))))?;
     (entry.key().0 == id).then(|| *entry.value())
 }
 
@@ -138,7 +158,10 @@ pub struct MemtableView {
 impl MemtableView {
     /// The same rows seen at `seqno`.
     pub(crate) fn at(&self, seqno: SeqNo) -> Self {
-        let mut view = Self { seqno, ..self.clone() };
+        let mut view = Self {
+            seqno,
+            ..self.clone()
+        };
         view.live = (0..view.rows).filter(|&row| view.is_live(row)).count() as u32;
         view
     }
@@ -168,7 +191,8 @@ impl MemtableView {
 
     /// Whether `row` is visible.
     pub fn is_live(&self, row: Row) -> bool {
-        self.block(row).is_some_and(|(block, at)| block.is_visible(at, self.seqno))
+        self.block(row)
+            .is_some_and(|(block, at)| block.is_visible(at, self.seqno))
     }
 
     /// The id of `row`.
@@ -189,27 +213,35 @@ impl MemtableView {
 
     /// The vector `index` of `row`.
     pub fn vector(&self, index: usize, row: Row) -> Option<&[u8]> {
-        self.block(row).and_then(|(block, at)| block.vector(index, at))
+        self.block(row)
+            .and_then(|(block, at)| block.vector(index, at))
     }
 
     /// Whether `row` has the vector `index`.
     pub fn has_vector(&self, index: usize, row: Row) -> bool {
-        self.block(row).is_some_and(|(block, at)| block.has_vector(index, at))
+        self.block(row)
+            .is_some_and(|(block, at)| block.has_vector(index, at))
     }
 
     /// The vectors `index` of the rows `block * block_rows ..`, contiguous, zeros where absent.
     pub fn block_data(&self, index: usize, block: usize) -> &[u8] {
-        self.blocks.get(block).map_or(&[], |block| block.vector_data(index))
+        self.blocks
+            .get(block)
+            .map_or(&[], |block| block.vector_data(index))
     }
 
     /// The payload of `row`, encoded; empty beyond the last row.
     pub fn payload(&self, row: Row) -> &[u8] {
-        self.block(row).map_or(format_spec::EMPTY_PAYLOAD, |(block, at)| block.payload(at))
+        self.block(row)
+            .map_or(format_spec::EMPTY_PAYLOAD, |(block, at)| block.payload(at))
     }
 
     /// The visible rows in the order of their ids, from `start` on.
     pub fn ids_from(&self, start: Option<PointId>) -> impl Iterator<Item = (PointId, Row)> + '_ {
-        let from = (start.unwrap_or(PointId::Number(0)), Reverse(SeqNo(u64::MAX)));
+        let from = (
+            start.unwrap_or(PointId::Number(0)),
+            Reverse(SeqNo(u64::MAX)),
+        );
         self.shared.map.range(from..).filter_map(|entry| {
             let row = *entry.value();
             self.is_live(row).then(|| (entry.key().0, row))

@@ -13,8 +13,8 @@ use format_spec::rows::RowsBuilder;
 use format_spec::tombstones::TombstonesBuilder;
 use format_spec::vectors::{VectorShape, VectorsBuilder};
 use format_spec::{
-    DecodeError, FieldIndex, PartEntry, PartKind, Row, Schema, SegmentEntry, SeqNo, ValueRef, VectorSchema,
-    WriteError,
+    DecodeError, FieldIndex, PartEntry, PartKind, Row, Schema, SegmentEntry, SeqNo, ValueRef,
+    VectorSchema, WriteError,
 };
 use index::{ColumnDraft, FieldPath};
 
@@ -50,20 +50,42 @@ pub(crate) fn write_segment(
     exact_for: SeqNo,
     check: Checkpoint<'_>,
 ) -> Result<SegmentEntry> {
-    let total: usize = selections.iter().map(|selection| selection.rows.len()).sum();
+    let total: usize = selections
+        .iter()
+        .map(|selection| selection.rows.len())
+        .sum();
     let (rows, seqno_min, seqno_max) = write_rows(base, selections, exact_for)?;
     let mut parts = vec![rows];
-    parts.extend(write_payloads(base, &schema.fields, selections, exact_for, check)?);
+    parts.extend(write_payloads(
+        base,
+        &schema.fields,
+        selections,
+        exact_for,
+        check,
+    )?);
     for (index, vector) in schema.vectors.iter().enumerate() {
-        parts.extend(write_vectors(base, vector, index, selections, exact_for, check)?);
+        parts.extend(write_vectors(
+            base, vector, index, selections, exact_for, check,
+        )?);
     }
     let rows = u32::try_from(total)
         .map_err(|_| Error::invalid("write segment", format!("{total} rows in one segment")))?;
-    Ok(SegmentEntry { id: base.new_segment(), rows, seqno_min, seqno_max, parts })
+    Ok(SegmentEntry {
+        id: base.new_segment(),
+        rows,
+        seqno_min,
+        seqno_max,
+        parts,
+    })
 }
 
 fn plan(kind: PartKind, name: &str, exact_for: SeqNo) -> PartPlan {
-    PartPlan { kind, name: name.to_owned(), source_hash: None, exact_for }
+    PartPlan {
+        kind,
+        name: name.to_owned(),
+        source_hash: None,
+        exact_for,
+    }
 }
 
 fn write_rows(
@@ -81,7 +103,9 @@ fn write_rows(
             builder.push(selection.source.id(row)?, seqno);
         }
     }
-    let entry = write_part(base, plan(PartKind::Rows, "", exact_for), |part| builder.finish(part))?;
+    let entry = write_part(base, plan(PartKind::Rows, "", exact_for), |part| {
+        builder.finish(part)
+    })?;
     Ok((entry, least.min(most), most))
 }
 
@@ -161,7 +185,10 @@ impl Column {
         let path = FieldPath::parse(&field.path)
             .map_err(|error| Error::invalid("index field", error.to_string()))?;
         let draft = ColumnDraft::new(path, field.field_type);
-        Ok(Self { name: field.path.clone(), draft })
+        Ok(Self {
+            name: field.path.clone(),
+            draft,
+        })
     }
 
     fn write(self, base: &Base, source: [u8; 32], exact_for: SeqNo) -> Result<PartEntry> {
@@ -175,7 +202,10 @@ impl Column {
 fn push_all(columns: &mut [Column], payload: &[u8]) -> Result<(), Stop> {
     let decode = |error: DecodeError| Stop::Read(Error::corrupt("payload", error));
     for column in columns {
-        column.draft.push(ValueRef::new(payload).map_err(decode)?).map_err(decode)?;
+        column
+            .draft
+            .push(ValueRef::new(payload).map_err(decode)?)
+            .map_err(decode)?;
     }
     Ok(())
 }
@@ -198,7 +228,10 @@ pub(crate) fn write_column(
     };
     let source = Source::segment(Arc::new(bare));
     let rows: Vec<Row> = (0..state.segment.row_count()).collect();
-    let selection = [Selection { source: &source, rows: &rows }];
+    let selection = [Selection {
+        source: &source,
+        rows: &rows,
+    }];
     let pushed = each_payload(&selection, check, |payload| {
         push_all(std::slice::from_mut(&mut column), payload)?;
         Ok(())
@@ -225,7 +258,10 @@ pub(crate) fn write_folded(
 ) -> Result<Vec<PartEntry>> {
     let source = Source::segment(Arc::clone(state));
     let rows: Vec<Row> = (0..state.segment.row_count()).collect();
-    let selection = [Selection { source: &source, rows: &rows }];
+    let selection = [Selection {
+        source: &source,
+        rows: &rows,
+    }];
     write_payloads(base, &schema.fields, &selection, exact_for, check)
 }
 
@@ -240,7 +276,11 @@ fn write_vectors(
     if !any_present(index, selections)? {
         return Ok(None);
     }
-    let shape = VectorShape { dim: vector.dim, element: vector.element, metric: vector.metric };
+    let shape = VectorShape {
+        dim: vector.dim,
+        element: vector.element,
+        metric: vector.metric,
+    };
     let plan = plan(PartKind::Vectors, &vector.name, exact_for);
     let entry = write_part(base, plan, |part| {
         let mut builder = VectorsBuilder::new(part, shape)?;
@@ -249,7 +289,11 @@ fn write_vectors(
             for &row in selection.rows {
                 let read = selection.source.vector(index, row).and_then(|vector| {
                     done += 1;
-                    if done % CHECK_EVERY == 0 { check(done).map(|()| vector) } else { Ok(vector) }
+                    if done % CHECK_EVERY == 0 {
+                        check(done).map(|()| vector)
+                    } else {
+                        Ok(vector)
+                    }
                 });
                 let vector = read.map_err(std::io::Error::other)?;
                 builder.push(vector.as_deref())?;
@@ -283,7 +327,12 @@ pub(crate) fn write_tombstones(
 ) -> Result<PartEntry> {
     let set = dead.to_row_set();
     write_part(base, plan(PartKind::Tombstones, "", upto), |part| {
-        TombstonesBuilder { rows, exact_for: upto, dead: set.words() }.finish(part)
+        TombstonesBuilder {
+            rows,
+            exact_for: upto,
+            dead: set.words(),
+        }
+        .finish(part)
     })
 }
 

@@ -40,7 +40,10 @@ struct Lazy<L> {
 
 impl<L> Lazy<L> {
     fn new(part: Arc<Part>) -> Self {
-        Self { part, layout: OnceLock::new() }
+        Self {
+            part,
+            layout: OnceLock::new(),
+        }
     }
 
     /// The layout, read by `open` from `bytes` the first time.
@@ -109,27 +112,35 @@ impl Segment {
         Self::assemble(entry, schema, parts)
     }
 
-    fn assemble(
-        entry: SegmentEntry,
-        schema: &Schema,
-        parts: Vec<Arc<Part>>,
-    ) -> Result<Self> {
+    fn assemble(entry: SegmentEntry, schema: &Schema, parts: Vec<Arc<Part>>) -> Result<Self> {
         let of = |kind: PartKind, name: &str| {
-            parts.iter().find(|p| p.entry().kind == kind && p.entry().name == name).map(Arc::clone)
+            parts
+                .iter()
+                .find(|p| p.entry().kind == kind && p.entry().name == name)
+                .map(Arc::clone)
         };
         let missing = |kind: PartKind| {
             let path = format!("segment {}", entry.id.0);
-            Error::damaged(path, format!("the manifest lists no {} part", kind.extension()))
+            Error::damaged(
+                path,
+                format!("the manifest lists no {} part", kind.extension()),
+            )
         };
         let rows = of(PartKind::Rows, "").ok_or_else(|| missing(PartKind::Rows))?;
         let payload = of(PartKind::Payload, "").ok_or_else(|| missing(PartKind::Payload))?;
         let names = || schema.vectors.iter().map(|vector| vector.name.as_str());
-        let columns = parts.iter().filter(|part| part.entry().kind == PartKind::Column);
+        let columns = parts
+            .iter()
+            .filter(|part| part.entry().kind == PartKind::Column);
         Ok(Self {
             rows: Lazy::new(rows),
             payload: Lazy::new(payload),
-            vectors: names().map(|name| of(PartKind::Vectors, name).map(Lazy::new)).collect(),
-            graphs: names().map(|name| of(PartKind::Graph, name).map(Lazy::new)).collect(),
+            vectors: names()
+                .map(|name| of(PartKind::Vectors, name).map(Lazy::new))
+                .collect(),
+            graphs: names()
+                .map(|name| of(PartKind::Graph, name).map(Lazy::new))
+                .collect(),
             columns: columns
                 .map(|part| (part.entry().name.clone(), Lazy::new(Arc::clone(part))))
                 .collect(),
@@ -162,12 +173,17 @@ impl Segment {
 
     /// The first damage found in a part that is not derived.
     pub(crate) fn damage(&self) -> Option<Error> {
-        self.parts.iter().filter(|p| !p.entry().kind.is_derived()).find_map(|p| p.damage())
+        self.parts
+            .iter()
+            .filter(|p| !p.entry().kind.is_derived())
+            .find_map(|p| p.damage())
     }
 
     /// The derived parts in which damage was found.
     pub(crate) fn damaged_derived(&self) -> impl Iterator<Item = &Arc<Part>> {
-        self.parts.iter().filter(|p| p.entry().kind.is_derived() && p.damage().is_some())
+        self.parts
+            .iter()
+            .filter(|p| p.entry().kind.is_derived() && p.damage().is_some())
     }
 
     /// Row to id and back.
@@ -181,27 +197,39 @@ impl Segment {
 
     /// The vectors of one name; the blocks of a row must be verified before its bytes are used.
     pub(crate) fn vectors(&self, vector_index: usize) -> Result<Option<Vectors<'_>>> {
-        let Some(Some(lazy)) = self.vectors.get(vector_index) else { return Ok(None) };
+        let Some(Some(lazy)) = self.vectors.get(vector_index) else {
+            return Ok(None);
+        };
         let layout = self.vectors_layout(lazy)?;
-        Ok(Some(Vectors { part: &lazy.part, layout, view: layout.view(lazy.part.raw()) }))
+        Ok(Some(Vectors {
+            part: &lazy.part,
+            layout,
+            view: layout.view(lazy.part.raw()),
+        }))
     }
 
     /// The file of one name's vectors.
     pub(crate) fn vectors_part(&self, vector_index: usize) -> Option<&Arc<Part>> {
-        self.vectors.get(vector_index)?.as_ref().map(|lazy| &lazy.part)
+        self.vectors
+            .get(vector_index)?
+            .as_ref()
+            .map(|lazy| &lazy.part)
     }
 
     fn vectors_layout<'a>(&'a self, lazy: &'a Lazy<VectorsLayout>) -> Result<&'a VectorsLayout> {
         if let Some(layout) = lazy.layout.get() {
             return Ok(layout);
         }
-        lazy.part.verify_sections(&format_spec::vectors::VERIFIED_BEFORE_OPEN)?;
+        lazy.part
+            .verify_sections(&format_spec::vectors::VERIFIED_BEFORE_OPEN)?;
         lazy.layout(lazy.part.raw(), VectorsLayout::open)
     }
 
     /// The graph over one name's vectors.
     pub(crate) fn graph(&self, vector_index: usize) -> Result<Option<GraphView<'_>>> {
-        let Some(Some(lazy)) = self.graphs.get(vector_index) else { return Ok(None) };
+        let Some(Some(lazy)) = self.graphs.get(vector_index) else {
+            return Ok(None);
+        };
         let bytes = lazy.part.bytes()?;
         Ok(Some(lazy.layout(bytes, GraphLayout::open)?.view(bytes)))
     }
@@ -214,14 +242,18 @@ impl Segment {
 
     /// The column of one field index.
     pub(crate) fn column(&self, path: &str) -> Result<Option<ColumnView<'_>>> {
-        let Some(lazy) = self.columns.get(path) else { return Ok(None) };
+        let Some(lazy) = self.columns.get(path) else {
+            return Ok(None);
+        };
         let bytes = lazy.part.bytes()?;
         Ok(Some(lazy.layout(bytes, ColumnLayout::open)?.view(bytes)))
     }
 
     /// Whether there is a column for `path` that is not known to be damaged.
     pub(crate) fn has_column(&self, path: &str) -> bool {
-        self.columns.get(path).is_some_and(|lazy| lazy.part.damage().is_none())
+        self.columns
+            .get(path)
+            .is_some_and(|lazy| lazy.part.damage().is_none())
     }
 
     /// Payload blocks; a block must be verified before use, see [`Self::payload_part`].
@@ -230,7 +262,10 @@ impl Segment {
         if self.payload.layout.get().is_none() {
             part.verify_sections(&format_spec::payload::VERIFIED_BEFORE_OPEN)?;
         }
-        Ok(self.payload.layout(part.raw(), PayloadLayout::open)?.view(part.raw()))
+        Ok(self
+            .payload
+            .layout(part.raw(), PayloadLayout::open)?
+            .view(part.raw()))
     }
 
     /// The file of the payloads.
@@ -240,7 +275,9 @@ impl Segment {
 
     /// The patches that a flush has written.
     pub(crate) fn patches(&self) -> Result<Option<PatchesView<'_>>> {
-        let Some(lazy) = &self.patches else { return Ok(None) };
+        let Some(lazy) = &self.patches else {
+            return Ok(None);
+        };
         let bytes = lazy.part.bytes()?;
         Ok(Some(lazy.layout(bytes, PatchesLayout::open)?.view(bytes)))
     }
@@ -251,9 +288,13 @@ impl Segment {
     }
 
     fn tombstones(&self) -> Result<Option<TombstonesView<'_>>> {
-        let Some(lazy) = &self.tombstones else { return Ok(None) };
+        let Some(lazy) = &self.tombstones else {
+            return Ok(None);
+        };
         let bytes = lazy.part.bytes()?;
-        Ok(Some(lazy.layout(bytes, TombstonesLayout::open)?.view(bytes)))
+        Ok(Some(
+            lazy.layout(bytes, TombstonesLayout::open)?.view(bytes),
+        ))
     }
 
     /// The dead rows that the tombstones part has.

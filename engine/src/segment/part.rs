@@ -50,7 +50,9 @@ impl Part {
         let layout =
             PartLayout::open(&map, &identity).map_err(|error| Error::corrupt(&path, error))?;
         let blocks = layout.block_count() as usize;
-        let verified = (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        let verified = (0..blocks.div_ceil(64))
+            .map(|_| AtomicU64::new(0))
+            .collect();
         Ok(Self {
             path,
             entry: entry.clone(),
@@ -74,7 +76,9 @@ impl Part {
 
     /// Why the part cannot be used, once that is known.
     pub(crate) fn damage(&self) -> Option<Error> {
-        self.damage.get().map(|&error| Error::corrupt(&self.path, error))
+        self.damage
+            .get()
+            .map(|&error| Error::corrupt(&self.path, error))
     }
 
     /// Records damage that a view found in verified bytes.
@@ -124,12 +128,16 @@ impl Part {
     fn verify(&self, blocks: Range<u32>) -> Result<()> {
         for block in blocks {
             let (word, bit) = ((block / 64) as usize, 1_u64 << (block % 64));
-            let Some(word) = self.verified.get(word) else { break };
+            let Some(word) = self.verified.get(word) else {
+                break;
+            };
             if word.load(Ordering::Acquire) & bit == 0 {
                 if let Some(damage) = self.damage() {
                     return Err(damage);
                 }
-                self.layout.verify_block(&self.map, block).map_err(|error| self.damaged(error))?;
+                self.layout
+                    .verify_block(&self.map, block)
+                    .map_err(|error| self.damaged(error))?;
                 word.fetch_or(bit, Ordering::AcqRel);
             }
         }

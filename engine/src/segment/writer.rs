@@ -34,7 +34,9 @@ impl PartSink<'_> {
         }
         self.rate.take(self.buffer.len() as u64);
         // The error passes through `io::Write` whole and is taken out again in `stream`.
-        self.file.write_at(self.offset, &self.buffer).map_err(io::Error::other)?;
+        self.file
+            .write_at(self.offset, &self.buffer)
+            .map_err(io::Error::other)?;
         self.offset += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -110,7 +112,12 @@ fn stream<'a>(
         header = header.derived_from(source);
     }
     let buffer = Vec::with_capacity(BUFFER_BYTES);
-    let sink = PartSink { file: Arc::clone(file), offset: 0, buffer, rate: &base.rate };
+    let sink = PartSink {
+        file: Arc::clone(file),
+        offset: 0,
+        buffer,
+        rate: &base.rate,
+    };
     let own = |error: io::Error| match error.downcast::<Error>() {
         Ok(error) => error,
         Err(error) => Error::io("write part", file.path(), error),
