@@ -1,1 +1,42 @@
-//! The HTTP face of Cairn.
+//! The HTTP face of Cairn: Qdrant's REST API over the engine.
+//!
+//! Not here: how points are stored (`engine`) or found (`query`). The life of a request, by file:
+//!
+//! ```text
+//! serve     a connection, within limits                       async threads
+//! handler   route ── body ── which threads ── reply           async threads
+//!   wire    JSON -> domain types, refusals                    search or write threads
+//!   engine or query
+//!   wire    domain types -> JSON                              the same threads
+//! reply     the envelope
+//! ```
+//!
+//! The routes are one table in `route`; what goes wrong is one table in `error`; what an
+//! operator can set is one table in [`settings`].
+//!
+//! # Threads
+//! `cairn-net-N` move bytes and never wait for anything else. `cairn-search-N` is the rayon pool
+//! of the reads, `cairn-write-N` parse, append and apply writes (see `pool`). The engine's own
+//! threads are its own.
+
+mod body;
+mod client;
+mod demo;
+mod error;
+mod handler;
+mod inspect;
+mod pool;
+mod reply;
+mod route;
+mod run;
+mod serve;
+pub mod settings;
+mod state;
+mod telemetry;
+mod wire;
+
+pub use client::health;
+pub use demo::demo;
+pub use inspect::inspect;
+pub use run::{Failure, Running, run, start};
+pub use settings::Settings;

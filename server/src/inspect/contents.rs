@@ -1,0 +1,216 @@
+//! What is in a part, by kind: its figures always, its rows when asked for.
+
+use format_spec::{
+    ColumnLayout, ColumnValues, DecodeError, Element, GraphView, PartKind, PartLayout,
+    PatchesLayout, PayloadLayout, Postings, RowsView, TombstonesView, VectorsView,
+};
+use half::f16;
+use serde_json::{Value as Tree, json};
+
+use super::{Report, id, payload};
+
+pub(super) fn report(report: &mut Report, part: &PartLayout, bytes: &[u8], all: bool) {
+    let described = match part.header().kind {
+        PartKind::Rows => rows(part, bytes, all),
+        PartKind::Vectors => vectors(part, bytes, all),
+        PartKind::Graph => graph(part, bytes, all),
+        PartKind::Payload => payloads(part, bytes, all),
+        PartKind::Column => column(part, bytes, all),
+        PartKind::Tombstones => tombstones(part, bytes, all),
+        PartKind::Patch => patches(part, bytes, all),
+        // Kinds that have a name in the format and no chapter yet.
+        PartKind::Codes | PartKind::Sparse => Ok(Tree::Null),
+    };
+    if let Some(contents) = report.step(described) {
+        report.set("contents", contents);
+    }
+}
+
+/// Adds the long list, if it is wanted.
+fn with_list(
+    mut tree: Tree,
+    all: bool,
+    key: &str,
+    list: impl FnOnce() -> Result<Vec<Tree>, DecodeError>,
+) -> Result<Tree, DecodeError> {
+    if all {
+        tree[key] = list()?.into();
+    }
+    Ok(tree)
+}
+
+fn rows(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let view = RowsView::open(part, bytes)?;
+    view.verify()?;
+    with_list(json!({"count": view.len()}), all, "rows", || {
+        let rows = (0..view.len()).map(|row| {
+            json!({"id": view.id(row).map(id), "seqno": view.seqno(row).map(|seqno| seqno.0)})
+        });
+        Ok(rows.collect())
+    })
+}
+
+fn vectors(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let view = VectorsView::open(part, bytes)?;
+    let tree = json!({
+        "count": view.len(),
+        "present": view.present_count(),
+        "dim": view.dim(),
+        "element": format!("{:?}", view.element()).to_lowercase(),
+        "metric": format!("{:?}", view.metric()).to_lowercase(),
+    });
+    with_list(tree, all, "vectors", || {
+        let rows = (0..view.len()).map(|row| match view.vector(row) {
+            Some(bytes) => numbers(view.element(), bytes).into(),
+            None => Tree::Null,
+        });
+        Ok(rows.collect())
+    })
+}
+
+/// The components as they are stored; each is exactly a double.
+fn numbers(element: Element, row: &[u8]) -> Vec<Tree> {
+    let double = |value: f64| json!(value);
+    match element {
+        Element::F32 => {
+            let chunks = row.as_chunks().0.iter();
+            chunks
+                .map(|&chunk| double(f32::from_le_bytes(chunk).into()))
+                .collect()
+        }
+        Element::F16 => {
+            let chunks = row.as_chunks().0.iter();
+            chunks
+                .map(|&chunk| double(f16::from_le_bytes(chunk).to_f64()))
+                .collect()
+        }
+        Element::U8 => row.iter().map(|&byte| json!(byte)).collect(),
+    }
+}
+
+fn graph(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let view = GraphView::open(part, bytes)?;
+    let head = view.head();
+    let tree = json!({
+        "count": view.len(),
+        "nodes": view.nodes(),
+        "m": head.m,
+        "m0": head.m0,
+        "ef_construct": head.ef_construct,
+        "seed": head.seed,
+        "entry": head.entry,
+    });
+    with_list(tree, all, "rows", || {
+        let rows = (0..view.len()).map(|row| match view.level(row) {
+            None => Tree::Null,
+            Some(level) => {
+                let layers = (0..=level).map(|layer| view.neighbours(layer, row));
+                json!({"level": level, "neighbours": layers.collect::<Vec<_>>()})
+            }
+        });
+        Ok(rows.collect())
+    })
+}
+
+fn payloads(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let layout = PayloadLayout::open(part, bytes)?;
+    let view = layout.view(bytes);
+    let tree = json!({
+        "count": view.len(),
+        "blocks": view.block_count(),
+        "exact_for": layout.exact_for().0,
+    });
+    // Decompressed even when not printed: that is what verifies them.
+    let mut list = Vec::new();
+    let mut block = Vec::new();
+    for n in 0..view.block_count() {
+        view.decompress_block(n, &mut block)?;
+        for row in view.rows_of(n) {
+            let value = payload(view.slice(row, &block)?)?;
+            if all {
+                list.push(value);
+            }
+        }
+    }
+    with_list(tree, all, "payloads", || Ok(list))
+}
+
+fn patches(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let layout = PatchesLayout::open(part, bytes)?;
+    let view = layout.view(bytes);
+    let tree = json!({
+        "count": view.len(),
+        "blocks": view.block_count(),
+        "segment_rows": layout.segment_rows(),
+        "exact_for": layout.exact_for().0,
+    });
+    let mut list = Vec::new();
+    let mut block = Vec::new();
+    for n in 0..view.block_count() {
+        view.decompress_block(n, &mut block)?;
+        for position in view.positions_of(n) {
+            let value = payload(view.slice(position, &block)?)?;
+            if all {
+                list.push(json!({
+                    "row": view.row(position),
+                    "seqno": view.seqno(position).map(|seqno| seqno.0),
+                    "payload": value,
+                }));
+            }
+        }
+    }
+    with_list(tree, all, "patches", || Ok(list))
+}
+
+fn tombstones(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let view = TombstonesView::open(part, bytes)?;
+    let tree = json!({
+        "count": view.len(),
+        "dead_count": view.dead_count(),
+        "exact_for": view.exact_for().0,
+    });
+    with_list(tree, all, "dead", || {
+        Ok(view.dead().iter().map(Tree::from).collect())
+    })
+}
+
+fn column(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let view = ColumnLayout::open(part, bytes)?.view(bytes);
+    view.verify()?;
+    let stats = view.stats();
+    let tree = json!({
+        "type": format!("{:?}", stats.field_type).to_lowercase(),
+        "count": stats.rows,
+        "exact_for": stats.exact_for.0,
+        "values_count": stats.values,
+        "distinct": stats.distinct,
+        "rows_with_value": stats.rows_with_value,
+        "rows_with_null": stats.rows_with_null,
+        "rows_indexed": stats.rows_indexed,
+        "has_value": all.then(|| view.has_value().iter().collect::<Vec<_>>()),
+        "has_null": all.then(|| view.has_null().iter().collect::<Vec<_>>()),
+    });
+    with_list(tree, all, "values", || Ok(values(view.values())))
+}
+
+fn values(values: ColumnValues<'_>) -> Vec<Tree> {
+    let rows = |postings: Postings<'_>| postings.iter().collect::<Vec<_>>();
+    match values {
+        ColumnValues::Keyword(values) => values
+            .iter()
+            .map(|(text, postings)| json!({"value": text, "rows": rows(postings)}))
+            .collect(),
+        ColumnValues::Integer(values) => (0..values.len())
+            .filter_map(|position| values.pair(position))
+            .map(|(value, row)| json!({"value": value, "row": row}))
+            .collect(),
+        ColumnValues::Float(values) => (0..values.len())
+            .filter_map(|position| values.pair(position))
+            .map(|(value, row)| json!({"value": value, "row": row}))
+            .collect(),
+        ColumnValues::Bool(values) => [false, true]
+            .into_iter()
+            .map(|value| json!({"value": value, "rows": rows(values.equals(value))}))
+            .collect(),
+    }
+}

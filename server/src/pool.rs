@@ -1,0 +1,275 @@
+//! Threads that work, so that the threads that move bytes never wait.
+//!
+//! Reads run on a rayon pool (`cairn-search-N`), which a read also uses to search its sources in
+//! parallel. Writes run on threads of their own (`cairn-write-N`): they wait for the disk, and
+//! the more of them wait at once, the more share one sync. Both are behind a bounded number of
+//! places; whoever finds none waits for one without holding a thread.
+//!
+//! # Invariants
+//! - A job whose client has gone before it began is not run.
+//! - A job that panics is that request's failure and nobody else's.
+
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::error::ApiError;
+
+/// The threads that read.
+#[derive(Debug)]
+pub(crate) struct SearchPool {
+    threads: Arc<rayon::ThreadPool>,
+    places: Arc<Semaphore>,
+}
+
+impl SearchPool {
+    pub(crate) fn new(threads: usize, queue: usize) -> io::Result<Self> {
+        let threads = if threads == 0 { cpus() } else { threads };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|n| format!("cairn-search-{n}"))
+            .build()
+            .map_err(io::Error::other)?;
+        Ok(Self {
+            threads: Arc::new(pool),
+            places: Arc::new(Semaphore::new(threads + queue)),
+        })
+    }
+
+    pub(crate) fn threads(&self) -> &Arc<rayon::ThreadPool> {
+        &self.threads
+    }
+
+    /// Runs `job` and waits for it, at most `limit` for a place and for the result.
+    ///
+    /// The job itself looks at its deadline; the wait here ends a little later than that.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        limit: Duration,
+        job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let timed_out = || ApiError::timeout(operation, limit);
+        let place = tokio::time::timeout(limit, place(&self.places))
+            .await
+            .map_err(|_| timed_out())??;
+        let (send, receive) = oneshot::channel();
+        self.threads.spawn(move || {
+            let _place = place;
+            if !send.is_closed() {
+                // Nobody there to take it: then nobody misses it.
+                let _ = send.send(guarded(job));
+            }
+        });
+        tokio::time::timeout(limit + GRACE, receive)
+            .await
+            .map_err(|_| timed_out())?
+            .map_err(|_| stopping())?
+    }
+}
+
+/// By so much the answer of a job that kept its deadline may come late.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The threads that write.
+#[derive(Debug)]
+pub(crate) struct WritePool {
+    queue: Arc<Queue>,
+    places: Arc<Semaphore>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Queue({})", self.state.lock().jobs.len())
+    }
+}
+
+impl WritePool {
+    pub(crate) fn new(threads: usize, queue: usize) -> io::Result<Self> {
+        let threads = if threads == 0 { WRITE_THREADS } else { threads };
+        let pool = Self {
+            queue: Arc::default(),
+            places: Arc::new(Semaphore::new(threads + queue)),
+            threads: Mutex::default(),
+        };
+        for n in 0..threads {
+            let queue = Arc::clone(&pool.queue);
+            let thread = thread::Builder::new()
+                .name(format!("cairn-write-{n}"))
+                .spawn(move || queue.work())?;
+            pool.threads.lock().push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// Queues `job`; the receiver gets its result, or an error if the pool closes first.
+    pub(crate) async fn start<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, ApiError>>, ApiError> {
+        let place = place(&self.places).await?;
+        let (send, receive) = oneshot::channel();
+        let job = Box::new(move || {
+            let _place = place;
+            if !send.is_closed() {
+                let _ = send.send(guarded(job));
+            }
+        });
+        let mut state = self.queue.state.lock();
+        if state.closed {
+            return Err(stopping());
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.queue.changed.notify_one();
+        Ok(receive)
+    }
+
+    /// As [`WritePool::start`], and waits.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        self.start(job).await?.await.map_err(|_| stopping())?
+    }
+
+    /// Takes no more jobs, finishes those that were taken, and waits for the threads.
+    pub(crate) fn close(&self) {
+        self.queue.state.lock().closed = true;
+        self.queue.changed.notify_all();
+        for thread in self.threads.lock().drain(..) {
+            // Jobs are guarded, so there is no panic to pass on.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One sync of a disk takes a millisecond or more; so many writers may share it.
+const WRITE_THREADS: usize = 16;
+
+impl Queue {
+    fn work(&self) {
+        loop {
+            let mut state = self.state.lock();
+            let job = loop {
+                if let Some(job) = state.jobs.pop_front() {
+                    break job;
+                }
+                if state.closed {
+                    return;
+                }
+                self.changed.wait(&mut state);
+            };
+            drop(state);
+            job();
+        }
+    }
+}
+
+async fn place(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    Arc::clone(places)
+        .acquire_owned()
+        .await
+        .map_err(|_| stopping())
+}
+
+fn stopping() -> ApiError {
+    ApiError::unavailable("the server is stopping")
+}
+
+/// Turns a panic into an error. What the job shared is behind locks that do not poison, and the
+/// engine keeps its own invariants, so going on is safe.
+fn guarded<T>(job: impl FnOnce() -> Result<T, ApiError>) -> Result<T, ApiError> {
+    catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown panic");
+        tracing::error!(panic = text, "a request panicked");
+        Err(ApiError::internal(format!("a bug in this server: {text}")))
+    })
+}
+
+/// CPUs this process may use.
+pub(crate) fn cpus() -> usize {
+    thread::available_parallelism().map_or(2, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_one_requests_failure() {
+        let pool = WritePool::new(1, 4).unwrap();
+        let failed = pool.run(|| -> Result<(), _> { panic!("no") }).await;
+        assert_eq!(failed.unwrap_err().status(), 500);
+        assert_eq!(pool.run(|| Ok(7)).await.unwrap(), 7);
+
+        let pool = SearchPool::new(1, 4).unwrap();
+        let limit = Duration::from_secs(5);
+        let failed = pool.run("Query", limit, || -> Result<(), _> { panic!("no") });
+        assert_eq!(failed.await.unwrap_err().status(), 500);
+        assert_eq!(pool.run("Query", limit, || Ok(7)).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn close_finishes_what_was_taken_and_refuses_the_rest() {
+        let pool = WritePool::new(1, 4).unwrap();
+        let slow = pool
+            .start(|| {
+                thread::sleep(Duration::from_millis(20));
+                Ok(1)
+            })
+            .await
+            .unwrap();
+        let next = pool.start(|| Ok(2)).await.unwrap();
+        pool.close();
+        assert_eq!(slow.await.unwrap().unwrap(), 1);
+        assert_eq!(next.await.unwrap().unwrap(), 2);
+        assert_eq!(pool.run(|| Ok(3)).await.unwrap_err().status(), 503);
+    }
+
+    #[tokio::test]
+    async fn a_job_without_a_client_is_not_run() {
+        let pool = WritePool::new(1, 4).unwrap();
+        let (ran, seen) = std::sync::mpsc::channel();
+        let first = pool
+            .start(|| {
+                thread::sleep(Duration::from_millis(20));
+                Ok(())
+            })
+            .await
+            .unwrap();
+        drop(
+            pool.start(move || ran.send(()).map_err(ApiError::internal))
+                .await
+                .unwrap(),
+        );
+        first.await.unwrap().unwrap();
+        pool.close();
+        assert!(seen.try_recv().is_err());
+    }
+}

@@ -1,0 +1,155 @@
+//! A server from its settings to its end.
+//!
+//! # Invariants
+//! - The port is bound before the data is opened, so that a second server fails at once and not
+//!   after a recovery; it answers only after recovery.
+//! - A stop ends in this order: no new connections, running requests, write threads, engine.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::{Clock, Db, DiskStorage, SystemClock};
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::pool::cpus;
+use crate::serve::serve;
+use crate::settings::Settings;
+use crate::state::State;
+
+/// Anything that keeps a server from starting or from ending well.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Tasks get so long to notice that the runtime ends.
+const RUNTIME_END: Duration = Duration::from_secs(5);
+
+/// A running server. Dropped, it stops without waiting; [`Running::stop`] waits.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    state: Arc<State>,
+    stop: watch::Sender<bool>,
+    serving: Option<JoinHandle<()>>,
+    runtime: Option<Runtime>,
+}
+
+/// Starts a server and returns when it answers.
+///
+/// # Errors
+/// The port is taken, the data directory cannot be opened, threads cannot be started.
+pub fn start(settings: Settings) -> Result<Running, Failure> {
+    let network = match settings.service.network_threads {
+        0 => cpus().saturating_sub(1).max(1),
+        threads => threads,
+    };
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(network)
+        .thread_name("cairn-net")
+        .enable_all()
+        .build()?;
+    let address = (settings.service.host.clone(), settings.service.port);
+    let listener = runtime
+        .block_on(TcpListener::bind(&address))
+        .map_err(|error| {
+            let (host, port) = &address;
+            format!("cannot listen on {host}:{port}: {error}")
+        })?;
+    let addr = listener.local_addr()?;
+    warn_if_open(&addr);
+    let storage = DiskStorage::new(&settings.storage.path)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let engine = settings.storage.engine.clone();
+    let db = Db::open(Arc::new(storage), Arc::clone(&clock), engine)?;
+    let state = Arc::new(State::new(db, clock, settings)?);
+    let (stop, stopped) = watch::channel(false);
+    let serving = runtime.spawn(serve(listener, Arc::clone(&state), stopped));
+    tracing::info!(%addr, collections = state.db.collections().len(), "ready");
+    Ok(Running {
+        addr,
+        state,
+        stop,
+        serving: Some(serving),
+        runtime: Some(runtime),
+    })
+}
+
+/// Anybody who reaches the port can do anything.
+fn warn_if_open(addr: &SocketAddr) {
+    if !addr.ip().is_loopback() {
+        tracing::warn!(
+            %addr,
+            "listening beyond this machine, and this version has no authentication"
+        );
+    }
+}
+
+/// Runs a server until the process is told to stop (SIGTERM, SIGINT).
+///
+/// # Errors
+/// As [`start`] and [`Running::stop`].
+pub fn run(settings: Settings) -> Result<(), Failure> {
+    let running = start(settings)?;
+    running.wait_for_signal()?;
+    running.stop()
+}
+
+impl Running {
+    /// Where it answers.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Waits until the process is told to stop.
+    ///
+    /// # Errors
+    /// Signals cannot be watched.
+    pub fn wait_for_signal(&self) -> Result<(), Failure> {
+        let Some(runtime) = &self.runtime else {
+            return Ok(());
+        };
+        let name = runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            Ok::<_, std::io::Error>(tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            })
+        })?;
+        tracing::info!(signal = name, "stopping");
+        Ok(())
+    }
+
+    /// Stops accepting, lets running requests end, and closes the data.
+    ///
+    /// # Errors
+    /// The engine could not be closed cleanly; what was acknowledged is safe nevertheless.
+    pub fn stop(mut self) -> Result<(), Failure> {
+        self.state.begin_stop();
+        // Without a receiver the accept loop has ended already.
+        let _ = self.stop.send(true);
+        if let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) {
+            runtime.block_on(serving)?;
+            self.state.write.close();
+            runtime.shutdown_timeout(RUNTIME_END);
+        }
+        self.state.db.close()?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(runtime) = self.runtime.take() {
+            self.state.write.close();
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! What all requests share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use engine::{Clock, Collection, Db};
+
+use crate::body::BodyReader;
+use crate::error::ApiError;
+use crate::pool::{SearchPool, WritePool};
+use crate::route::Routes;
+use crate::settings::Settings;
+use crate::telemetry::Telemetry;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) db: Arc<Db>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) routes: Routes,
+    pub(crate) bodies: BodyReader,
+    pub(crate) search: SearchPool,
+    pub(crate) write: WritePool,
+    pub(crate) telemetry: Telemetry,
+    stopping: AtomicBool,
+}
+
+impl State {
+    pub(crate) fn new(
+        db: Arc<Db>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> std::io::Result<Self> {
+        let service = &settings.service;
+        Ok(Self {
+            routes: Routes::new().map_err(std::io::Error::other)?,
+            bodies: BodyReader::new(service),
+            search: SearchPool::new(service.search_threads, service.search_queue)?,
+            write: WritePool::new(service.write_threads, service.write_queue)?,
+            telemetry: Telemetry::new(),
+            stopping: AtomicBool::new(false),
+            db,
+            clock,
+            settings,
+        })
+    }
+
+    /// The collection, or the 404 that says so.
+    pub(crate) fn collection(&self, name: &str) -> Result<Arc<Collection>, ApiError> {
+        self.db
+            .collection(name)
+            .ok_or_else(|| ApiError::no_collection(name))
+    }
+
+    /// From now on the server says that it is not ready.
+    pub(crate) fn begin_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}

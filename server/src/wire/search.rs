@@ -1,0 +1,594 @@
+//! Reads: query, the older search, scroll, count, retrieve.
+
+use std::fmt;
+
+use format_spec::PointId;
+use query::filter::Filter;
+use query::{Params, PayloadSelector, QueryRequest, ScrollRequest, Target, VectorSelector};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+
+use super::filter::JsonFilter;
+use super::id::{Id, plain};
+use super::select::{ShardKey, WithPayload, WithVector};
+use super::vector::{FloatsSeed, Shape, float};
+use crate::error::{ApiError, Part};
+
+/// Results when the request does not say how many.
+const LIMIT_DEFAULT: u64 = 10;
+/// A larger `limit` or `offset` is refused: no collection has as many points, and sums of the
+/// two stay far from the end of the number line.
+const LIMIT_MAX: u64 = u32::MAX as u64;
+
+/// Body of `points/query`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct QueryBody {
+    prefetch: Option<Present>,
+    query: Option<QueryInput>,
+    using: Option<String>,
+    filter: Option<JsonFilter>,
+    params: Option<SearchParams>,
+    #[serde(default, deserialize_with = "float")]
+    score_threshold: Option<f32>,
+    limit: Option<u64>,
+    offset: Option<u64>,
+    with_vector: Option<WithVector>,
+    with_payload: Option<WithPayload>,
+    lookup_from: Option<IgnoredAny>,
+    #[serde(default)]
+    shard_key: ShardKey,
+}
+
+/// Body of `points/search`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SearchBody {
+    vector: SearchVector,
+    filter: Option<JsonFilter>,
+    params: Option<SearchParams>,
+    #[serde(default, deserialize_with = "float")]
+    score_threshold: Option<f32>,
+    limit: u64,
+    offset: Option<u64>,
+    with_vector: Option<WithVector>,
+    with_payload: Option<WithPayload>,
+    #[serde(default)]
+    shard_key: ShardKey,
+}
+
+/// Body of the batch forms.
+#[derive(Debug, Deserialize)]
+pub(crate) struct BatchBody<T> {
+    pub(crate) searches: Vec<T>,
+}
+
+/// Body of `points/scroll`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ScrollBody {
+    offset: Option<Id>,
+    limit: Option<u64>,
+    filter: Option<JsonFilter>,
+    with_payload: Option<WithPayload>,
+    with_vector: Option<WithVector>,
+    order_by: Option<IgnoredAny>,
+    #[serde(default)]
+    shard_key: ShardKey,
+}
+
+/// Body of `points/count`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct CountBody {
+    filter: Option<JsonFilter>,
+    exact: Option<bool>,
+    #[serde(default)]
+    shard_key: ShardKey,
+}
+
+/// Body of `points`, by POST.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RetrieveBody {
+    ids: Vec<Id>,
+    with_payload: Option<WithPayload>,
+    with_vector: Option<WithVector>,
+    #[serde(default)]
+    shard_key: ShardKey,
+}
+
+/// A retrieve, checked.
+#[derive(Debug)]
+pub(crate) struct Retrieve {
+    pub(crate) ids: Vec<PointId>,
+    pub(crate) with_payload: PayloadSelector,
+    pub(crate) with_vector: VectorSelector,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct SearchParams {
+    hnsw_ef: Option<usize>,
+    exact: Option<bool>,
+    indexed_only: Option<bool>,
+    /// Tunes the use of codes, of which there are none yet.
+    quantization: Option<Quantization>,
+    /// Asks for a way of filtering in the graph; Cairn chooses its own.
+    #[serde(rename = "acorn")]
+    _acorn: Option<IgnoredAny>,
+    idf: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Quantization {
+    oversampling: Option<f64>,
+}
+
+/// Whether a value, or a list of them, is there.
+#[derive(Debug)]
+struct Present(bool);
+
+impl SearchParams {
+    fn convert(params: Option<Self>, field: &str) -> Result<Params, ApiError> {
+        let params = params.unwrap_or_default();
+        if params.idf.is_some() {
+            return Err(ApiError::not_yet(format!(
+                "sparse vectors, asked for in {field}.idf"
+            )));
+        }
+        if params.hnsw_ef == Some(0) {
+            let text = format!("{field}.hnsw_ef: value 0 invalid, must be 1 or larger");
+            return Err(ApiError::validation(Part::Body, text));
+        }
+        if let Some(Quantization {
+            oversampling: Some(factor),
+        }) = params.quantization
+            && factor < 1.0
+        {
+            let text = format!(
+                "{field}.quantization.oversampling: value {factor} invalid, must be 1.0 or larger"
+            );
+            return Err(ApiError::validation(Part::Body, text));
+        }
+        Ok(Params {
+            hnsw_ef: params.hnsw_ef,
+            exact: params.exact.unwrap_or(false),
+            indexed_only: params.indexed_only.unwrap_or(false),
+        })
+    }
+}
+
+fn limit(value: u64, field: &str) -> Result<usize, ApiError> {
+    match value {
+        0 => Err(ApiError::validation(
+            Part::Body,
+            format!("{field}: value 0 invalid, must be 1 or larger"),
+        )),
+        1..=LIMIT_MAX => Ok(value as usize),
+        _ => Err(too_far(value, field, 1)),
+    }
+}
+
+fn offset(value: Option<u64>, field: &str) -> Result<usize, ApiError> {
+    match value.unwrap_or(0) {
+        value @ 0..=LIMIT_MAX => Ok(value as usize),
+        value => Err(too_far(value, field, 0)),
+    }
+}
+
+fn too_far(value: u64, field: &str, least: u64) -> ApiError {
+    ApiError::validation(
+        Part::Body,
+        format!("{field}: value {value} invalid, must be from {least} to {LIMIT_MAX}"),
+    )
+}
+
+fn filter(filter: Option<JsonFilter>, field: &str) -> Result<Option<Filter>, ApiError> {
+    filter.map(|filter| filter.convert(field)).transpose()
+}
+
+impl QueryBody {
+    /// The request, checked; `place` is where it stands (`searches[1].`), empty for a body.
+    pub(crate) fn convert(self, place: &str) -> Result<QueryRequest, ApiError> {
+        self.shard_key.refuse()?;
+        if self.prefetch.is_some_and(|Present(any)| any) {
+            return Err(ApiError::not_yet(format!(
+                "prefetch, asked for in {place}prefetch"
+            )));
+        }
+        if self.lookup_from.is_some() {
+            return Err(ApiError::not_yet(format!(
+                "lookup_from, asked for in {place}lookup_from"
+            )));
+        }
+        if self.query.is_none() && self.score_threshold.is_some() {
+            return Err(ApiError::bad_request(
+                "A query is needed to use the score_threshold. \
+                 Can't have score_threshold without defining a query.",
+            ));
+        }
+        Ok(QueryRequest {
+            target: self.query.map(|query| query.convert(place)).transpose()?,
+            using: self.using.unwrap_or_default(),
+            filter: filter(self.filter, &format!("{place}filter"))?,
+            params: SearchParams::convert(self.params, &format!("{place}internal.params"))?,
+            score_threshold: self.score_threshold,
+            limit: limit(
+                self.limit.unwrap_or(LIMIT_DEFAULT),
+                &format!("{place}internal.limit"),
+            )?,
+            offset: offset(self.offset, &format!("{place}internal.offset"))?,
+            with_payload: WithPayload::convert(self.with_payload, false)?,
+            with_vector: WithVector::convert(self.with_vector),
+        })
+    }
+}
+
+impl SearchBody {
+    /// The request, checked.
+    pub(crate) fn convert(self, place: &str) -> Result<QueryRequest, ApiError> {
+        self.shard_key.refuse()?;
+        if let Shape::Unsupported(what) = self.vector.shape {
+            return Err(ApiError::not_yet(format!(
+                "{what}, asked for in {place}vector"
+            )));
+        }
+        let field = |name| format!("{place}search_request.{name}");
+        Ok(QueryRequest {
+            target: Some(Target::Vector(self.vector.floats)),
+            using: self.vector.name,
+            filter: filter(self.filter, &format!("{place}filter"))?,
+            params: SearchParams::convert(self.params, &field("params"))?,
+            score_threshold: self.score_threshold,
+            limit: limit(self.limit, &field("limit"))?,
+            offset: offset(self.offset, &field("offset"))?,
+            with_payload: WithPayload::convert(self.with_payload, false)?,
+            with_vector: WithVector::convert(self.with_vector),
+        })
+    }
+}
+
+impl ScrollBody {
+    /// The request, checked.
+    pub(crate) fn convert(self) -> Result<ScrollRequest, ApiError> {
+        self.shard_key.refuse()?;
+        if self.order_by.is_some() {
+            return Err(ApiError::not_yet(
+                "ordering by a payload field, asked for in order_by",
+            ));
+        }
+        Ok(ScrollRequest {
+            offset: self.offset.map(|Id(id)| id),
+            limit: limit(self.limit.unwrap_or(LIMIT_DEFAULT), "scroll_request.limit")?,
+            filter: filter(self.filter, "filter")?,
+            with_payload: WithPayload::convert(self.with_payload, true)?,
+            with_vector: WithVector::convert(self.with_vector),
+        })
+    }
+}
+
+impl CountBody {
+    /// The filter, and whether the count must be exact.
+    pub(crate) fn convert(self) -> Result<(Option<Filter>, bool), ApiError> {
+        self.shard_key.refuse()?;
+        Ok((filter(self.filter, "filter")?, self.exact.unwrap_or(true)))
+    }
+}
+
+impl RetrieveBody {
+    /// The request, checked.
+    pub(crate) fn convert(self) -> Result<Retrieve, ApiError> {
+        self.shard_key.refuse()?;
+        Ok(Retrieve {
+            ids: plain(self.ids),
+            with_payload: WithPayload::convert(self.with_payload, true)?,
+            with_vector: WithVector::convert(self.with_vector),
+        })
+    }
+}
+
+/// What stands in `query`: an id or a vector, bare or under `nearest`.
+#[derive(Debug)]
+enum QueryInput {
+    Vector(Vec<f32>),
+    Id(PointId),
+    Unsupported(&'static str),
+}
+
+impl QueryInput {
+    fn convert(self, place: &str) -> Result<Target, ApiError> {
+        match self {
+            Self::Vector(floats) => Ok(Target::Vector(floats)),
+            Self::Id(id) => Ok(Target::Point(id)),
+            Self::Unsupported(what) => Err(ApiError::not_yet(format!(
+                "{what}, asked for in {place}query"
+            ))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for QueryInput {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(QueryVisitor)
+    }
+}
+
+struct QueryVisitor;
+
+impl<'de> Visitor<'de> for QueryVisitor {
+    type Value = QueryInput;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a vector, a point ID, or a query object")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<QueryInput, A::Error> {
+        let mut floats = Vec::new();
+        Ok(match FloatsSeed(&mut floats).visit_seq(items)? {
+            Shape::Dense => QueryInput::Vector(floats),
+            Shape::Unsupported(what) => QueryInput::Unsupported(what),
+        })
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<QueryInput, E> {
+        id(value)
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<QueryInput, E> {
+        id(value)
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<QueryInput, E> {
+        id(value)
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<QueryInput, E> {
+        id(value)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<QueryInput, A::Error> {
+        let mut input = None;
+        while let Some(key) = members.next_key::<String>()? {
+            let what = match key.as_str() {
+                "nearest" => {
+                    let nearest = members.next_value()?;
+                    input.get_or_insert(nearest);
+                    continue;
+                }
+                "mmr" => {
+                    if members.next_value::<Option<IgnoredAny>>()?.is_some() {
+                        input = Some(QueryInput::Unsupported("maximal marginal relevance (mmr)"));
+                    }
+                    continue;
+                }
+                "recommend" => "recommend queries",
+                "discover" => "discover queries",
+                "context" => "context queries",
+                "order_by" => "ordering by a payload field",
+                "fusion" | "rrf" => "fusion queries",
+                "formula" => "formula queries",
+                "sample" => "random samples",
+                "relevance_feedback" => "relevance feedback queries",
+                "indices" | "values" => super::vector::SPARSE,
+                "text" | "image" | "object" | "model" => super::vector::INFERENCE,
+                _ => {
+                    members.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            members.next_value::<IgnoredAny>()?;
+            input = Some(QueryInput::Unsupported(what));
+        }
+        input.ok_or_else(|| de::Error::missing_field("nearest"))
+    }
+}
+
+fn id<'de, E: de::Error>(value: impl IntoDeserializer<'de, E>) -> Result<QueryInput, E> {
+    Id::deserialize(value.into_deserializer()).map(|Id(id)| QueryInput::Id(id))
+}
+
+/// What stands in `vector` of a search: a list, or a list and its name.
+#[derive(Debug)]
+struct SearchVector {
+    name: String,
+    floats: Vec<f32>,
+    shape: Shape,
+}
+
+impl<'de> Deserialize<'de> for SearchVector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SearchVectorVisitor)
+    }
+}
+
+struct SearchVectorVisitor;
+
+impl<'de> Visitor<'de> for SearchVectorVisitor {
+    type Value = SearchVector;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a vector, or an object with `name` and `vector`")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<SearchVector, A::Error> {
+        let mut floats = Vec::new();
+        let shape = FloatsSeed(&mut floats).visit_seq(items)?;
+        Ok(SearchVector {
+            name: String::new(),
+            floats,
+            shape,
+        })
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<SearchVector, A::Error> {
+        let (mut name, mut floats, mut shape) = (None, Vec::new(), None);
+        while let Some(key) = members.next_key::<String>()? {
+            match key.as_str() {
+                "name" => name = Some(members.next_value()?),
+                "vector" => {
+                    floats.clear();
+                    shape = Some(members.next_value_seed(FloatsSeed(&mut floats))?);
+                }
+                _ => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(SearchVector {
+            name: name.ok_or_else(|| de::Error::missing_field("name"))?,
+            floats,
+            shape: shape.ok_or_else(|| de::Error::missing_field("vector"))?,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PresentVisitor;
+        impl<'de> Visitor<'de> for PresentVisitor {
+            type Value = Present;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object or a list of objects")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Present, A::Error> {
+                IgnoredAny.visit_map(members)?;
+                Ok(Present(true))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Present, A::Error> {
+                let mut any = false;
+                while items.next_element::<IgnoredAny>()?.is_some() {
+                    any = true;
+                }
+                Ok(Present(any))
+            }
+        }
+        deserializer.deserialize_any(PresentVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::json;
+
+    fn query(text: &str) -> Result<QueryRequest, ApiError> {
+        json::read::<QueryBody>(text.as_bytes())?.convert("")
+    }
+
+    #[test]
+    fn a_query_is_a_vector_or_an_id_bare_or_nearest() {
+        let target = |text: &str| query(text).unwrap().target;
+        let vector = Some(Target::Vector(vec![0.5, 1.0]));
+        assert_eq!(target(r#"{"query": [0.5, 1]}"#), vector);
+        assert_eq!(target(r#"{"query": {"nearest": [0.5, 1]}}"#), vector);
+        let point = Some(Target::Point(PointId::Number(7)));
+        assert_eq!(target(r#"{"query": 7}"#), point);
+        assert_eq!(target(r#"{"query": {"nearest": 7, "mmr": null}}"#), point);
+        assert!(matches!(
+            target(r#"{"query": "550e8400-e29b-41d4-a716-446655440000"}"#),
+            Some(Target::Point(PointId::Uuid(_)))
+        ));
+        assert_eq!(target("{}"), None);
+        assert_eq!(target(r#"{"query": null, "prefetch": []}"#), None);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_api() {
+        let request = query("{}").unwrap();
+        assert_eq!((request.limit, request.offset), (10, 0));
+        assert_eq!(request.with_payload, PayloadSelector::All(false));
+        assert_eq!(request.using, "");
+        let body: ScrollBody = json::read(b"{}").unwrap();
+        let request = body.convert().unwrap();
+        assert_eq!(request.limit, 10);
+        assert_eq!(request.with_payload, PayloadSelector::All(true));
+        let body: CountBody = json::read(b"{}").unwrap();
+        assert!(body.convert().unwrap().1);
+    }
+
+    #[test]
+    fn limits_at_both_ends_name_the_field() {
+        let error = query(r#"{"limit": 0}"#).unwrap_err();
+        assert_eq!(error.status(), 422);
+        assert_eq!(
+            error.message(),
+            "Validation error in JSON body: \
+             [internal.limit: value 0 invalid, must be 1 or larger]"
+        );
+        let error = query(r#"{"limit": 9223372036854775808}"#).unwrap_err();
+        assert_eq!(error.status(), 422);
+        assert!(
+            error
+                .message()
+                .contains("internal.limit: value 9223372036854775808")
+        );
+        let error = query(r#"{"limit": 18446744073709551616}"#).unwrap_err();
+        assert_eq!(error.status(), 400);
+        assert!(error.message().contains("limit: "), "{error}");
+        let error = query(r#"{"offset": 9223372036854775808}"#).unwrap_err();
+        assert!(error.message().contains("internal.offset"), "{error}");
+        let error = query(r#"{"params": {"hnsw_ef": 0}}"#).unwrap_err();
+        assert!(error.message().contains("hnsw_ef"), "{error}");
+    }
+
+    #[test]
+    fn what_is_missing_is_refused_by_name() {
+        for (text, what) in [
+            (
+                r#"{"prefetch": {"query": [1]}, "query": {"fusion": "rrf"}}"#,
+                "prefetch",
+            ),
+            (r#"{"query": {"fusion": "rrf"}}"#, "fusion"),
+            (
+                r#"{"query": {"recommend": {"positive": [1]}}}"#,
+                "recommend",
+            ),
+            (
+                r#"{"query": {"nearest": [1], "mmr": {"diversity": 0.5}}}"#,
+                "mmr",
+            ),
+            (r#"{"query": {"indices": [1], "values": [1]}}"#, "sparse"),
+            (r#"{"query": [[1, 2], [3, 4]]}"#, "multivectors"),
+            (r#"{"query": {"text": "x", "model": "y"}}"#, "inference"),
+            (
+                r#"{"query": {"nearest": {"text": "x", "model": "y"}}}"#,
+                "inference",
+            ),
+            (
+                r#"{"query": 1, "lookup_from": {"collection": "x"}}"#,
+                "lookup_from",
+            ),
+            (r#"{"params": {"idf": "global"}}"#, "idf"),
+            (r#"{"shard_key": "a"}"#, "shard_key"),
+        ] {
+            let error = query(text).unwrap_err();
+            assert_eq!(error.status(), 501, "{text}: {error}");
+            assert!(error.message().contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_vector_with_a_number_too_large_names_its_place() {
+        let error = query(r#"{"query": [0, 1e39]}"#).unwrap_err();
+        assert_eq!(error.status(), 400);
+        assert!(error.message().contains("query[1]"), "{error}");
+        let error = query(r#"{"query": [1], "score_threshold": 1e39}"#).unwrap_err();
+        assert!(error.message().contains("score_threshold"), "{error}");
+    }
+
+    #[test]
+    fn a_search_names_its_vector_or_does_not() {
+        let read = |text: &str| json::read::<SearchBody>(text.as_bytes())?.convert("");
+        let request = read(r#"{"vector": [1, 2], "limit": 3}"#).unwrap();
+        assert_eq!(request.using, "");
+        let text = r#"{"vector": {"name": "a", "vector": [1]}, "limit": 3, "offset": 2}"#;
+        let request = read(text).unwrap();
+        assert_eq!((request.using.as_str(), request.offset), ("a", 2));
+        assert!(
+            read(r#"{"vector": [1]}"#)
+                .unwrap_err()
+                .message()
+                .contains("limit")
+        );
+        let error = read(r#"{"vector": {"name": "a", "vector": {"indices": []}}, "limit": 1}"#);
+        assert_eq!(error.unwrap_err().status(), 501);
+    }
+}
