@@ -47,8 +47,7 @@ pub use rowset::{RowSet, Rows};
 pub use scan::{scan, scan_all, scan_set};
 pub use settings::{BuildSettings, SearchSettings, Stop};
 
-/// A dense row number inside one segment.
-pub type Row = u32;
+pub use format_spec::Row;
 
 /// How many rows ahead of the one being scored the default [`Scorer::distances`] prefetches.
 ///

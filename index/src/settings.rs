@@ -26,8 +26,8 @@ impl Default for BuildSettings {
 impl BuildSettings {
     /// The least m: with one neighbour a layer is a chain.
     pub const M_LEAST: u32 = 2;
-    /// The greatest m. The stored count of neighbours is checked against twice this.
-    pub const M_MOST: u32 = 2_048;
+    /// The greatest m, which the format sets.
+    pub const M_MOST: u32 = format_spec::graph::M_MAX;
     /// The greatest ef_construct.
     pub const EF_CONSTRUCT_MOST: u32 = 65_536;
 
@@ -132,7 +132,7 @@ mod tests {
         let error = settings.validate().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "graph setting m is 1, allowed are 2 to 2048"
+            "graph setting m is 1, allowed are 2 to 1024"
         );
         let settings = BuildSettings {
             ef_construct: 0,

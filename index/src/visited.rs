@@ -14,9 +14,9 @@ pub(crate) struct Visited {
 
 impl Visited {
     /// Forgets every row and makes room for `rows`.
-    pub(crate) fn begin(&mut self, rows: u32) {
-        if self.stamps.len() < rows as usize {
-            self.stamps.resize(rows as usize, 0);
+    pub(crate) fn begin(&mut self, rows: usize) {
+        if self.stamps.len() < rows {
+            self.stamps.resize(rows, 0);
         }
         self.current = self.current.wrapping_add(1);
         if self.current == 0 {

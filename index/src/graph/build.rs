@@ -18,6 +18,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use format_spec::graph::NOT_IN_GRAPH;
 use rayon::prelude::*;
 
 use crate::error::BuildError;
@@ -80,7 +81,11 @@ pub fn build<S: Space + ?Sized>(
     if let Some(present) = present.map(RowSet::len).filter(|len| *len != rows) {
         return Err(BuildError::PresentLength { present, rows });
     }
-    pool.install(|| Builder::new(space, present, settings).run(progress))
+    let members: Vec<Row> = match present {
+        Some(present) => present.iter().collect(),
+        None => (0..rows).collect(),
+    };
+    pool.install(|| Builder::new(space, &members, settings).run(&members, progress))
 }
 
 struct Builder<'a, S: ?Sized> {
@@ -109,27 +114,24 @@ struct Offer {
 }
 
 impl<'a, S: Space + ?Sized> Builder<'a, S> {
-    fn new(space: &'a S, present: Option<&RowSet>, settings: BuildSettings) -> Self {
-        let rows = space.len();
-        let mut levels = vec![0; rows as usize];
-        let mut upper_first = vec![0; rows as usize];
+    fn new(space: &'a S, members: &[Row], settings: BuildSettings) -> Self {
+        let rows = space.len() as usize;
+        let mut levels = vec![NOT_IN_GRAPH; rows];
+        let mut upper_first = vec![0; rows];
         let mut blocks = 0u32;
-        let mut assign = |row: Row| {
-            let level = level::level(settings.seed, row, settings.m);
-            levels[row as usize] = level;
-            upper_first[row as usize] = blocks;
+        for row in members {
+            let level = level::level(settings.seed, *row, settings.m);
+            levels[*row as usize] = level;
+            upper_first[*row as usize] = blocks;
             blocks += u32::from(level);
-        };
-        match present {
-            Some(present) => present.iter().for_each(&mut assign),
-            None => (0..rows).for_each(&mut assign),
         }
         let graph = BuiltGraph {
             settings,
             levels,
-            present: present.cloned(),
+            // Rows are counted in u32.
+            count: members.len() as u32,
             entry: None,
-            base: Links::new(rows as usize, settings.m0() as usize),
+            base: Links::new(rows, settings.m0() as usize),
             upper: Links::new(blocks as usize, settings.m as usize),
             upper_first,
         };
@@ -140,11 +142,7 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
         }
     }
 
-    fn run(mut self, progress: &dyn Progress) -> Result<BuiltGraph, BuildError> {
-        let members: Vec<Row> = match &self.graph.present {
-            Some(present) => present.iter().collect(),
-            None => (0..self.graph.len()).collect(),
-        };
+    fn run(mut self, members: &[Row], progress: &dyn Progress) -> Result<BuiltGraph, BuildError> {
         let mut rows_done = 0;
         for batch in members.chunks(BATCH) {
             if progress.cancelled() {
@@ -161,8 +159,12 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
         self.graph.base.finish();
         self.graph.upper.finish();
         if let Some((entry, _)) = self.graph.entry {
-            let len = self.graph.len();
-            check::repair(&mut self.graph.base, entry, members.into_iter(), len);
+            check::repair(
+                &mut self.graph.base,
+                entry,
+                members,
+                self.graph.levels.len(),
+            );
         }
         Ok(self.graph)
     }
@@ -192,50 +194,45 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
             space: self.space,
             row,
         };
-        let level = self.graph.level(row);
-        let mut start = None;
-        if let Some((entry, top)) = self.graph.entry {
-            start = Some(descend(
-                &self.graph,
-                &scorer,
-                (entry, top),
-                level,
-                &mut placer.scratch,
-            ));
-        }
-        let top = self.graph.entry.map_or(0, |(_, top)| top);
-        let mut placed: Placed = (0..=level).map(|_| List::default()).collect();
-        for layer in (0..=level).rev() {
-            placer
-                .scratch
-                .begin(self.graph.len(), ef_construct as usize);
-            if let Some(start) = start.filter(|_| layer <= top) {
-                placer.scratch.rows.clear();
-                placer.scratch.rows.push(start.row);
-                enter(&scorer, &mut placer.scratch);
-                self.seek(layer, &scorer, &mut placer.scratch);
-            }
+        let level = self.graph.levels[row as usize];
+        let (mut start, top) = match self.graph.entry {
+            Some(entry) => (
+                Some(descend(
+                    &self.graph,
+                    &scorer,
+                    entry,
+                    level,
+                    &mut placer.scratch,
+                )),
+                entry.1,
+            ),
+            None => (None, 0),
+        };
+        let mut placed: Placed = vec![List::default(); usize::from(level) + 1];
+        for (layer, list) in placed.iter_mut().enumerate().rev() {
+            // Levels are at most `LEVEL_MOST`.
+            let layer = layer as u8;
             let scratch = &mut placer.scratch;
+            scratch.begin(self.graph.len(), ef_construct as usize);
+            if let Some(start) = start.filter(|_| layer <= top) {
+                scratch.rows.clear();
+                scratch.rows.push(start.row);
+                enter(&scorer, scratch);
+                self.seek(layer, &scorer, scratch);
+            }
             start = scratch.beam.get(0).or(start);
-            for other in earlier
-                .iter()
-                .filter(|other| self.graph.level(**other) >= layer)
-            {
-                scratch
-                    .beam
-                    .insert(self.space.distance(row, *other), *other);
+            for other in earlier {
+                if self.graph.levels[*other as usize] >= layer {
+                    scratch
+                        .beam
+                        .insert(self.space.distance(row, *other), *other);
+                }
             }
             placer.candidates.clear();
-            placer.candidates.extend(scratch.beam.iter());
-            let cap = if layer == 0 { 2 * m } else { m } as usize;
-            let shape = (m as usize, cap);
-            prune::select(
-                self.space,
-                row,
-                &placer.candidates,
-                shape,
-                &mut placed[usize::from(layer)],
-            );
+            placer.candidates.extend(placer.scratch.beam.iter());
+            let cap = if layer == 0 { 2 * m } else { m };
+            let room = (m as usize, cap as usize);
+            prune::select(self.space, row, &placer.candidates, room, list);
         }
         placed
     }
@@ -259,37 +256,40 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
         let mut base = Vec::new();
         let mut upper = Vec::new();
         for (row, lists) in batch.iter().zip(placed) {
-            for (layer, list) in lists.iter().enumerate() {
-                let (links, block, offers) = if layer == 0 {
-                    (&mut self.graph.base, *row, &mut base)
-                } else {
-                    let block = self.graph.upper_first[*row as usize] + layer as u32 - 1;
-                    (&mut self.graph.upper, block, &mut upper)
+            for (layer, list) in (0..).zip(lists) {
+                let block = |row| {
+                    if layer == 0 {
+                        row
+                    } else {
+                        self.graph.upper_block(layer, row)
+                    }
                 };
-                links.as_mut().store(block, list);
-                for target in &list.chosen {
-                    let block = match layer {
-                        0 => target.row,
-                        _ => self.graph.upper_first[target.row as usize] + layer as u32 - 1,
-                    };
+                let offers = if layer == 0 { &mut base } else { &mut upper };
+                offers.extend(list.iter().map(|target| {
                     let source = Neighbor {
                         distance: target.distance,
                         row: *row,
                     };
-                    offers.push(Offer {
-                        block,
+                    Offer {
+                        block: block(target.row),
                         target: target.row,
                         source,
-                    });
-                }
+                    }
+                }));
+                let own = block(*row);
+                let links = if layer == 0 {
+                    &mut self.graph.base
+                } else {
+                    &mut self.graph.upper
+                };
+                links.as_mut().store(own, list);
             }
             let level = self.graph.levels[*row as usize];
             if self.graph.entry.is_none_or(|(_, top)| level > top) {
                 self.graph.entry = Some((*row, level));
             }
         }
-        for (links, offers) in [(&mut self.graph.base, base), (&mut self.graph.upper, upper)] {
-            let mut offers = offers;
+        for (links, mut offers) in [(&mut self.graph.base, base), (&mut self.graph.upper, upper)] {
             offers.par_sort_unstable_by_key(|offer| (offer.block, offer.source.row));
             link_back(self.space, links.as_mut(), &offers);
         }
@@ -334,5 +334,135 @@ impl<S: Space + ?Sized> Scorer for FromRow<'_, S> {
 
     fn prefetch(&self, row: Row) {
         self.space.prefetch(row);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::graph::testing::{Plain, pool, recall};
+    use crate::{AcceptAll, SearchSettings, SettingsError, check_connectivity, search};
+
+    const SETTINGS: BuildSettings = BuildSettings {
+        m: 8,
+        ef_construct: 50,
+        seed: 3,
+    };
+
+    #[test]
+    fn the_number_of_threads_does_not_change_the_graph() {
+        let space = Plain::clustered(3_000, 40, 12, 5);
+        let one = build(&space, None, SETTINGS, &pool(1), &Silent).unwrap();
+        for threads in [2, 3, 4] {
+            let many = build(&space, None, SETTINGS, &pool(threads), &Silent).unwrap();
+            assert!(many == one, "{threads} threads");
+        }
+        let other = BuildSettings {
+            seed: 4,
+            ..SETTINGS
+        };
+        assert!(build(&space, None, other, &pool(1), &Silent).unwrap() != one);
+    }
+
+    #[test]
+    fn a_search_finds_nine_tenths_of_the_nearest() {
+        for (rows, clusters, dim) in [(4_000, 1, 16), (4_000, 60, 16), (4_000, 2_000, 8)] {
+            let space = Plain::clustered(rows, clusters, dim, 6);
+            let graph = space.build(SETTINGS, None);
+            let mut scratch = Scratch::new();
+            let mut sum = 0.0;
+            for nth in 0..100 {
+                let query = space.query(nth);
+                let settings = SearchSettings::with_ef(10, 64);
+                let found = search(&graph, &query, &AcceptAll, settings, &mut scratch);
+                sum += recall(&found.neighbors, &query.nearest(&AcceptAll, 10));
+            }
+            assert!(sum > 93.0, "{clusters} clusters: {sum} %");
+        }
+    }
+
+    #[test]
+    fn rows_in_order_of_their_cluster_are_found_as_well() {
+        let mut space = Plain::clustered(4_000, 40, 16, 7);
+        let vectors = std::mem::take(&mut space.vectors);
+        for cluster in 0..40 {
+            space
+                .vectors
+                .extend(vectors.iter().skip(cluster).step_by(40).cloned());
+        }
+        let graph = space.build(SETTINGS, None);
+        let mut scratch = Scratch::new();
+        let mut sum = 0.0;
+        for nth in 0..100 {
+            let query = space.query(nth);
+            let settings = SearchSettings::with_ef(10, 64);
+            let found = search(&graph, &query, &AcceptAll, settings, &mut scratch);
+            sum += recall(&found.neighbors, &query.nearest(&AcceptAll, 10));
+        }
+        assert!(sum > 93.0, "{sum} %");
+    }
+
+    #[test]
+    fn absent_rows_are_not_in_the_graph() {
+        let space = Plain::clustered(900, 10, 6, 8);
+        let present = RowSet::from_rows(900, (100..900).step_by(2));
+        let graph = space.build(SETTINGS, Some(&present));
+        assert_eq!(graph.count(), 400);
+        assert_eq!(check_connectivity(&graph).reachable, 400);
+        let settings = SearchSettings::with_ef(900, 900);
+        let found = search(
+            &graph,
+            &space.query(1),
+            &AcceptAll,
+            settings,
+            &mut Scratch::new(),
+        );
+        let rows = RowSet::from_rows(900, found.neighbors.iter().map(|neighbor| neighbor.row));
+        assert_eq!(rows, present);
+    }
+
+    struct After(AtomicU32);
+
+    impl Progress for After {
+        fn rows_done(&self, rows: u32) {
+            self.0.store(rows, Ordering::Relaxed);
+        }
+
+        fn cancelled(&self) -> bool {
+            self.0.load(Ordering::Relaxed) >= 500
+        }
+    }
+
+    #[test]
+    fn a_cancelled_build_ends_soon() {
+        let space = Plain::clustered(2_000, 10, 4, 9);
+        let progress = After(AtomicU32::new(0));
+        let ended = build(&space, None, SETTINGS, &pool(2), &progress);
+        assert_eq!(ended, Err(BuildError::Cancelled { rows_done: 512 }));
+    }
+
+    #[test]
+    fn inputs_that_do_not_fit_are_refused() {
+        let space = Plain::clustered(10, 2, 4, 9);
+        let present = RowSet::full(11);
+        let ended = build(&space, Some(&present), SETTINGS, &pool(1), &Silent);
+        assert_eq!(
+            ended,
+            Err(BuildError::PresentLength {
+                present: 11,
+                rows: 10
+            })
+        );
+        let settings = BuildSettings { m: 0, ..SETTINGS };
+        let ended = build(&space, None, settings, &pool(1), &Silent);
+        let cause = SettingsError {
+            field: "m",
+            value: 0,
+            least: 2,
+            most: 1_024,
+        };
+        assert_eq!(ended, Err(BuildError::Settings(cause)));
     }
 }

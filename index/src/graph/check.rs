@@ -62,32 +62,27 @@ const LOOK_MOST: usize = 1_024;
 /// A link may replace another, but never one through which a row was first reached: these form a
 /// tree that spans all rows reached so far, so that no repair undoes another. There is always a
 /// place, since a tree over n rows uses n - 1 of their n * cap places.
-pub(crate) fn repair(
-    links: &mut Links,
-    entry: Row,
-    members: impl Iterator<Item = Row>,
-    len: u32,
-) -> u32 {
+pub(crate) fn repair(links: &mut Links, entry: Row, members: &[Row], len: usize) -> u32 {
     let mut tree = Tree {
-        parents: vec![NONE; len as usize],
+        parents: vec![NONE; len],
         entry,
         order: Vec::new(),
         anywhere: 0,
     };
     tree.reach(links, entry);
-    let mut linked = 0;
     let mut near = Near {
         seen: Visited::default(),
         rows: Vec::new(),
         at: 0,
         len,
     };
+    let mut linked = 0;
     for row in members {
-        if tree.holds(row) {
+        if tree.holds(*row) {
             continue;
         }
-        let from = tree.place_near(links, row, &mut near);
-        tree.link(links, from, row);
+        let from = tree.place_near(links, *row, &mut near);
+        tree.link(links, from, *row);
         linked += 1;
     }
     linked
@@ -163,7 +158,7 @@ struct Near {
     seen: Visited,
     rows: Vec<Row>,
     at: usize,
-    len: u32,
+    len: usize,
 }
 
 impl Near {
@@ -185,6 +180,118 @@ impl Near {
             if self.rows.len() < LOOK_MOST && self.seen.insert(*row) {
                 self.rows.push(*row);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::graph::testing::Plain;
+    use crate::{AcceptAll, BuildSettings, Scratch, SearchSettings, search};
+
+    fn settings(m: u32) -> BuildSettings {
+        BuildSettings {
+            m,
+            ef_construct: 24,
+            seed: 1,
+        }
+    }
+
+    fn assert_connected(space: &Plain, m: u32) {
+        let graph = space.build(settings(m), None);
+        let rows = space.vectors.len() as u32;
+        let all = Connectivity {
+            reachable: rows,
+            rows,
+        };
+        assert_eq!(check_connectivity(&graph), all, "m {m}");
+    }
+
+    #[test]
+    fn equal_vectors_can_all_be_reached() {
+        for rows in [1, 2, 3, 10, 100, 3_000] {
+            for m in [2, 4, 16] {
+                assert_connected(
+                    &Plain {
+                        vectors: vec![vec![1.0, 2.0]; rows],
+                    },
+                    m,
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_finds_every_one_of_many_equal_vectors() {
+        let space = Plain {
+            vectors: vec![vec![0.5; 4]; 1_500],
+        };
+        let graph = space.build(settings(8), None);
+        let settings = SearchSettings::with_ef(1_500, 1_500);
+        let found = search(
+            &graph,
+            &space.query(0),
+            &AcceptAll,
+            settings,
+            &mut Scratch::new(),
+        );
+        assert_eq!(found.neighbors.len(), 1_500);
+    }
+
+    #[test]
+    fn no_rows_are_connected() {
+        let graph = Plain {
+            vectors: Vec::new(),
+        }
+        .build(settings(4), None);
+        assert_eq!(
+            check_connectivity(&graph),
+            Connectivity {
+                reachable: 0,
+                rows: 0
+            }
+        );
+    }
+
+    #[test]
+    fn repair_links_lists_without_links() {
+        let mut links = Links::new(1_000, 3);
+        let members: Vec<Row> = (0..1_000).step_by(2).collect();
+        assert_eq!(repair(&mut links, 500, &members, 1_000), 499);
+        assert_eq!(repair(&mut links, 500, &members, 1_000), 0);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn every_row_can_be_reached(
+            places in prop::collection::vec((0u8..6, 0u8..6), 1..400),
+            repeats in 1usize..4,
+            m in 2u32..8,
+        ) {
+            // Few places for many rows: groups of equal vectors of every size.
+            let vectors: Vec<Vec<f32>> = places.iter()
+                .flat_map(|(x, y)| vec![vec![f32::from(*x), f32::from(*y) * 10.0]; repeats])
+                .collect();
+            assert_connected(&Plain { vectors }, m);
+        }
+
+        #[test]
+        fn every_row_of_separate_clusters_can_be_reached(
+            rows in 1u32..900,
+            clusters in 1u32..30,
+            m in 2u32..6,
+            seed in any::<u64>(),
+        ) {
+            let mut space = Plain::clustered(rows, clusters, 3, seed);
+            for (row, vector) in space.vectors.iter_mut().enumerate() {
+                vector[0] += 1_000.0 * (row as u32 % clusters) as f32;
+            }
+            assert_connected(&space, m);
         }
     }
 }

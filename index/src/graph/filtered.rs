@@ -138,3 +138,109 @@ fn resume<S: Scorer + ?Sized, F: Accept + ?Sized>(
     push_scored(scorer, accept, scratch);
     !scratch.frontier.heap.is_empty()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use crate::graph::testing::{Plain, recall};
+    use crate::{BuildSettings, RowSet, Scratch, SearchSettings, search};
+
+    const SETTINGS: BuildSettings = BuildSettings {
+        m: 8,
+        ef_construct: 50,
+        seed: 3,
+    };
+
+    #[test]
+    fn filters_of_every_share_are_searched_well() {
+        let space = Plain::clustered(6_000, 50, 12, 11);
+        let graph = space.build(SETTINGS, None);
+        let mut scratch = Scratch::new();
+        for one_in in [1, 2, 3, 7, 20, 100, 500] {
+            let accept = RowSet::from_rows(6_000, (0..6_000).filter(|row| row * 7 % one_in == 0));
+            let mut sum = 0.0;
+            for nth in 0..50 {
+                let query = space.query(nth);
+                let settings = SearchSettings::with_ef(10, 64);
+                let found = search(&graph, &query, &accept, settings, &mut scratch);
+                assert_eq!(found.neighbors.len(), 10.min(accept.count() as usize));
+                assert!(
+                    found
+                        .neighbors
+                        .iter()
+                        .all(|neighbor| accept.contains(neighbor.row))
+                );
+                sum += recall(&found.neighbors, &query.nearest(&accept, 10));
+            }
+            assert!(sum > 46.0, "one in {one_in}: {sum} of 50");
+        }
+    }
+
+    #[test]
+    fn rows_far_from_the_query_are_found() {
+        // One cluster is accepted; queries stand in others.
+        let space = Plain::clustered(6_000, 50, 12, 12);
+        let graph = space.build(SETTINGS, None);
+        let accept = RowSet::from_rows(6_000, (0..6_000).filter(|row| row % 50 == 17));
+        let mut scratch = Scratch::new();
+        let mut sum = 0.0;
+        for nth in 0..50 {
+            let query = space.query(nth);
+            let settings = SearchSettings::with_ef(10, 64);
+            let found = search(&graph, &query, &accept, settings, &mut scratch);
+            assert_eq!(found.neighbors.len(), 10);
+            sum += recall(&found.neighbors, &query.nearest(&accept, 10));
+        }
+        assert!(sum > 40.0, "{sum} of 50");
+    }
+
+    #[test]
+    fn a_spent_budget_is_told() {
+        let space = Plain::clustered(3_000, 10, 8, 13);
+        let graph = space.build(SETTINGS, None);
+        let accept = RowSet::from_rows(3_000, [5, 2_900]);
+        let settings = SearchSettings::with_ef(10, 64);
+        let mut scratch = Scratch::new();
+        let found = search(
+            &graph,
+            &space.query(3),
+            &accept,
+            settings.budget(30),
+            &mut scratch,
+        );
+        assert!(found.exhausted_budget);
+        // The list that passes the budget is read whole.
+        assert!(
+            found.visited >= 30 && found.visited < 30 + 40,
+            "{}",
+            found.visited
+        );
+        let found = search(&graph, &space.query(3), &accept, settings, &mut scratch);
+        assert!(!found.exhausted_budget);
+        assert_eq!(found.neighbors.len(), 2);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn the_limit_is_reached_if_that_many_rows_are_accepted(
+            rows in 1u32..800,
+            clusters in 1u32..20,
+            accepted in prop::collection::vec(any::<u32>(), 0..60),
+            limit in 1u32..40,
+            seed in any::<u64>(),
+        ) {
+            let space = Plain::clustered(rows, clusters, 4, seed);
+            let graph = space.build(BuildSettings { m: 4, ef_construct: 20, seed: 1 }, None);
+            let accept = RowSet::from_rows(rows, accepted.iter().map(|row| row % rows));
+            let settings = SearchSettings::with_ef(limit, 1);
+            let mut scratch = Scratch::new();
+            let found = search(&graph, &space.query(seed), &accept, settings, &mut scratch);
+            prop_assert_eq!(found.neighbors.len() as u32, limit.min(accept.count()));
+            prop_assert!(found.neighbors.is_sorted());
+            prop_assert!(found.neighbors.iter().all(|neighbor| accept.contains(neighbor.row)));
+        }
+    }
+}

@@ -45,7 +45,7 @@ impl Scratch {
     }
 
     pub(crate) fn begin(&mut self, rows: u32, width: usize) {
-        self.visited.begin(rows);
+        self.visited.begin(rows as usize);
         self.beam.reset(width);
         self.lists_read = 0;
         self.scored = 0;
@@ -133,7 +133,8 @@ where
     }
     let nearest = descend(graph, scorer, (entry, level), 0, scratch);
     scratch.rows.clear();
-    scratch.rows.push(nearest.row);
+    // Every row can be reached from the entry, which cannot be said of where the descent ends.
+    scratch.rows.extend_from_slice(&[nearest.row, entry]);
     scratch.rows.extend_from_slice(seeds);
     let layer = BaseLayer(graph);
     let ending = Ending::new(&settings, scorer.floor());
