@@ -6,8 +6,8 @@
 
 use crate::bytes::{Reader, put_u16, put_u32, put_u64, put_varint};
 use crate::error::{DecodeError, Why};
-use crate::value_ref::extent;
 pub use crate::value_ref::{ArrayIter, ArrayRef, ObjectIter, ObjectRef, ValueKind, ValueRef};
+use crate::value_ref::{extent, split_short};
 
 pub(crate) mod tag {
     pub(crate) const NULL: u8 = 1;
@@ -234,7 +234,7 @@ pub(crate) fn read_text<'a>(
 /// # Errors
 /// Whenever [`Value::decode`] fails.
 pub fn validate(bytes: &[u8]) -> Result<(), DecodeError> {
-    if bytes == EMPTY_PAYLOAD {
+    if skip_valid(bytes, 0).is_some_and(<[u8]>::is_empty) {
         return Ok(());
     }
     let mut reader = Reader::new(bytes);
@@ -245,6 +245,69 @@ pub fn validate(bytes: &[u8]) -> Result<(), DecodeError> {
 /// Whether the outermost value is an object.
 pub(crate) const fn is_object(bytes: &[u8]) -> bool {
     matches!(bytes, [tag::OBJECT, ..])
+}
+
+/// What follows the valid value at the start of `bytes`. Every write and every replay goes through
+/// here, so that saying what is wrong is left to [`validate_value`].
+fn skip_valid(bytes: &[u8], depth: usize) -> Option<&[u8]> {
+    let (&tag, rest) = bytes.split_first()?;
+    match tag {
+        tag::NULL | tag::FALSE | tag::TRUE => Some(rest),
+        tag::INT8 => rest.get(1..),
+        tag::INT16 => {
+            let (number, rest) = rest.split_first_chunk()?;
+            i8::try_from(i16::from_le_bytes(*number))
+                .is_err()
+                .then_some(rest)
+        }
+        tag::INT32 => {
+            let (number, rest) = rest.split_first_chunk()?;
+            i16::try_from(i32::from_le_bytes(*number))
+                .is_err()
+                .then_some(rest)
+        }
+        tag::INT64 => {
+            let (number, rest) = rest.split_first_chunk()?;
+            i32::try_from(i64::from_le_bytes(*number))
+                .is_err()
+                .then_some(rest)
+        }
+        tag::UINT64 => {
+            let (number, rest) = rest.split_first_chunk()?;
+            i64::try_from(u64::from_le_bytes(*number))
+                .is_err()
+                .then_some(rest)
+        }
+        tag::FLOAT => rest.get(8..),
+        tag::TEXT => skip_text(rest),
+        tag::ARRAY | tag::OBJECT if depth < MAX_DEPTH => {
+            let (len, rest) = rest.split_first_chunk()?;
+            let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
+            let (body, rest) = rest.split_at_checked(len)?;
+            let mut body = Reader::new(body);
+            let count = body.varint_len("count").ok()?;
+            let mut body = body.rest();
+            for _ in 0..count {
+                if tag == tag::OBJECT {
+                    body = skip_text(body)?;
+                }
+                body = skip_valid(body, depth + 1)?;
+            }
+            body.is_empty().then_some(rest)
+        }
+        _ => None,
+    }
+}
+
+fn skip_text(bytes: &[u8]) -> Option<&[u8]> {
+    if let Some((text, rest)) = split_short(bytes) {
+        // Most keys and texts are ASCII, and for short ones this test is the cheaper one.
+        let valid = text.is_ascii() || std::str::from_utf8(text).is_ok();
+        return valid.then_some(rest);
+    }
+    let mut reader = Reader::new(bytes);
+    read_text(&mut reader, "text").ok()?;
+    Some(reader.rest())
 }
 
 fn validate_value(reader: &mut Reader<'_>, depth: usize) -> Result<(), DecodeError> {
