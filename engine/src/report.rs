@@ -20,7 +20,9 @@ impl Shard {
             &self.base.meters.flush_error,
             &self.base.meters.compaction_error,
         ];
-        let optimizer_error = errors.iter().find_map(|error| error.lock().clone());
+        let optimizer_error = errors
+            .iter()
+            .find_map(|error| error.lock().as_ref().map(|(_, why)| why.clone()));
         Status {
             color: self.color(&state, optimizer_error.is_some()),
             points: snapshot.live_count(),

@@ -44,13 +44,10 @@ impl Shard {
     /// `DiskFull`, `Busy`, `Poisoned`, `Closed`: nothing was logged.
     pub(crate) fn admit(&self, batch: &WriteBatch) -> Result<()> {
         self.check_open("append")?;
-        self.wait_for_room()?;
-        self.reserve(batch)
-    }
-
-    /// As [`Self::admit`] for a writer that holds the turn: it has waited already.
-    pub(crate) fn admit_in_turn(&self, batch: &WriteBatch) -> Result<()> {
-        self.check_open("append")?;
+        // A delete takes no memory that a flush would free, and must not wait for one.
+        if batch.grows() {
+            self.wait_for_room()?;
+        }
         self.reserve(batch)
     }
 
@@ -149,7 +146,7 @@ impl Shard {
     fn no_room(&self) -> Error {
         let flush = self.base.meters.flush_error.lock().clone();
         match flush {
-            Some(why) => Error::disk_full("append", format!("no room in memory: {why}")),
+            Some((kind, why)) => Error::new(kind, "append", format!("no room in memory: {why}")),
             None => Error::busy("append", "flushes and compaction are behind"),
         }
     }

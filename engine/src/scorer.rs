@@ -67,19 +67,28 @@ impl<'a> RowScorer<'a> {
         self.damage.borrow_mut().take().map_or(Ok(()), Err)
     }
 
+    /// Whether the blocks of `row` are verified; damage is noted.
+    fn is_verified(&self, row: Row) -> bool {
+        let Rows::Segment { part, layout, .. } = &self.rows else {
+            return true;
+        };
+        match part.bytes_in(layout.row_range(row)) {
+            Ok(_) => true,
+            Err(error) => {
+                self.damage.borrow_mut().get_or_insert(error);
+                false
+            }
+        }
+    }
+
     fn row(&self, row: Row) -> Option<&[u8]> {
         match &self.rows {
             Rows::Memtable { view, vector_index } => view.vector(*vector_index, row),
-            Rows::Segment { part, layout, view } => {
-                if !view.is_present(row) {
-                    return None;
-                }
-                match part.bytes_in(layout.row_range(row)) {
-                    Ok(_) => view.row(row),
-                    Err(error) => {
-                        self.damage.borrow_mut().get_or_insert(error);
-                        None
-                    }
+            Rows::Segment { view, .. } => {
+                if view.is_present(row) && self.is_verified(row) {
+                    view.row(row)
+                } else {
+                    None
                 }
             }
             Rows::Absent => None,
@@ -91,6 +100,26 @@ impl Scorer for RowScorer<'_> {
     fn distance(&self, row: Row) -> f32 {
         self.row(row)
             .map_or(f32::INFINITY, |bytes| self.query.distance(bytes))
+    }
+
+    fn distances(&self, rows: &[Row], out: &mut [f32]) {
+        let Rows::Segment { layout, view, .. } = &self.rows else {
+            for (row, slot) in rows.iter().zip(out) {
+                *slot = self.distance(*row);
+            }
+            return;
+        };
+        let every = layout.present_count() == layout.len();
+        let verified = rows.iter().all(|&row| self.is_verified(row));
+        if verified {
+            self.query
+                .distances_gather(view.data(), view.stride(), rows, out);
+        }
+        for (row, slot) in rows.iter().zip(out) {
+            if !verified || !every && !view.is_present(*row) {
+                *slot = self.distance(*row);
+            }
+        }
     }
 
     fn prefetch(&self, row: Row) {

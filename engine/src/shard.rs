@@ -218,6 +218,7 @@ impl Shard {
 
     /// Makes a new schema the one that readers and writers see. It is durable already.
     pub(crate) fn set_schema(&self, schema: Arc<Schema>) {
+        self.base.rate.set(schema.compaction.rate_bytes_per_s);
         let mut side = self.apply.lock();
         side.schema = schema;
         self.publish(&side);

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::error::ErrorKind;
+
 /// The colour clients poll for.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum Color {
@@ -141,8 +143,8 @@ pub(crate) struct Meters {
     pub(crate) stall_compaction_ms: AtomicU64,
     pub(crate) refused_disk_full: AtomicU64,
     /// The last failure of background work; cleared by the next success of the same kind.
-    pub(crate) flush_error: Mutex<Option<String>>,
-    pub(crate) compaction_error: Mutex<Option<String>>,
+    pub(crate) flush_error: Mutex<Option<(ErrorKind, String)>>,
+    pub(crate) compaction_error: Mutex<Option<(ErrorKind, String)>>,
 }
 
 impl Meters {

@@ -36,7 +36,7 @@ impl Shard {
             }
             Err(error) => {
                 tracing::warn!(error = %error.chain(), "flush failed, will be tried again");
-                *self.base.meters.flush_error.lock() = Some(error.chain());
+                *self.base.meters.flush_error.lock() = Some((error.kind(), error.chain()));
                 self.make_room();
                 false
             }

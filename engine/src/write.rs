@@ -70,7 +70,7 @@ impl Turn<'_> {
     /// As for [`Collection::append`](crate::Collection::append).
     pub fn append(self, batch: WriteBatch) -> Result<Appended> {
         let Self { shard, mut side } = self;
-        shard.admit_in_turn(&batch)?;
+        shard.admit(&batch)?;
         let (appended, ticket) = shard.enqueue(&mut side, batch)?;
         drop(side);
         shard.wait_durable(ticket)?;
@@ -91,7 +91,6 @@ impl Shard {
 
     /// Waits until everything appended is applied and holds back other appends.
     pub(crate) fn turn(&self) -> Result<Turn<'_>> {
-        self.admit(&WriteBatch::new())?;
         let side = self.append.lock();
         let last = SeqNo(side.next.0 - 1);
         self.wal.wait_upto(last)?;

@@ -230,7 +230,7 @@ impl Shard {
                 let why = error.chain();
                 tracing::warn!(kind = report.kind, error = why, "compaction job failed");
                 report.error = Some(why.clone());
-                *self.base.meters.compaction_error.lock() = Some(why);
+                *self.base.meters.compaction_error.lock() = Some((error.kind(), why));
                 let retry = self.base.now_ms() + RETRY_MS;
                 self.jobs.retry_at_ms.store(retry, Ordering::Release);
                 self.jobs.forced.store(false, Ordering::Release);
