@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::catalog::{CatalogStore, remove_collection};
 use crate::clock::Clock;
 use crate::collection::Collection;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardName, Surroundings};
 use crate::storage::{Lock, Storage};
@@ -29,6 +29,8 @@ pub(crate) struct Inner {
     around: Surroundings,
     catalog: Mutex<CatalogStore>,
     collections: RwLock<BTreeMap<String, Arc<Collection>>>,
+    /// Collections whose shard does not open, with the reason; the others serve.
+    failed: RwLock<BTreeMap<String, Error>>,
     _lock: Box<dyn Lock>,
 }
 
@@ -45,7 +47,7 @@ impl Db {
     ///
     /// # Errors
     /// `Busy` when another process has it; `Corrupt`, naming file and offset, when the catalog
-    /// or a shard's manifest and WAL cannot be trusted.
+    /// cannot be trusted. A collection that does not open is in [`Self::failure`]; the others serve.
     pub fn open(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
@@ -65,14 +67,23 @@ impl Db {
             wakeup: Arc::new(Wakeup::default()),
             build_pool: Arc::new(pool),
         };
-        let mut collections = BTreeMap::new();
+        let (mut collections, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for entry in &catalog.current.collections {
             let name = ShardName {
                 collection: entry.id,
                 shard: SHARD,
             };
-            let shard = Shard::open(around.clone(), name, Arc::new(entry.schema.clone()))?;
-            collections.insert(entry.name.clone(), Arc::new(Collection::new(entry, shard)));
+            match Shard::open(around.clone(), name, Arc::new(entry.schema.clone())) {
+                Ok(shard) => {
+                    let collection = Arc::new(Collection::new(entry, shard));
+                    collections.insert(entry.name.clone(), collection);
+                }
+                Err(error) => {
+                    let name = entry.name.clone();
+                    tracing::error!(name, error = %error.chain(), "collection does not open");
+                    failed.insert(name, error);
+                }
+            }
         }
         catalog.remove_orphans(&*around.storage, |id| {
             Shard::has_writes(
@@ -88,6 +99,7 @@ impl Db {
             around,
             catalog: Mutex::new(catalog),
             collections: RwLock::new(collections),
+            failed: RwLock::new(failed),
             _lock: lock,
         });
         let threads = Mutex::new(start(&inner, workers)?);
@@ -97,6 +109,20 @@ impl Db {
     /// The collection of this name.
     pub fn collection(&self, name: &str) -> Option<Arc<Collection>> {
         self.inner.collections.read().get(name).map(Arc::clone)
+    }
+
+    /// Why a collection that the catalog names cannot be served.
+    pub fn failure(&self, name: &str) -> Option<(ErrorKind, String)> {
+        self.inner
+            .failed
+            .read()
+            .get(name)
+            .map(|error| (error.kind(), error.chain()))
+    }
+
+    /// Names of the collections that do not open, sorted.
+    pub fn failed(&self) -> Vec<String> {
+        self.inner.failed.read().keys().cloned().collect()
     }
 
     /// All collections, sorted by name.
@@ -111,7 +137,12 @@ impl Db {
     pub fn create_collection(&self, name: &str, mut schema: Schema) -> Result<Arc<Collection>> {
         let around = &self.inner.around;
         let mut catalog = self.inner.catalog.lock();
-        if self.inner.collections.read().contains_key(name) {
+        if catalog
+            .current
+            .collections
+            .iter()
+            .any(|entry| entry.name == name)
+        {
             let message = format!("collection {name:?} already exists");
             return Err(Error::conflict("create collection", message));
         }
@@ -154,17 +185,25 @@ impl Db {
     pub fn drop_collection(&self, name: &str) -> Result<bool> {
         let around = &self.inner.around;
         let mut catalog = self.inner.catalog.lock();
-        let Some(collection) = self.collection(name) else {
+        let entries = &catalog.current.collections;
+        let Some(id) = entries
+            .iter()
+            .find(|entry| entry.name == name)
+            .map(|entry| entry.id)
+        else {
             return Ok(false);
         };
         let mut next = catalog.current.clone();
-        next.collections.retain(|entry| entry.id != collection.id());
+        next.collections.retain(|entry| entry.id != id);
         next.aliases.retain(|(_, target)| target != name);
         catalog.install(&*around.storage, next)?;
-        self.inner.collections.write().remove(name);
+        self.inner.failed.write().remove(name);
+        let collection = self.inner.collections.write().remove(name);
         drop(catalog);
-        collection.shard().abandon();
-        if let Err(error) = remove_collection(&*around.storage, collection.id()) {
+        if let Some(collection) = collection {
+            collection.shard().abandon();
+        }
+        if let Err(error) = remove_collection(&*around.storage, id) {
             tracing::warn!(name, error = %error.chain(), "dropped, but files remain");
         }
         Ok(true)

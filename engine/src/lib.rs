@@ -1,4 +1,30 @@
-//! The storage engine: WAL, memtable, segments, manifests, compaction.
+//! The storage engine of Cairn: one data directory, its collections, and every byte on disk.
+//!
+//! It is not a query engine: it hands out snapshots, and `query` decides what to read from them.
+//!
+//! # The life of a write
+//!
+//! ```text
+//! WriteBatch ── append (write.rs): SeqNo ── WAL ── group sync            DURABLE
+//!            └─ apply  (write.rs): older rows dead ── memtable ── publish VISIBLE
+//! later, in steps that worker threads pull (worker.rs):
+//!   flush   (flush.rs)            sealed memtable ── flat segment ── manifest ── WAL cut
+//!   compact (compaction/)         Policy ── Plan ── Job: merge, graph, column, fold, drop
+//!   retire  (retire.rs)           files go when no manifest and no snapshot names them
+//! ```
+//!
+//! A reader takes a [`Snapshot`]: one `Arc` of a published state, with no lock held afterwards.
+//!
+//! # Invariants
+//! - What was acknowledged is in the WAL or in a segment, synced.
+//! - A point is one live row of one source; `publish` moves from one whole state to the next.
+//! - Sealed files never change; what changes is which of them a manifest lists.
+//! - Nothing but `storage::disk` touches `std::fs`; time comes from a [`Clock`], randomness from
+//!   [`Settings::seed`], background work runs in steps.
+//!
+//! # Threads and locks
+//! `cairn-flush` flushes, `cairn-compact-N` run jobs, `cairn-build-N` build graphs. Lock order
+//! within a shard: `version`, `append`, `apply` (shard.rs). Readers take none.
 
 mod batch;
 mod bits;

@@ -48,9 +48,11 @@ impl State {
 
     /// The collection, or the 404 that says so.
     pub(crate) fn collection(&self, name: &str) -> Result<Arc<Collection>, ApiError> {
-        self.db
-            .collection(name)
-            .ok_or_else(|| ApiError::no_collection(name))
+        let found = self.db.collection(name);
+        found.ok_or_else(|| match self.db.failure(name) {
+            Some((_, why)) => ApiError::internal(format!("collection {name:?} does not open: {why}")),
+            None => ApiError::no_collection(name),
+        })
     }
 
     /// From now on the server says that it is not ready.
