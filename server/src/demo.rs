@@ -236,7 +236,7 @@ fn table(
             out,
             "  {:>6.4}  {:>6}  {:<22} {}",
             hit["score"].as_f64().unwrap_or_default(),
-            hit["id"],
+            hit["id"].to_string(),
             clipped(&payload["name"], 22),
             clipped(&payload["summary"], 56),
         )?;

@@ -48,7 +48,7 @@ macro_rules! C {
 const TABLE: &[(Method, &str, Kind)] = &[
     (Method::GET, "/", Inline(service::root)),
     (Method::GET, "/healthz", Inline(service::healthz)),
-    (Method::GET, "/livez", Inline(service::livez)),
+    (Method::GET, "/livez", Inline(service::healthz)),
     (Method::GET, "/readyz", Inline(service::readyz)),
     (Method::GET, "/metrics", Read("Metrics", service::metrics)),
     (Method::GET, "/telemetry", NOT_YET),

@@ -50,9 +50,16 @@ impl State {
     pub(crate) fn collection(&self, name: &str) -> Result<Arc<Collection>, ApiError> {
         let found = self.db.collection(name);
         found.ok_or_else(|| match self.db.failure(name) {
-            Some((_, why)) => ApiError::internal(format!("collection {name:?} does not open: {why}")),
+            Some((_, why)) => {
+                ApiError::internal(format!("collection {name:?} does not open: {why}"))
+            }
             None => ApiError::no_collection(name),
         })
+    }
+
+    /// Whether there is such a collection, in whatever state.
+    pub(crate) fn exists(&self, name: &str) -> bool {
+        self.db.collection(name).is_some() || self.db.failure(name).is_some()
     }
 
     /// From now on the server says that it is not ready.

@@ -1,19 +1,22 @@
 //! Collections: making, describing, changing and dropping them, and what compaction does.
 
-use engine::{Color, Status};
+use std::sync::Arc;
+
+use engine::{Color, Snapshot, Status};
 use format_spec::Schema;
 use hyper::StatusCode;
+use query::filter::{Condition, FieldTest, Filter};
 use serde::Serialize;
 use serde_json::{Map, Value as Tree};
 
 use super::Call;
-use crate::error::ApiError;
+use crate::error::{ApiError, of_query};
 use crate::reply::Reply;
 use crate::wire::collection::{CreateBody, UpdateBody, check_name};
 use crate::wire::config::Config;
 use crate::wire::optimizations::{JsonOptimizations, With};
 use crate::wire::time::rfc3339;
-use crate::wire::{index, json};
+use crate::wire::{self, index, json};
 
 #[derive(Serialize)]
 struct Collections {
@@ -27,12 +30,16 @@ struct Name {
 
 /// `GET collections`.
 pub(crate) fn list(call: &Call) -> Result<Reply, ApiError> {
-    let collections = call.state.db.collections();
-    let names = collections.iter().map(|collection| Name {
-        name: collection.name().to_owned(),
-    });
+    let db = &call.state.db;
+    let collections = db.collections();
+    let open = collections
+        .iter()
+        .map(|collection| collection.name().to_owned());
+    // One that does not open is there all the same; asked for, it says what is wrong.
+    let mut names: Vec<_> = open.chain(db.failed()).collect();
+    names.sort();
     call.ok(Collections {
-        collections: names.collect(),
+        collections: names.into_iter().map(|name| Name { name }).collect(),
     })
 }
 
@@ -44,7 +51,7 @@ struct Existence {
 /// `GET collections/{name}/exists`.
 pub(crate) fn exists(call: &Call) -> Result<Reply, ApiError> {
     call.ok(Existence {
-        exists: call.collection().is_ok(),
+        exists: call.state.exists(call.collection_name()),
     })
 }
 
@@ -55,13 +62,13 @@ pub(crate) fn create(call: &Call) -> Result<Reply, ApiError> {
     let body: CreateBody = json::read(call.body.bytes())?;
     let config = body.convert(&call.state.settings.defaults)?;
     let schema = config.schema(&Schema::default(), seed(call))?;
-    call.state
-        .db
-        .create_collection(name, schema)
-        .map_err(|error| match error.kind() {
-            engine::ErrorKind::Conflict => ApiError::collection_exists(name),
-            _ => error.into(),
-        })?;
+    if let Err(error) = call.state.db.create_collection(name, schema) {
+        return Err(if error.kind() == engine::ErrorKind::Conflict {
+            ApiError::collection_exists(name)
+        } else {
+            error.into()
+        });
+    }
     call.ok(true)
 }
 
@@ -157,14 +164,15 @@ struct UpdateQueue {
 /// `GET collections/{name}`.
 pub(crate) fn info(call: &Call) -> Result<Reply, ApiError> {
     let collection = call.collection()?;
-    let schema = collection.schema();
+    let snapshot = collection.snapshot();
+    let schema = Arc::clone(snapshot.schema());
     let status = collection.status();
     let config = Config::of(&schema)?;
     let mut warnings = config.warnings();
     let mut payload_schema = Map::new();
     for field in &schema.fields {
         warnings.extend(index::warnings(field)?);
-        let points = collection.field_indexed_points(&field.path);
+        let points = points_with(call, &snapshot, &field.path)?;
         payload_schema.insert(field.path.clone(), index::describe(field, points)?);
     }
     warnings.extend(
@@ -192,6 +200,24 @@ pub(crate) fn info(call: &Call) -> Result<Reply, ApiError> {
         },
         created_at: rfc3339(collection.created_at_ms()),
     })
+}
+
+/// Points that have a value at `path`: in segments that the index knows, in memory by a sample.
+fn points_with(call: &Call, snapshot: &Snapshot, path: &str) -> Result<u64, ApiError> {
+    let filter = Filter {
+        must: vec![Condition::Field {
+            path: wire::filter::path(path, "payload_schema")?,
+            test: FieldTest::IsEmpty(false),
+        }],
+        ..Filter::default()
+    };
+    query::count(
+        snapshot,
+        Some(&filter),
+        false,
+        &call.env(Some(call.deadline())),
+    )
+    .map_err(|error| of_query(error, "Collection info", call.read_limit()))
 }
 
 fn color(status: &Status) -> &'static str {

@@ -37,7 +37,7 @@ fn failed(call: &Call, operation: &str, error: QueryError) -> ApiError {
 fn run(
     call: &Call,
     operation: &str,
-    requests: Vec<QueryRequest>,
+    requests: &[QueryRequest],
 ) -> Result<Vec<Vec<JsonHit>>, ApiError> {
     let snapshot = call.collection()?.snapshot();
     let env = call.env(Some(call.deadline()));
@@ -52,7 +52,7 @@ fn run(
 }
 
 fn single(call: &Call, operation: &str, request: QueryRequest) -> Result<Vec<JsonHit>, ApiError> {
-    let results = run(call, operation, vec![request])?;
+    let results = run(call, operation, &[request])?;
     Ok(results.into_iter().next().unwrap_or_default())
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn query_batch(call: &Call) -> Result<Reply, ApiError> {
     let results = run(
         call,
         "Query batch",
-        batch(body.searches, QueryBody::convert)?,
+        &batch(body.searches, QueryBody::convert)?,
     )?;
     let results: Vec<_> = results
         .into_iter()
@@ -105,7 +105,7 @@ pub(crate) fn search_batch(call: &Call) -> Result<Reply, ApiError> {
     let results = run(
         call,
         "Search batch",
-        batch(body.searches, SearchBody::convert)?,
+        &batch(body.searches, SearchBody::convert)?,
     )?;
     call.ok(results)
 }

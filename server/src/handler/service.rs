@@ -37,14 +37,9 @@ pub(crate) fn root(_: &Call) -> Result<Reply, ApiError> {
     })
 }
 
-/// `GET /healthz`: the process answers.
+/// `GET /healthz` and `GET /livez`: the process answers.
 pub(crate) fn healthz(_: &Call) -> Result<Reply, ApiError> {
     Ok(Reply::text("healthz check passed"))
-}
-
-/// `GET /livez`: the process answers.
-pub(crate) fn livez(_: &Call) -> Result<Reply, ApiError> {
-    Ok(Reply::text("livez check passed"))
 }
 
 /// `GET /readyz`: requests will be served. The server listens only after recovery, so what is
@@ -57,10 +52,32 @@ pub(crate) fn readyz(call: &Call) -> Result<Reply, ApiError> {
     Ok(Reply::text("all shards are ready"))
 }
 
-/// A counter of the engine as a gauge: name, help, value.
-type Figure = (&'static str, &'static str, fn(&engine::Counters) -> f64);
+/// A gauge for each collection: name, help, value.
+type Figure<T> = (&'static str, &'static str, fn(&T) -> f64);
 
-const FIGURES: &[Figure] = &[
+const OF_STATUS: &[Figure<engine::Status>] = &[
+    ("collection_points", "Live points", |s| s.points as f64),
+    (
+        "collection_indexed_vectors",
+        "Vectors that a graph covers",
+        |s| s.indexed_vectors as f64,
+    ),
+    (
+        "collection_update_queue_length",
+        "Writes that are durable and not yet visible",
+        |s| s.queue_length as f64,
+    ),
+    ("cairn_collection_segments", "Segments", |s| {
+        s.segments as f64
+    }),
+    (
+        "cairn_collection_damaged_segments",
+        "Segments set aside because their files are damaged",
+        |s| s.damaged.len() as f64,
+    ),
+];
+
+const OF_COUNTERS: &[Figure<engine::Counters>] = &[
     (
         "cairn_write_amplification",
         "Bytes written to disk for each byte ingested, since the start",
@@ -124,16 +141,34 @@ const FIGURES: &[Figure] = &[
     ),
 ];
 
+/// What is known of one collection at a scrape.
+struct Sample {
+    name: String,
+    status: engine::Status,
+    counters: engine::Counters,
+    running: usize,
+}
+
+impl Sample {
+    fn labels(&self) -> Labels {
+        vec![("id", self.name.clone())]
+    }
+}
+
 /// `GET /metrics`.
 pub(crate) fn metrics(call: &Call) -> Result<Reply, ApiError> {
     let state = &call.state;
-    let collections: Vec<_> = state
+    let samples: Vec<Sample> = state
         .db
         .collections()
-        .into_iter()
-        .map(|collection| (collection.status(), collection.counters(), collection))
+        .iter()
+        .map(|collection| Sample {
+            name: collection.name().to_owned(),
+            status: collection.status(),
+            counters: collection.counters(),
+            running: collection.optimizations().running.len(),
+        })
         .collect();
-    let labels = |name: &str| -> Labels { vec![("id", name.to_owned())] };
     let mut scrape = Scrape::default();
     let app = vec![
         ("name", "qdrant".to_owned()),
@@ -141,60 +176,40 @@ pub(crate) fn metrics(call: &Call) -> Result<Reply, ApiError> {
         ("cairn_version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
     scrape.family("app_info", "What runs", [(app, 1.0)]);
-    scrape.one("collections_total", "Collections", collections.len() as f64);
     scrape.one("cluster_enabled", "Whether this is a cluster", 0.0);
-    let of = |figure: fn(&engine::Status) -> f64| {
-        let values = collections.iter();
-        values.map(move |(status, _, collection)| (labels(collection.name()), figure(status)))
-    };
-    scrape.family("collection_points", "Live points", of(|s| s.points as f64));
-    scrape.family(
-        "collection_indexed_vectors",
-        "Vectors that a graph covers",
-        of(|s| s.indexed_vectors as f64),
+    scrape.one(
+        "collections_total",
+        "Collections that are open",
+        samples.len() as f64,
     );
-    scrape.family(
-        "cairn_collection_segments",
-        "Segments",
-        of(|s| s.segments as f64),
+    let help = "Collections that do not open";
+    scrape.one(
+        "cairn_collections_failed",
+        help,
+        state.db.failed().len() as f64,
     );
-    scrape.family(
-        "collection_update_queue_length",
-        "Writes that are durable and not yet visible",
-        of(|s| s.queue_length as f64),
-    );
-    scrape.family(
-        "cairn_collection_damaged_segments",
-        "Segments set aside because their files are damaged",
-        of(|s| s.damaged.len() as f64),
-    );
-    let running = collections.iter().map(|(_, _, collection)| {
-        let running = collection.optimizations().running.len();
-        (labels(collection.name()), running as f64)
-    });
+    for (name, help, figure) in OF_STATUS {
+        let values = samples
+            .iter()
+            .map(|sample| (sample.labels(), figure(&sample.status)));
+        scrape.family(name, help, values);
+    }
+    for (name, help, figure) in OF_COUNTERS {
+        let values = samples
+            .iter()
+            .map(|sample| (sample.labels(), figure(&sample.counters)));
+        scrape.family(name, help, values);
+    }
+    let running = samples
+        .iter()
+        .map(|sample| (sample.labels(), sample.running as f64));
     scrape.family(
         "collection_running_optimizations",
         "Compaction jobs that run",
         running,
     );
-    for (name, help, figure) in FIGURES {
-        let values = collections
-            .iter()
-            .map(|(_, counters, collection)| (labels(collection.name()), figure(counters)));
-        scrape.family(name, help, values);
-    }
-    let stalls = collections.iter().flat_map(|(_, counters, collection)| {
-        let stall = |reason: &str, ms: u64| {
-            let mut labels = labels(collection.name());
-            labels.push(("reason", reason.to_owned()));
-            (labels, ms as f64 / 1000.0)
-        };
-        [
-            stall("flush_behind", counters.stall_flush_ms),
-            stall("compaction_behind", counters.stall_compaction_ms),
-        ]
-    });
     let help = "Time that writers were held back, by reason, since the start";
+    let stalls = samples.iter().flat_map(stalls);
     scrape.family("cairn_write_stall_seconds", help, stalls);
     process(&mut scrape);
     let mut text = String::new();
@@ -204,4 +219,16 @@ pub(crate) fn metrics(call: &Call) -> Result<Reply, ApiError> {
         .encode(&mut text)
         .map_err(ApiError::internal)?;
     Ok(Reply::text(text))
+}
+
+fn stalls(sample: &Sample) -> [(Labels, f64); 2] {
+    let stall = |reason: &str, ms: u64| {
+        let mut labels = sample.labels();
+        labels.push(("reason", reason.to_owned()));
+        (labels, ms as f64 / 1000.0)
+    };
+    [
+        stall("flush_behind", sample.counters.stall_flush_ms),
+        stall("compaction_behind", sample.counters.stall_compaction_ms),
+    ]
 }

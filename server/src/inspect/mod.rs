@@ -142,7 +142,7 @@ fn print_text(members: &Map<String, Tree>, out: &mut dyn Write) -> Result<(), Fa
                     writeln!(out, "  {}", line(item))?;
                 }
             }
-            other => writeln!(out, "{key}: {other}")?,
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) => writeln!(out, "{key}: {value}")?,
         }
     }
     Ok(())
@@ -160,10 +160,10 @@ fn line(item: &Tree) -> String {
 }
 
 fn short(value: &Tree) -> String {
-    match value {
-        Tree::String(text) => text.clone(),
-        Tree::Array(items) => format!("{} items", items.len()),
-        other => other.to_string(),
+    match (value.as_str(), value.as_array()) {
+        (Some(text), _) => text.to_owned(),
+        (_, Some(items)) => format!("{} items", items.len()),
+        _ => value.to_string(),
     }
 }
 

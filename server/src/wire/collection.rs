@@ -118,12 +118,13 @@ enum Threads {
 
 impl<'de> Deserialize<'de> for Threads {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Tree::deserialize(deserializer)? {
-            Tree::String(text) if text == "auto" => Ok(Self::Auto),
-            other => u32::deserialize(other)
-                .map(Self::Number)
-                .map_err(|_| serde::de::Error::custom("expected \"auto\" or a number of threads")),
+        let tree = Tree::deserialize(deserializer)?;
+        if tree == "auto" {
+            return Ok(Self::Auto);
         }
+        u32::deserialize(tree)
+            .map(Self::Number)
+            .map_err(|_| serde::de::Error::custom("expected \"auto\" or a number of threads"))
     }
 }
 
@@ -136,12 +137,13 @@ enum QuantizationDiff {
 
 impl<'de> Deserialize<'de> for QuantizationDiff {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Tree::deserialize(deserializer)? {
-            Tree::String(text) if text == "Disabled" => Ok(Self::Disabled),
-            other => Quantization::deserialize(other)
-                .map(Self::Set)
-                .map_err(serde::de::Error::custom),
+        let tree = Tree::deserialize(deserializer)?;
+        if tree == "Disabled" {
+            return Ok(Self::Disabled);
         }
+        Quantization::deserialize(tree)
+            .map(Self::Set)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -332,7 +334,7 @@ impl CreateBody {
         }
         self.check()?;
         let mut hnsw_config = hnsw_of(&defaults.hnsw);
-        hnsw_config.merge(self.hnsw_config.unwrap_or_default());
+        hnsw_config.merge(&self.hnsw_config.unwrap_or_default());
         let mut optimizer_config = optimizers_of(&defaults.compaction);
         self.optimizers_config
             .unwrap_or_default()
@@ -414,7 +416,7 @@ impl UpdateBody {
         }
         config
             .hnsw_config
-            .merge(self.hnsw_config.unwrap_or_default());
+            .merge(&self.hnsw_config.unwrap_or_default());
         set_quantization(&mut config.quantization_config, self.quantization_config);
         if let Some(strict) = self.strict_mode_config {
             merge_map(&mut config.strict_mode_config, strict);
@@ -455,7 +457,7 @@ impl UpdateBody {
 impl VectorDiff {
     fn merge_into(self, vector: &mut VectorParams) {
         if let Some(diff) = self.hnsw_config {
-            vector.hnsw_config.get_or_insert_default().merge(diff);
+            vector.hnsw_config.get_or_insert_default().merge(&diff);
         }
         set_quantization(&mut vector.quantization_config, self.quantization_config);
         vector.on_disk = self.on_disk.or(vector.on_disk);
@@ -743,6 +745,10 @@ mod tests {
             assert_eq!(error.status(), 422, "{body}: {error}");
             assert!(error.message().contains(text), "{error}");
         }
+    }
+
+    #[test]
+    fn values_of_the_wrong_type_name_their_field() {
         for (body, text) in [
             (
                 json!({"vectors": {"size": 4, "distance": "Hamming"}}),

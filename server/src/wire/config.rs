@@ -368,7 +368,7 @@ impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Ordered<T> {
 
 impl Hnsw {
     /// Takes over what a request gives.
-    pub(crate) fn merge(&mut self, diff: HnswDiff) {
+    pub(crate) fn merge(&mut self, diff: &HnswDiff) {
         put(&mut self.m, diff.m);
         put(&mut self.ef_construct, diff.ef_construct);
         put(&mut self.full_scan_threshold, diff.full_scan_threshold);
@@ -392,7 +392,7 @@ impl Hnsw {
 
 impl HnswDiff {
     /// Takes over what a later request gives.
-    pub(crate) fn merge(&mut self, diff: Self) {
+    pub(crate) fn merge(&mut self, diff: &Self) {
         *self = Self {
             m: diff.m.or(self.m),
             ef_construct: diff.ef_construct.or(self.ef_construct),
@@ -468,7 +468,9 @@ impl Config {
 
     fn vector(&self, name: &str, params: &VectorParams, seed: u64) -> VectorSchema {
         let mut hnsw = self.hnsw_config.clone();
-        hnsw.merge(params.hnsw_config.clone().unwrap_or_default());
+        if let Some(diff) = &params.hnsw_config {
+            hnsw.merge(diff);
+        }
         VectorSchema {
             name: name.to_owned(),
             // Checked when the request came in: at most 65536.
@@ -494,58 +496,7 @@ impl Config {
     /// One line for each setting that is kept and has no effect.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let mut fields = Vec::new();
-        let params = &self.params;
-        for (name, vector) in params.vectors.iter() {
-            let place = if name.is_empty() {
-                "params.vectors".to_owned()
-            } else {
-                format!("params.vectors.{name}")
-            };
-            note(&mut fields, vector.on_disk.is_some(), &place, "on_disk");
-            note(&mut fields, vector.memory.is_some(), &place, "memory");
-            let quantized = vector.quantization_config.is_some();
-            note(&mut fields, quantized, &place, "quantization_config");
-            if let Some(hnsw) = &vector.hnsw_config {
-                note_hnsw(&mut fields, hnsw, &format!("{place}.hnsw_config"));
-            }
-        }
-        note(
-            &mut fields,
-            params.shard_number > 1,
-            "params",
-            "shard_number",
-        );
-        note(
-            &mut fields,
-            params.replication_factor > 1,
-            "params",
-            "replication_factor",
-        );
-        let consistency = params.write_consistency_factor > 1;
-        note(
-            &mut fields,
-            consistency,
-            "params",
-            "write_consistency_factor",
-        );
-        note(
-            &mut fields,
-            params.read_fan_out_factor.is_some(),
-            "params",
-            "read_fan_out_factor",
-        );
-        let delay = params.read_fan_out_delay_ms.is_some();
-        note(&mut fields, delay, "params", "read_fan_out_delay_ms");
-        note(
-            &mut fields,
-            !params.on_disk_payload,
-            "params",
-            "on_disk_payload",
-        );
-        let payload = params
-            .payload
-            .is_some_and(|payload| payload.memory.is_some());
-        note(&mut fields, payload, "params.payload", "memory");
+        self.params.without_effect(&mut fields);
         let hnsw = HnswDiff {
             max_indexing_threads: Some(self.hnsw_config.max_indexing_threads),
             on_disk: self.hnsw_config.on_disk,
@@ -563,10 +514,45 @@ impl Config {
         if self.quantization_config.is_some() {
             fields.push("quantization_config".to_owned());
         }
-        fields
-            .into_iter()
-            .map(|field| format!("`{field}` is stored and returned, and has no effect yet"))
-            .collect()
+        let line = |field| format!("`{field}` is stored and returned, and has no effect yet");
+        fields.into_iter().map(line).collect()
+    }
+}
+
+impl Params {
+    fn without_effect(&self, fields: &mut Vec<String>) {
+        for (name, vector) in self.vectors.iter() {
+            let place = if name.is_empty() {
+                "params.vectors".to_owned()
+            } else {
+                format!("params.vectors.{name}")
+            };
+            note(fields, vector.on_disk.is_some(), &place, "on_disk");
+            note(fields, vector.memory.is_some(), &place, "memory");
+            let quantized = vector.quantization_config.is_some();
+            note(fields, quantized, &place, "quantization_config");
+            if let Some(hnsw) = &vector.hnsw_config {
+                note_hnsw(fields, hnsw, &format!("{place}.hnsw_config"));
+            }
+        }
+        let payload = self.payload.is_some_and(|payload| payload.memory.is_some());
+        note(fields, payload, "params.payload", "memory");
+        for (name, set) in [
+            ("shard_number", self.shard_number > 1),
+            ("replication_factor", self.replication_factor > 1),
+            (
+                "write_consistency_factor",
+                self.write_consistency_factor > 1,
+            ),
+            ("read_fan_out_factor", self.read_fan_out_factor.is_some()),
+            (
+                "read_fan_out_delay_ms",
+                self.read_fan_out_delay_ms.is_some(),
+            ),
+            ("on_disk_payload", !self.on_disk_payload),
+        ] {
+            note(fields, set, "params", name);
+        }
     }
 }
 

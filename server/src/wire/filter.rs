@@ -347,10 +347,10 @@ impl AnyCondition {
             "key" => self.key = members.next_value()?,
             "match" => self.field.matches = members.next_value()?,
             "range" => self.field.range = members.next_value()?,
-            "geo_bounding_box" | "geo_radius" | "geo_polygon" => {
-                self.unsupported_field(members, "geo conditions")?;
-            }
-            "values_count" => self.unsupported_field(members, "values_count")?,
+            "geo_bounding_box" => self.unsupported_field(members, "geo_bounding_box conditions")?,
+            "geo_radius" => self.unsupported_field(members, "geo_radius conditions")?,
+            "geo_polygon" => self.unsupported_field(members, "geo_polygon conditions")?,
+            "values_count" => self.unsupported_field(members, "values_count conditions")?,
             "is_empty" => self.is_empty = members.next_value()?,
             "is_null" => self.is_null = members.next_value()?,
             "has_id" => self.has_id = members.next_value()?,

@@ -43,21 +43,13 @@ impl IndexBody {
                 )
             })?;
         let path = path(&self.field_name, "field_name")?.to_string();
-        let (name, settings) = match schema {
-            Tree::String(name) => (name, Value::Null),
-            Tree::Object(members) => {
-                let tree = Tree::Object(members);
-                let params = IndexOptions::deserialize(&tree)
-                    .map_err(|error| ApiError::json(format!("field_schema: {error}")))?;
-                params.check()?;
-                (params.r#type, from_tree(tree))
-            }
-            other => {
-                return Err(ApiError::json(format!(
-                    "field_schema: expected the name of a type or an object with `type`, \
-                     got {other}"
-                )));
-            }
+        let (name, settings) = if let Tree::String(name) = schema {
+            (name, Value::Null)
+        } else {
+            let options = IndexOptions::deserialize(&schema)
+                .map_err(|error| ApiError::json(format!("field_schema: {error}")))?;
+            options.check()?;
+            (options.r#type, from_tree(schema))
         };
         Ok(FieldIndex {
             path,

@@ -9,7 +9,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::filter::{JsonFilter, path};
 use super::id::{Id, plain};
-use crate::error::{ApiError, Part};
+use crate::error::ApiError;
 
 /// `with_payload`: a flag, a list of paths, or one of two objects.
 #[derive(Debug)]
@@ -73,10 +73,9 @@ impl PointsSelector {
             (None, Some(filter)) => {
                 Ok(Selector::Filter(filter.convert(&format!("{place}filter"))?))
             }
-            (None, None) => Err(ApiError::validation(
-                Part::Body,
-                format!("{place}points: Either list of ids or filter must be provided"),
-            )),
+            (None, None) => Err(ApiError::json(format!(
+                "{place}points: Either list of ids or filter must be provided"
+            ))),
         }
     }
 }
@@ -206,7 +205,7 @@ mod tests {
             select(r#"{"filter": {}}"#),
             Ok(Selector::Filter(_))
         ));
-        assert_eq!(select("{}").unwrap_err().status(), 422);
+        assert_eq!(select("{}").unwrap_err().status(), 400);
         let error = select(r#"{"points": [1], "shard_key": "a"}"#).unwrap_err();
         assert_eq!(error.status(), 501);
         assert!(select(r#"{"points": [1], "shard_key": null}"#).is_ok());

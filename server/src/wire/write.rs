@@ -417,7 +417,7 @@ mod tests {
                 422,
                 "operations[1].update_vectors.points[0].vector: must specify vectors",
             ),
-            (r#"{"delete": {}}"#, 422, "operations[1].delete.points"),
+            (r#"{"delete": {}}"#, 400, "operations[1].delete.points"),
             (
                 r#"{"clear_payload": {"filter": {"must": [{"key": "a"}]}}}"#,
                 422,
