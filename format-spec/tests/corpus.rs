@@ -1,6 +1,10 @@
 //! Replays the fuzz corpora: every input that is kept runs through the body of its target.
 
 #[cfg(test)]
+mod bitmap {
+    include!("../../fuzz/bodies/bitmap.rs");
+}
+#[cfg(test)]
 mod catalog {
     include!("../../fuzz/bodies/catalog.rs");
 }
@@ -69,6 +73,7 @@ mod tests {
     type Target = (&'static str, fn(&[u8]));
 
     const TARGETS: &[Target] = &[
+        ("bitmap", super::bitmap::body),
         ("catalog", super::catalog::body),
         ("manifest", super::manifest::body),
         ("paths", super::paths::body),

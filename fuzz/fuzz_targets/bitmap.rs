@@ -1,0 +1,8 @@
+//! `bodies/bitmap.rs` under libFuzzer.
+#![no_main]
+
+mod body {
+    include!("../bodies/bitmap.rs");
+}
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::body(data));
