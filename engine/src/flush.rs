@@ -40,7 +40,8 @@ pub(crate) struct Flushed {
     touched: Vec<(Arc<Segment>, Bits, bool)>,
 }
 
-/// Writes what `sealed` has and the newest manifest lacks. Durable when this returns.
+/// Writes what `sealed` has and the newest manifest lacks; the WAL is needed from file `first_wal`
+/// on by the manifest that is the newest now and will be kept. Durable when this returns.
 ///
 /// # Errors
 /// What the disk says; nothing has changed then but for orphan files.
@@ -49,6 +50,7 @@ pub(crate) fn write_flush(
     version: &mut VersionSide,
     current: &ShardState,
     sealed: &ShardState,
+    first_wal: u64,
 ) -> Result<Option<Flushed>> {
     let Some(memtable) = sealed.memtables.last() else {
         return Ok(None);
@@ -87,6 +89,7 @@ pub(crate) fn write_flush(
     };
     next.segments.extend(new.iter().cloned());
     next.flushed = upto;
+    next.first_wal = first_wal;
     let written = written_bytes(&next, &version.current);
     install_manifest(base, version, next, current)?;
     Meters::add(&base.meters.flushed_bytes, written);
@@ -228,7 +231,8 @@ impl Shard {
             return Ok(false);
         };
         let current = self.state();
-        let flushed = write_flush(&self.base, &mut version, &current, &sealed)?;
+        let first_wal = self.wal.first_needed(version.current.flushed);
+        let flushed = write_flush(&self.base, &mut version, &current, &sealed, first_wal)?;
         let mut side = self.apply.lock();
         if let Some(flushed) = flushed {
             side.install_flush(flushed);

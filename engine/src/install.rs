@@ -72,15 +72,14 @@ pub(crate) fn install_manifest(
     let dropped = dropped_parts(&version.current, &next);
     for (id, kind) in dropped {
         let path = part_path(&base.name.parts_dir(), id, kind);
-        let open = current
+        let mut open = current
             .segments
             .iter()
             .flat_map(|state| state.segment.parts());
-        let held = open
-            .filter(|part| part.entry().id == id)
-            .map(Arc::downgrade)
-            .next();
-        version.retired.add(path, id, held.unwrap_or_default());
+        match open.find(|part| part.entry().id == id) {
+            Some(part) => version.retired.add_open(Arc::clone(part)),
+            None => version.retired.add_unopened(path, id),
+        }
     }
     let before = std::mem::replace(&mut version.current, next);
     version.previous = Some(before);

@@ -1,29 +1,27 @@
-//! The version cell: readers take the current value in one step, writers replace it one after the
-//! other, and what was replaced is kept until its last reader lets go.
+//! The version cell: readers take the current state in one step, writers replace it one after the
+//! other, and what a state held on to is free for removal when its last holder lets go.
 //!
 //! ```text
-//! readers   load ───────────────── use ───────── drop
-//! writer        publish(v2): v1 is superseded         reclaim() = [v1]: its files may go
+//! readers   load ────────────── use ─────────── drop
+//! writer        publish(v2)   retire(part of v1)      sweep() = [part]: its file may go
 //! ```
 //!
-//! Like the group commit this file does no I/O and takes its primitives from `crate::sync` alone;
-//! `tests/loom_publish.rs` tries every interleaving of readers, writers and reclaiming.
+//! This file does no I/O and takes its primitives from `crate::sync` alone;
+//! `tests/loom_publish.rs` tries every interleaving of readers, writers and sweeps.
 //!
 //! # Invariants
-//! - A reader's value stays whole for as long as the reader holds it, whatever is published.
-//! - A superseded value is handed out by [`Cell::reclaim`] only when nobody else holds it, and only
-//!   after all older ones: a file that an older value needs is then never removed under it.
-
-use std::collections::VecDeque;
+//! - A reader's state, and everything it holds, stays whole for as long as the reader holds it.
+//! - A part is retired after a state that does not hold it was published, so nobody who does not
+//!   hold it already can come to hold it; once the retired list is its only holder, it stays so.
 
 use crate::sync::{Arc, ArcCell, Mutex};
 
-/// A value that is read without a lock and replaced whole.
+/// A state that is read without a lock and replaced whole.
 #[derive(Debug)]
 pub struct Cell<T> {
     current: ArcCell<T>,
-    /// Values that were replaced, oldest first. Also the lock of the writers.
-    superseded: Mutex<VecDeque<Arc<T>>>,
+    /// Makes "read, change, replace" one step among writers.
+    writers: Mutex<()>,
 }
 
 impl<T> Cell<T> {
@@ -31,47 +29,67 @@ impl<T> Cell<T> {
     pub fn new(value: T) -> Self {
         Self {
             current: ArcCell::new(Arc::new(value)),
-            superseded: Mutex::new(VecDeque::new()),
+            writers: Mutex::new(()),
         }
     }
 
-    /// The current value.
+    /// The current state.
     pub fn load(&self) -> Arc<T> {
         self.current.load()
     }
 
-    /// Replaces the value by what `next` makes of it, and returns the new one.
-    ///
-    /// # Errors
-    /// What `next` says; the value then stays as it is.
-    pub fn publish<E>(&self, next: impl FnOnce(&T) -> Result<T, E>) -> Result<Arc<T>, E> {
-        let mut superseded = self.superseded.lock();
-        let now = Arc::new(next(&self.current.load())?);
-        let before = self.current.swap(Arc::clone(&now));
-        superseded.push_back(before);
-        Ok(now)
+    /// Replaces the state by what `next` makes of it. The one before goes with its last reader.
+    pub fn publish(&self, next: impl FnOnce(&T) -> T) {
+        let writing = self.writers.lock();
+        let next = Arc::new(next(&self.current.load()));
+        let before = self.current.swap(next);
+        drop(writing);
+        drop(before);
+    }
+}
+
+/// Parts that no state published from now on holds, waiting for their last reader.
+#[derive(Debug)]
+pub struct Retired<P> {
+    parts: Mutex<Vec<Arc<P>>>,
+}
+
+impl<P> Default for Retired<P> {
+    fn default() -> Self {
+        Self {
+            parts: Mutex::new(Vec::new()),
+        }
+    }
+}
+
+impl<P> Retired<P> {
+    /// Notes a part that the current state does not hold any more.
+    pub fn add(&self, part: Arc<P>) {
+        self.parts.lock().push(part);
     }
 
-    /// The superseded values that nobody holds any more, oldest first; none is returned twice.
-    pub fn reclaim(&self) -> Vec<T> {
-        let mut superseded = self.superseded.lock();
+    /// Parts waiting.
+    pub fn len(&self) -> usize {
+        self.parts.lock().len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes out the parts that nobody reads and that `wanted` does not keep.
+    pub fn sweep(&self, wanted: impl Fn(&P) -> bool) -> Vec<Arc<P>> {
+        let mut parts = self.parts.lock();
+        let waiting = std::mem::take(&mut *parts);
         let mut free = Vec::new();
-        while let Some(oldest) = superseded.pop_front() {
-            // After the swap no new holder can appear except from an old one, so a value that is
-            // held by this queue alone stays so.
-            match Arc::try_unwrap(oldest) {
-                Ok(value) => free.push(value),
-                Err(held) => {
-                    superseded.push_front(held);
-                    break;
-                }
+        for part in waiting {
+            if Arc::strong_count(&part) == 1 && !wanted(&part) {
+                free.push(part);
+            } else {
+                parts.push(part);
             }
         }
         free
-    }
-
-    /// How many superseded values are still held, or not reclaimed yet.
-    pub fn superseded(&self) -> usize {
-        self.superseded.lock().len()
     }
 }

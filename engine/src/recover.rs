@@ -27,11 +27,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flush::write_flush;
 use crate::memtable::Memtable;
 use crate::numbered;
-use crate::retire::Retired;
+use crate::publish::Cell;
+use crate::retire::RetiredFiles;
 use crate::segment::{Segment, part_path};
 use crate::shard::{AppendSide, ApplySide, Base, Shard, ShardName, Surroundings, VersionSide};
 use crate::storage::{Storage, sync_dirs_up};
-use crate::sync::ArcCell;
 use crate::version::{Damaged, SegmentState};
 use crate::wal::{self, ReplayRecord, Wal, WalIdentity, WalSettings};
 
@@ -107,7 +107,7 @@ impl Shard {
             current: chosen.current,
             previous: chosen.previous,
             next_manifest: chosen.next_number,
-            retired: Retired::default(),
+            retired: RetiredFiles::default(),
         };
         let end = replay(&base, &mut version, &mut apply)?;
         for path in leftover.paths {
@@ -124,7 +124,7 @@ impl Shard {
         Self {
             base,
             wal,
-            state: ArcCell::new(Arc::new(apply.state())),
+            state: Cell::new(apply.state()),
             version: Mutex::new(version),
             append: Mutex::new(AppendSide { next }),
             apply: Mutex::new(apply),
@@ -339,7 +339,8 @@ fn flush_all(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) -> R
     apply
         .memtables
         .push(Memtable::new(Shard::strides(&apply.schema)));
-    if let Some(flushed) = write_flush(base, version, &sealed, &sealed)? {
+    let first_wal = version.current.first_wal;
+    if let Some(flushed) = write_flush(base, version, &sealed, &sealed, first_wal)? {
         apply.install_flush(flushed);
     }
     Ok(())

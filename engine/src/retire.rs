@@ -1,64 +1,69 @@
-//! Retired: files that no kept manifest lists, waiting until no reader needs them.
+//! Retiring files: a part goes when no kept manifest lists it and no snapshot holds it open.
 //!
-//! A part may be removed when neither the newest manifest nor the one before lists it, and no
-//! snapshot holds it open. Holding is counted by the `Arc` of the open part: a snapshot keeps
-//! its segments, and a segment its parts.
+//! Holding is counted by the `Arc` of the open part (`publish.rs`): a snapshot keeps its segments,
+//! and a segment its parts. A part that was never opened has no readers.
 
 use std::collections::BTreeSet;
-use std::sync::Weak;
+use std::sync::Arc;
 
 use format_spec::{PartId, ShardManifest};
 
 use crate::error::{ErrorKind, Result};
+use crate::publish::Retired;
 use crate::segment::Part;
 use crate::storage::Storage;
 
-/// Parts to remove, with a way to see whether somebody still reads them.
-#[derive(Debug, Default)]
-pub(crate) struct Retired {
-    parts: Vec<(String, PartId, Weak<Part>)>,
+/// A file to remove, and what its readers share, if it was ever opened.
+#[derive(Debug)]
+pub(crate) struct RetiredFile {
+    path: String,
+    id: PartId,
 }
 
-impl Retired {
-    /// Notes a part that the newest manifest no longer lists.
-    pub(crate) fn add(&mut self, path: String, id: PartId, part: Weak<Part>) {
-        self.parts.push((path, id, part));
+/// The files of a shard that wait for removal.
+#[derive(Debug, Default)]
+pub(crate) struct RetiredFiles {
+    open: Retired<Part>,
+    unopened: Vec<RetiredFile>,
+}
+
+impl RetiredFiles {
+    /// Notes an open part that the newest manifest no longer lists.
+    pub(crate) fn add_open(&mut self, part: Arc<Part>) {
+        self.open.add(part);
+    }
+
+    /// Notes a part that nobody has open.
+    pub(crate) fn add_unopened(&mut self, path: String, id: PartId) {
+        self.unopened.push(RetiredFile { path, id });
     }
 
     /// Files waiting.
     pub(crate) fn len(&self) -> usize {
-        self.parts.len()
+        self.open.len() + self.unopened.len()
     }
 
-    /// Removes what nobody needs any more; returns how many files went.
+    /// Removes what nobody needs any more.
     ///
     /// # Errors
-    /// What the disk says; the rest stays noted.
-    pub(crate) fn sweep(
-        &mut self,
-        storage: &dyn Storage,
-        kept: &[&ShardManifest],
-    ) -> Result<usize> {
-        let listed: BTreeSet<PartId> = kept
-            .iter()
-            .flat_map(|manifest| &manifest.segments)
+    /// What the disk says; the file it failed on is an orphan, removed at the next start.
+    pub(crate) fn sweep(&mut self, storage: &dyn Storage, kept: &[&ShardManifest]) -> Result<()> {
+        let segments = kept.iter().flat_map(|manifest| &manifest.segments);
+        let listed: BTreeSet<PartId> = segments
             .flat_map(|segment| segment.parts.iter().map(|part| part.id))
             .collect();
-        let mut removed = 0;
-        let mut at = 0;
-        while at < self.parts.len() {
-            let (path, id, part) = &self.parts[at];
-            if listed.contains(id) || part.strong_count() > 0 {
-                at += 1;
-                continue;
+        let free = self.open.sweep(|part| listed.contains(&part.entry().id));
+        let (stay, go) = std::mem::take(&mut self.unopened)
+            .into_iter()
+            .partition::<Vec<_>, _>(|file| listed.contains(&file.id));
+        self.unopened = stay;
+        let paths = free.iter().map(|part| part.path().to_owned());
+        for path in paths.chain(go.into_iter().map(|file| file.path)) {
+            match storage.remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
-            match storage.remove_file(path) {
-                Ok(()) => removed += 1,
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-            self.parts.swap_remove(at);
         }
-        Ok(removed)
+        Ok(())
     }
 }

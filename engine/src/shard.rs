@@ -20,12 +20,12 @@ use crate::clock::Clock;
 use crate::compaction::Jobs;
 use crate::error::{Error, Result};
 use crate::memtable::Memtable;
+use crate::publish::Cell;
 use crate::rate::RateLimit;
-use crate::retire::Retired;
+use crate::retire::RetiredFiles;
 use crate::settings::Settings;
 use crate::status::Meters;
 use crate::storage::Storage;
-use crate::sync::ArcCell;
 use crate::version::{Damaged, SegmentState, ShardState};
 use crate::wal::Wal;
 use crate::worker::Wakeup;
@@ -172,7 +172,7 @@ pub(crate) struct VersionSide {
     /// The number of the next manifest; numbers of failed attempts are skipped.
     pub(crate) next_manifest: u64,
     /// Files that are no longer listed and wait for their readers.
-    pub(crate) retired: Retired,
+    pub(crate) retired: RetiredFiles,
 }
 
 /// One shard.
@@ -184,7 +184,7 @@ pub(crate) struct Shard {
     pub(crate) append: Mutex<AppendSide>,
     pub(crate) apply: Mutex<ApplySide>,
     pub(crate) pending: Mutex<VecDeque<Pending>>,
-    pub(crate) state: ArcCell<ShardState>,
+    pub(crate) state: Cell<ShardState>,
     /// Signalled when a flush has made room for writers.
     pub(crate) room: Condvar,
     pub(crate) room_lock: Mutex<()>,
@@ -213,7 +213,7 @@ impl Shard {
 
     /// Builds the state from the apply side and makes it what readers get.
     pub(crate) fn publish(&self, side: &ApplySide) {
-        drop(self.state.swap(Arc::new(side.state())));
+        self.state.publish(|_| side.state());
     }
 
     /// Makes a new schema the one that readers and writers see. It is durable already.

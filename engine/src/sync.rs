@@ -35,31 +35,26 @@ impl<T> ArcCell<T> {
 mod tests {
     //! The version cell on these primitives; every interleaving is in `tests/loom_publish.rs`.
 
-    use crate::publish::Cell;
-    use std::convert::Infallible;
+    use std::sync::Arc;
 
-    fn set(cell: &Cell<u32>, value: u32) {
-        let outcome: Result<_, Infallible> = cell.publish(|_| Ok(value));
-        outcome.unwrap();
-    }
+    use crate::publish::{Cell, Retired};
 
     #[test]
-    fn a_reader_keeps_its_value_and_those_after_it_from_being_reclaimed() {
-        let cell = Cell::new(1);
+    fn a_reader_keeps_its_state_and_its_parts() {
+        let part = Arc::new(7);
+        let cell = Cell::new(vec![Arc::clone(&part)]);
+        let retired = Retired::default();
         let reader = cell.load();
-        set(&cell, 2);
-        set(&cell, 3);
-        assert_eq!(cell.reclaim(), Vec::<u32>::new());
-        assert_eq!((*reader, *cell.load()), (1, 3));
+        cell.publish(|_| Vec::new());
+        retired.add(part);
+        assert!(retired.sweep(|_| false).is_empty());
+        assert_eq!(*reader[0], 7);
         drop(reader);
-        assert_eq!(cell.reclaim(), vec![1, 2]);
-        assert_eq!(cell.superseded(), 0);
-    }
-
-    #[test]
-    fn a_failed_publish_changes_nothing() {
-        let cell = Cell::new(1);
-        assert!(cell.publish(|_| Err("no")).is_err());
-        assert_eq!((*cell.load(), cell.superseded()), (1, 0));
+        assert!(
+            retired.sweep(|_| true).is_empty(),
+            "a manifest still lists it"
+        );
+        assert_eq!(retired.sweep(|_| false).len(), 1);
+        assert!(retired.is_empty() && cell.load().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Every interleaving of readers, a writer and the reclaiming of old versions, by model checking.
+//! Every interleaving of readers, writers and sweeps of retired parts, by model checking.
 //!
 //! The cell's own source file is compiled here against loom's types. Guards the rule: a file goes
 //! only when no reader holds a version that names it, and it does go in the end.
@@ -46,59 +46,68 @@ mod publish;
 
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, Ordering};
-use std::convert::Infallible;
 
-/// A version names files 0 and up to its number; file `n` is dropped by version `n + 1`.
-struct Version {
-    number: usize,
+/// A file: whether its name is still there.
+struct Part {
+    exists: AtomicBool,
 }
 
-struct Disk {
-    cell: publish::Cell<Version>,
-    /// Whether the file that version `n` names, and later ones do not, is there.
-    exists: [AtomicBool; 3],
-}
-
-impl Disk {
+impl Part {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            cell: publish::Cell::new(Version { number: 0 }),
-            exists: [
-                AtomicBool::new(true),
-                AtomicBool::new(true),
-                AtomicBool::new(true),
-            ],
+            exists: AtomicBool::new(true),
+        })
+    }
+}
+
+/// A state names some parts.
+struct State {
+    number: usize,
+    parts: Vec<Arc<Part>>,
+}
+
+struct Shard {
+    cell: publish::Cell<State>,
+    retired: publish::Retired<Part>,
+}
+
+impl Shard {
+    fn new(parts: Vec<Arc<Part>>) -> Arc<Self> {
+        let cell = publish::Cell::new(State { number: 0, parts });
+        Arc::new(Self {
+            cell,
+            retired: publish::Retired::default(),
         })
     }
 
-    fn install(&self) {
-        let next = |now: &Version| {
-            Ok::<_, Infallible>(Version {
-                number: now.number + 1,
-            })
-        };
-        self.cell.publish(next).unwrap();
+    /// Publishes a state without the first part, and retires that part.
+    fn drop_first_part(&self) {
+        let part = Arc::clone(&self.cell.load().parts[0]);
+        self.cell.publish(|state| State {
+            number: state.number + 1,
+            parts: state.parts[1..].to_vec(),
+        });
+        self.retired.add(part);
     }
 
-    fn retire(&self) {
-        for version in self.cell.reclaim() {
-            assert!(
-                self.exists[version.number].swap(false, Ordering::AcqRel),
-                "removed twice"
-            );
+    fn sweep(&self) {
+        for part in self.retired.sweep(|_| false) {
+            assert!(part.exists.swap(false, Ordering::AcqRel), "removed twice");
         }
     }
 
     fn read(&self) -> usize {
-        let version = self.cell.load();
+        let state = self.cell.load();
         loom::thread::yield_now();
-        let exists = self.exists[version.number].load(Ordering::Acquire);
-        assert!(
-            exists,
-            "the file of version {} went under its reader",
-            version.number
-        );
-        version.number
+        for part in &state.parts {
+            let exists = part.exists.load(Ordering::Acquire);
+            assert!(
+                exists,
+                "a part of state {} went under its reader",
+                state.number
+            );
+        }
+        state.number
     }
 }
 
@@ -109,57 +118,52 @@ fn check(model: impl Fn() + Send + Sync + 'static) {
 }
 
 #[test]
-fn a_file_goes_only_when_no_reader_holds_its_version() {
+fn a_file_goes_only_when_no_reader_holds_it() {
     check(|| {
-        let disk = Disk::new();
+        let kept = Part::new();
+        let shard = Shard::new(vec![Part::new(), Arc::clone(&kept)]);
         let reader = {
-            let disk = Arc::clone(&disk);
-            loom::thread::spawn(move || disk.read())
+            let shard = Arc::clone(&shard);
+            loom::thread::spawn(move || shard.read())
         };
         let writer = {
-            let disk = Arc::clone(&disk);
+            let shard = Arc::clone(&shard);
             loom::thread::spawn(move || {
-                disk.install();
-                disk.retire();
+                shard.drop_first_part();
+                shard.sweep();
             })
         };
-        disk.read();
+        shard.read();
         reader.join().unwrap();
         writer.join().unwrap();
-        disk.retire();
-        assert!(
-            !disk.exists[0].load(Ordering::Acquire),
-            "nobody holds version 0, its file stays"
-        );
-        assert!(disk.exists[1].load(Ordering::Acquire));
+        shard.sweep();
+        assert_eq!(shard.retired.len(), 0, "nobody reads it, and it stays");
+        assert!(kept.exists.load(Ordering::Acquire));
     });
 }
 
 #[test]
-fn two_writers_lose_no_version_and_readers_see_them_in_order() {
+fn two_writers_lose_no_state_and_readers_see_them_in_order() {
     check(|| {
-        let disk = Disk::new();
+        let shard = Shard::new(Vec::new());
+        let next = |state: &State| State {
+            number: state.number + 1,
+            parts: Vec::new(),
+        };
         let writer = {
-            let disk = Arc::clone(&disk);
-            loom::thread::spawn(move || {
-                disk.install();
-                disk.retire();
-            })
+            let shard = Arc::clone(&shard);
+            loom::thread::spawn(move || shard.cell.publish(next))
         };
         let reader = {
-            let disk = Arc::clone(&disk);
+            let shard = Arc::clone(&shard);
             loom::thread::spawn(move || {
-                let first = disk.read();
-                assert!(disk.read() >= first);
+                let first = shard.read();
+                assert!(shard.read() >= first);
             })
         };
-        disk.install();
+        shard.cell.publish(next);
         writer.join().unwrap();
         reader.join().unwrap();
-        disk.retire();
-        assert_eq!(disk.read(), 2);
-        let gone = |number: usize| !disk.exists[number].load(Ordering::Acquire);
-        assert!(gone(0) && gone(1) && !gone(2));
-        assert_eq!(disk.cell.superseded(), 0);
+        assert_eq!(shard.read(), 2);
     });
 }

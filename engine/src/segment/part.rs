@@ -69,6 +69,11 @@ impl Part {
         &self.entry
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Sections and blocks.
     pub(crate) fn layout(&self) -> &PartLayout {
         &self.layout
