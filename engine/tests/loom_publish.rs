@@ -137,7 +137,7 @@ fn a_file_goes_only_when_no_reader_holds_it() {
         reader.join().unwrap();
         writer.join().unwrap();
         shard.sweep();
-        assert_eq!(shard.retired.len(), 0, "nobody reads it, and it stays");
+        assert!(shard.retired.is_empty(), "nobody reads it, and it stays");
         assert!(kept.exists.load(Ordering::Acquire));
     });
 }
