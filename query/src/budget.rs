@@ -28,7 +28,9 @@ impl<'a> Budget<'a> {
 
     /// The budget of a request.
     pub(crate) fn new(env: &Env<'a>) -> Self {
-        Self { deadline: env.deadline.map(|deadline| (env.clock, deadline)) }
+        Self {
+            deadline: env.deadline.map(|deadline| (env.clock, deadline)),
+        }
     }
 
     /// Fails once the deadline is over.

@@ -11,8 +11,8 @@ use crate::request::Env;
 
 /// Counts the points that match, all of them without a filter.
 ///
-/// Without `exact`, what only payloads could tell is judged by a sample of them; the answer is exact
-/// all the same when indexes decide everything.
+/// Without `exact`, what only payloads could tell is judged by a sample of them; the answer is
+/// exact all the same when indexes decide everything.
 ///
 /// # Errors
 /// A filter that does not bind, the deadline, or a failure to read.
@@ -52,7 +52,10 @@ fn count_exactly(
 
 fn count_roughly(filter: &Bound<'_>, source: &Source) -> Result<u64, QueryError> {
     let candidates = candidates(filter, source, &source.live())?;
-    let (sure, open) = (candidates.sure.count().into(), u64::from(candidates.open.count()));
+    let (sure, open) = (
+        candidates.sure.count().into(),
+        u64::from(candidates.open.count()),
+    );
     let (tested, matched) = RowTester::new(filter, source).sample(&candidates.open)?;
     if tested == 0 {
         return Ok(sure);

@@ -83,14 +83,21 @@ impl fmt::Display for QueryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownVector { name } => write!(f, "no vector with name {name:?}"),
-            Self::Dimension { name, expected, got } => {
+            Self::Dimension {
+                name,
+                expected,
+                got,
+            } => {
                 write!(f, "vector {name:?} has {expected} dimensions, got {got}")
             }
             Self::NotFinite { name, index } => {
                 write!(f, "vector {name:?} is not finite at dimension {index}")
             }
             Self::OutOfRange { name, index, value } => {
-                write!(f, "vector {name:?} cannot hold {value} at dimension {index}")
+                write!(
+                    f,
+                    "vector {name:?} cannot hold {value} at dimension {index}"
+                )
             }
             Self::PointNotFound { id } => write!(f, "no point with id {id} found"),
             Self::VectorNotFound { name, id } => {
@@ -132,5 +139,8 @@ impl From<engine::Error> for QueryError {
 
 /// A payload that does not decode.
 pub(crate) fn damaged_payload(source: DecodeError) -> QueryError {
-    QueryError::Damaged { what: "payload", source }
+    QueryError::Damaged {
+        what: "payload",
+        source,
+    }
 }

@@ -59,7 +59,10 @@ impl Search<'_> {
         let rows = self.rows(source)?;
         let found = match self.filter {
             Some(filter) => candidates(filter, source, &rows)?,
-            None => Candidates { open: RowSet::new(rows.len()), sure: rows.clone() },
+            None => Candidates {
+                open: RowSet::new(rows.len()),
+                sure: rows.clone(),
+            },
         };
         let facts = self.facts(source, &rows, &found)?;
         if facts.sure + facts.open == 0 || self.leaves_out(&facts) {
@@ -110,7 +113,9 @@ impl Search<'_> {
             open,
             open_share,
             row_bytes: self.query.row_len(),
-            wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows.len()),
+            wanted: u32::try_from(self.wanted)
+                .unwrap_or(u32::MAX)
+                .min(rows.len()),
             graph,
             sealed: source.segment_id().is_some(),
         })
@@ -118,9 +123,16 @@ impl Search<'_> {
 
     fn rules(&self) -> Rules {
         let threshold_kb = self.vector_schema().hnsw.full_scan_threshold_kb;
-        let ef = self.params.hnsw_ef.map(|ef| u32::try_from(ef).unwrap_or(u32::MAX));
+        let ef = self
+            .params
+            .hnsw_ef
+            .map(|ef| u32::try_from(ef).unwrap_or(u32::MAX));
         let full_scan_bytes = threshold_kb.saturating_mul(1024);
-        Rules { exact: self.params.exact, ef, full_scan_bytes }
+        Rules {
+            exact: self.params.exact,
+            ef,
+            full_scan_bytes,
+        }
     }
 
     /// Whether `indexed_only` leaves the source out: no graph, and too large to scan in passing.
@@ -164,7 +176,8 @@ impl Search<'_> {
         if last != Some(beyond.distance) {
             return self.with_ids(source, &nearest);
         }
-        // The last place is shared: of the rows just as far, those with the smallest ids are wanted.
+        // The last place is shared: of the rows just as far, those with the smallest ids are
+        // wanted.
         nearest.retain(|near| near.distance < beyond.distance);
         let mut result = self.with_ids(source, &nearest)?;
         let tied = self.tied(source, rows, &scorer, beyond.distance)?;
@@ -186,10 +199,14 @@ impl Search<'_> {
             distances.resize(turn.len(), 0.0);
             index::Scorer::distances(scorer, turn, &mut distances);
             let pairs = turn.iter().zip(&distances);
-            tied.extend(pairs.filter(|(_, d)| **d == distance).map(|(row, _)| Neighbor {
-                distance,
-                row: *row,
-            }));
+            tied.extend(
+                pairs
+                    .filter(|(_, d)| **d == distance)
+                    .map(|(row, _)| Neighbor {
+                        distance,
+                        row: *row,
+                    }),
+            );
         })?;
         scorer.check()?;
         let mut tied = self.with_ids(source, &tied)?;
@@ -259,7 +276,9 @@ impl Search<'_> {
         found: &Candidates,
         mut nearest: Vec<Neighbor>,
     ) -> Result<Vec<Neighbor>, QueryError> {
-        let Some(filter) = self.filter else { return Ok(nearest) };
+        let Some(filter) = self.filter else {
+            return Ok(nearest);
+        };
         // In row order, so that rows of one payload block follow each other.
         nearest.sort_unstable_by_key(|near| near.row);
         let mut tester = RowTester::new(filter, source);
@@ -280,7 +299,10 @@ impl Search<'_> {
             None => {
                 let adaptive = SearchSettings::adaptive(limit);
                 // The last of as many rows as the beam is wide is found by luck.
-                SearchSettings { ef: adaptive.ef.max(limit.saturating_mul(2)), ..adaptive }
+                SearchSettings {
+                    ef: adaptive.ef.max(limit.saturating_mul(2)),
+                    ..adaptive
+                }
             }
         }
     }
@@ -293,7 +315,9 @@ impl Search<'_> {
         settings: SearchSettings,
     ) -> Result<Option<Found>, QueryError> {
         self.budget.check()?;
-        let Some(graph) = sound(source.graph(self.vector))? else { return Ok(None) };
+        let Some(graph) = sound(source.graph(self.vector))? else {
+            return Ok(None);
+        };
         let scorer = source.scorer(self.vector, self.query)?;
         let all = rows.count() == rows.len();
         let mut scratch = SCRATCH.take();
@@ -310,7 +334,11 @@ impl Search<'_> {
     fn with_ids(&self, source: &Source, nearest: &[Neighbor]) -> Result<Vec<Near>, QueryError> {
         let with_id = |near: &Neighbor| {
             let id = source.id(near.row)?;
-            Ok(Near { distance: near.distance, id, row: near.row })
+            Ok(Near {
+                distance: near.distance,
+                id,
+                row: near.row,
+            })
         };
         nearest.iter().map(with_id).collect()
     }

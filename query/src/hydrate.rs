@@ -58,7 +58,11 @@ impl<'s> Projection<'s> {
             VectorSelector::All(true) => Some((0..schema.vectors.len()).collect()),
             VectorSelector::Names(names) => Some(names.iter().filter_map(position).collect()),
         };
-        Self { payload, vectors, schema }
+        Self {
+            payload,
+            vectors,
+            schema,
+        }
     }
 
     fn payload(&self, encoded: &[u8]) -> Result<Option<Value>, QueryError> {
@@ -73,10 +77,14 @@ impl<'s> Projection<'s> {
     }
 
     fn vectors(&self, source: &Source, row: Row) -> Result<Option<NamedVectors>, QueryError> {
-        let Some(positions) = &self.vectors else { return Ok(None) };
+        let Some(positions) = &self.vectors else {
+            return Ok(None);
+        };
         let mut vectors = Vec::with_capacity(positions.len());
         for position in positions {
-            let Some(bytes) = source.vector(*position, row)? else { continue };
+            let Some(bytes) = source.vector(*position, row)? else {
+                continue;
+            };
             let schema = &self.schema.vectors[*position];
             let mut values = Vec::with_capacity(schema.dim as usize);
             quant::decode_row(schema.element, &bytes, &mut values);

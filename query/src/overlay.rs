@@ -1,9 +1,9 @@
-//! The state that an operation of a write request sees: the snapshot of the turn, covered by what the
-//! operations before it in the same request have done.
+//! The state that an operation of a write request sees: the snapshot of the turn, covered by what
+//! the operations before it in the same request have done.
 //!
 //! # Invariants
-//! - A point is in the overlay if an earlier operation of the request touched it, and the overlay then
-//!   has the last word about it.
+//! - A point is in the overlay if an earlier operation of the request touched it, and the overlay
+//!   then has the last word about it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,8 +59,16 @@ pub(crate) struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     pub(crate) fn new(snapshot: &'a Snapshot) -> Self {
-        let readers = snapshot.sources().iter().map(|source| source.payloads()).collect();
-        Self { snapshot, points: BTreeMap::new(), readers }
+        let readers = snapshot
+            .sources()
+            .iter()
+            .map(|source| source.payloads())
+            .collect();
+        Self {
+            snapshot,
+            points: BTreeMap::new(),
+            readers,
+        }
     }
 
     /// The point of this id, if it exists.
@@ -68,9 +76,10 @@ impl<'a> Overlay<'a> {
         let at = match self.points.get(&id) {
             Some(None) => None,
             Some(Some(_)) => Some(Whereabouts::Overlaid),
-            None => self.snapshot.find(id)?.map(|(source, row)| {
-                Whereabouts::Stored(Place { source, row })
-            }),
+            None => self
+                .snapshot
+                .find(id)?
+                .map(|(source, row)| Whereabouts::Stored(Place { source, row })),
         };
         Ok(at.map(|at| Chosen { id, at }))
     }
@@ -87,7 +96,10 @@ impl<'a> Overlay<'a> {
             for row in &found.settle(filter, source, budget)? {
                 let id = source.id(row)?;
                 if !self.points.contains_key(&id) {
-                    chosen.push(Chosen { id, at: Whereabouts::Stored(Place { source: at, row }) });
+                    chosen.push(Chosen {
+                        id,
+                        at: Whereabouts::Stored(Place { source: at, row }),
+                    });
                 }
             }
         }
@@ -97,7 +109,10 @@ impl<'a> Overlay<'a> {
             }
             let Some(point) = point else { continue };
             if passes(filter, *id, &point.payload)? {
-                chosen.push(Chosen { id: *id, at: Whereabouts::Overlaid });
+                chosen.push(Chosen {
+                    id: *id,
+                    at: Whereabouts::Overlaid,
+                });
             }
         }
         Ok(chosen)
@@ -138,8 +153,8 @@ impl<'a> Overlay<'a> {
         }
     }
 
-    /// Appends the point to `rows` as it is now, but for the vectors that `replace` decides about: it
-    /// gets each position and answers `None` to keep what is there.
+    /// Appends the point to `rows` as it is now, but for the vectors that `replace` decides about:
+    /// it gets each position and answers `None` to keep what is there.
     pub(crate) fn copy_to<'v>(
         &mut self,
         chosen: Chosen,
@@ -196,7 +211,8 @@ impl<'a> Overlay<'a> {
         let own = (0..vectors).map(|position| rows.get_vector(at, position).map(Box::from));
         let vectors = Vectors::Own(own.collect());
         let payload = Arc::from(rows.get_payload(at));
-        self.points.insert(rows.id(at), Some(Point { vectors, payload }));
+        self.points
+            .insert(rows.id(at), Some(Point { vectors, payload }));
     }
 
     /// Notes that points are gone.
@@ -209,7 +225,10 @@ impl<'a> Overlay<'a> {
         match (chosen.at, self.points.get_mut(&chosen.id)) {
             (_, Some(Some(point))) => point.payload = payload,
             (Whereabouts::Stored(place), _) => {
-                let point = Point { vectors: Vectors::Stored(place), payload };
+                let point = Point {
+                    vectors: Vectors::Stored(place),
+                    payload,
+                };
                 self.points.insert(chosen.id, Some(point));
             }
             (Whereabouts::Overlaid, _) => {}

@@ -28,9 +28,17 @@ pub(crate) fn each_source<T: Send>(
         let (total, most) = costs.fold((0.0, 0.0_f64), |(sum, most), c| (sum + c, most.max(c)));
         if total - most >= PAYS_NS {
             return env.pool.install(|| {
-                sources.par_iter().enumerate().map(|(at, source)| work(at, source)).collect()
+                sources
+                    .par_iter()
+                    .enumerate()
+                    .map(|(at, source)| work(at, source))
+                    .collect()
             });
         }
     }
-    sources.iter().enumerate().map(|(at, source)| work(at, source)).collect()
+    sources
+        .iter()
+        .enumerate()
+        .map(|(at, source)| work(at, source))
+        .collect()
 }

@@ -1,18 +1,20 @@
 //! How one source is searched: the choice between its access paths, and what it rests on.
 //!
-//! | path | when it is cheapest |
-//! |---|---|
-//! | [`AccessPath::Exact`] | few rows match, the source is small, or it has no graph |
-//! | [`AccessPath::Graph`] | most rows match; the graph is searched with the matching rows as its filter |
-//! | [`AccessPath::GraphThenPayloads`] | payloads decide, and testing all of them costs more than searching wider and testing what is found |
+//! - [`AccessPath::Exact`]: every matching row is scored. Cheapest when few match, when the source
+//!   is small, or when it has no graph.
+//! - [`AccessPath::Graph`]: the graph is searched with the matching rows as its filter. Cheapest
+//!   when many rows match.
+//! - [`AccessPath::GraphThenPayloads`]: where payloads decide and testing all of them would cost
+//!   more than searching wider and testing only what is found.
 //!
-//! A plan is a value: [`choose`] computes it from [`Facts`] alone, so that tests can ask for any case.
+//! A plan is a value: [`choose`] computes it from [`Facts`] alone, so that tests can ask for any
+//! case.
 //!
 //! # Invariants
-//! - Whatever is chosen returns `wanted` rows if that many match: both graph paths end in a scan when
-//!   they come back with less. A wrong estimate costs time, never results.
-//! - A graph search is given as many visits as the scan would cost, so no plan costs more than about
-//!   twice the best one.
+//! - Whatever is chosen returns `wanted` rows if that many match: both graph paths end in a scan
+//!   when they come back with less. A wrong estimate costs time, never results.
+//! - A graph search is given as many visits as the scan would cost, so no plan costs more than
+//!   about twice the best one.
 
 /// What is known of a source when its plan is chosen.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -42,7 +44,8 @@ pub(crate) struct Rules {
     pub(crate) exact: bool,
     /// Width of the beam, if the request names one.
     pub(crate) ef: Option<u32>,
-    /// Up to so many bytes of matching vectors are scanned rather than searched: `full_scan_threshold`.
+    /// Up to so many bytes of matching vectors are scanned rather than searched:
+    /// `full_scan_threshold`.
     pub(crate) full_scan_bytes: u64,
 }
 
@@ -123,7 +126,10 @@ pub(crate) fn choose(facts: &Facts, rules: &Rules) -> Plan {
     if rules.exact || !facts.graph {
         return exact;
     }
-    #[expect(clippy::cast_precision_loss, reason = "bytes of one source are far below 2^53")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "bytes of one source are far below 2^53"
+    )]
     let small = facts.expected() * facts.row_bytes as f64 <= rules.full_scan_bytes as f64;
     // With rows open, a small result still has to be found among them.
     if small && (facts.open == 0 || settle <= f64::from(facts.wanted) * BLOCK_NS) {
@@ -156,7 +162,9 @@ pub(crate) fn choose(facts: &Facts, rules: &Rules) -> Plan {
             visits_max: visits_max(exact.cost_ns, per_list),
         });
     }
-    let cheapest = plans.into_iter().min_by(|a, b| a.cost_ns.total_cmp(&b.cost_ns));
+    let cheapest = plans
+        .into_iter()
+        .min_by(|a, b| a.cost_ns.total_cmp(&b.cost_ns));
     cheapest.unwrap_or(exact)
 }
 
@@ -167,7 +175,10 @@ fn row_ns(facts: &Facts) -> f64 {
 
 /// Scoring so many rows of so many bytes.
 pub(crate) fn scan_ns(rows: u32, row_bytes: usize) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "a vector has at most 2^18 bytes")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a vector has at most 2^18 bytes"
+    )]
     let bytes = row_bytes as f64;
     f64::from(rows) * (ROW_NS + ROW_BYTE_NS * bytes)
 }
@@ -178,12 +189,20 @@ fn lists(share: f64, wanted: u32, rules: &Rules) -> f64 {
         Some(ef) => f64::from(ef.max(wanted)),
         None => ADAPTIVE_LISTS + f64::from(wanted),
     };
-    if share >= DENSE_SHARE { beam / share } else { beam * (1.0 + LIST_ROWS * (1.0 - share)) }
+    if share >= DENSE_SHARE {
+        beam / share
+    } else {
+        beam * (1.0 + LIST_ROWS * (1.0 - share))
+    }
 }
 
 /// Reading one list and scoring what it brings.
 fn list_ns(facts: &Facts, share: f64) -> f64 {
-    let scored = if share >= DENSE_SHARE { SCORED_PER_LIST } else { SCORED_PER_LIST * share };
+    let scored = if share >= DENSE_SHARE {
+        SCORED_PER_LIST
+    } else {
+        SCORED_PER_LIST * share
+    };
     LIST_NS + scored * row_ns(facts)
 }
 
@@ -200,7 +219,11 @@ fn settle_ns(facts: &Facts) -> f64 {
 
 /// Testing one payload on its own.
 fn payload_alone_ns(facts: &Facts) -> f64 {
-    if facts.sealed { BLOCK_NS + PAYLOAD_NS } else { PAYLOAD_NS }
+    if facts.sealed {
+        BLOCK_NS + PAYLOAD_NS
+    } else {
+        PAYLOAD_NS
+    }
 }
 
 /// Testing the payloads of all rows of a source.
@@ -240,7 +263,11 @@ mod tests {
         graph: true,
         sealed: true,
     };
-    const RULES: Rules = Rules { exact: false, ef: None, full_scan_bytes: 10_000 * 1024 };
+    const RULES: Rules = Rules {
+        exact: false,
+        ef: None,
+        full_scan_bytes: 10_000 * 1024,
+    };
 
     fn path(facts: Facts, rules: Rules) -> AccessPath {
         choose(&facts, &rules).path
@@ -249,46 +276,124 @@ mod tests {
     #[test]
     fn a_large_source_is_searched_by_its_graph() {
         assert_eq!(path(MILLION, RULES), AccessPath::Graph);
-        assert_eq!(path(Facts { sure: 300_000, ..MILLION }, RULES), AccessPath::Graph);
+        assert_eq!(
+            path(
+                Facts {
+                    sure: 300_000,
+                    ..MILLION
+                },
+                RULES
+            ),
+            AccessPath::Graph
+        );
     }
 
     #[test]
     fn exact_and_no_graph_mean_a_scan() {
-        assert_eq!(path(MILLION, Rules { exact: true, ..RULES }), AccessPath::Exact);
-        assert_eq!(path(Facts { graph: false, ..MILLION }, RULES), AccessPath::Exact);
+        assert_eq!(
+            path(
+                MILLION,
+                Rules {
+                    exact: true,
+                    ..RULES
+                }
+            ),
+            AccessPath::Exact
+        );
+        assert_eq!(
+            path(
+                Facts {
+                    graph: false,
+                    ..MILLION
+                },
+                RULES
+            ),
+            AccessPath::Exact
+        );
     }
 
     #[test]
     fn few_matching_rows_are_scanned() {
         // 10 000 KB of vectors of 768 floats are 3 333 rows.
-        assert_eq!(path(Facts { sure: 3_333, ..MILLION }, RULES), AccessPath::Exact);
-        let no_threshold = Rules { full_scan_bytes: 0, ..RULES };
-        assert_eq!(path(Facts { sure: 3_333, ..MILLION }, no_threshold), AccessPath::Exact);
-        assert_eq!(path(Facts { sure: 0, ..MILLION }, no_threshold), AccessPath::Exact);
+        assert_eq!(
+            path(
+                Facts {
+                    sure: 3_333,
+                    ..MILLION
+                },
+                RULES
+            ),
+            AccessPath::Exact
+        );
+        let no_threshold = Rules {
+            full_scan_bytes: 0,
+            ..RULES
+        };
+        assert_eq!(
+            path(
+                Facts {
+                    sure: 3_333,
+                    ..MILLION
+                },
+                no_threshold
+            ),
+            AccessPath::Exact
+        );
+        assert_eq!(
+            path(Facts { sure: 0, ..MILLION }, no_threshold),
+            AccessPath::Exact
+        );
     }
 
     #[test]
     fn payloads_of_a_large_source_are_read_after_the_search_when_most_match() {
-        let open = Facts { sure: 0, open: 1_000_000, open_share: 0.5, ..MILLION };
+        let open = Facts {
+            sure: 0,
+            open: 1_000_000,
+            open_share: 0.5,
+            ..MILLION
+        };
         assert_eq!(path(open, RULES), AccessPath::GraphThenPayloads);
-        let rare = Facts { open_share: 0.000_1, ..open };
+        let rare = Facts {
+            open_share: 0.000_1,
+            ..open
+        };
         assert_eq!(path(rare, RULES), AccessPath::Exact);
         assert!(open.wanted_before_payloads() >= 30);
     }
 
     #[test]
     fn the_budget_of_a_search_is_what_the_scan_costs() {
-        let plan = choose(&Facts { sure: 300_000, ..MILLION }, &RULES);
-        let scan = choose(&Facts { sure: 300_000, graph: false, ..MILLION }, &RULES);
+        let plan = choose(
+            &Facts {
+                sure: 300_000,
+                ..MILLION
+            },
+            &RULES,
+        );
+        let scan = choose(
+            &Facts {
+                sure: 300_000,
+                graph: false,
+                ..MILLION
+            },
+            &RULES,
+        );
         assert!(plan.cost_ns < scan.cost_ns);
-        let facts = Facts { sure: 300_000, ..MILLION };
+        let facts = Facts {
+            sure: 300_000,
+            ..MILLION
+        };
         let spent = plan.visits_max as f64 * list_ns(&facts, facts.share());
         assert!(spent <= scan.cost_ns);
     }
 
     #[test]
     fn an_explicit_beam_is_part_of_the_price() {
-        let wide = Rules { ef: Some(400_000), ..RULES };
+        let wide = Rules {
+            ef: Some(400_000),
+            ..RULES
+        };
         assert_eq!(path(MILLION, wide), AccessPath::Exact);
     }
 }

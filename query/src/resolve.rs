@@ -1,13 +1,13 @@
 //! Resolving writes: from what a request says to the points and payloads that are logged.
 //!
-//! An operation that depends on state (by filter, conditional, on part of a point) is resolved against
-//! the snapshot of the shard's write turn, before anything is logged, so that replay and replicas see
-//! explicit ids and whole values and cannot fail or differ.
+//! An operation that depends on state (by filter, conditional, on part of a point) is resolved
+//! against the snapshot of the shard's write turn, before anything is logged, so that replay and
+//! replicas see explicit ids and whole values and cannot fail or differ.
 //!
 //! ```text
-//! each operation, in order:  select points ── their current state ── new points, payloads or deaths
-//!                                 ▲                ▲                            │
-//!                                 └── overlay ─────┴────────────────────────────┘
+//! each operation, in order:  select points ── their state ── new points, payloads, deaths
+//!                                 ▲             ▲                        │
+//!                                 └── overlay ──┴────────────────────────┘
 //! ```
 //!
 //! # Invariants
@@ -33,11 +33,12 @@ use crate::write::{Selector, UpdateMode, WriteOp, needs_turn};
 
 /// Resolves the operations of one request to one atomic batch.
 ///
-/// `snapshot` is that of the write turn; it may be missing if [`needs_turn`] says that none is needed.
+/// `snapshot` is that of the write turn; it may be missing if [`needs_turn`] says that none is
+/// needed.
 ///
 /// # Errors
-/// [`QueryError::PointNotFound`] for the first named id that does not exist, a filter or vector name
-/// that does not bind, a payload that is no object, the deadline, or a failure to read.
+/// [`QueryError::PointNotFound`] for the first named id that does not exist, a filter or vector
+/// name that does not bind, a payload that is no object, the deadline, or a failure to read.
 pub fn resolve(
     snapshot: Option<&Snapshot>,
     schema: &Schema,
@@ -48,10 +49,18 @@ pub fn resolve(
         return Ok(unconditional(ops));
     }
     let Some(snapshot) = snapshot else {
-        return Err(QueryError::Unsupported { what: "a write that depends on state outside a turn" });
+        return Err(QueryError::Unsupported {
+            what: "a write that depends on state outside a turn",
+        });
     };
     let (overlay, batch) = (Overlay::new(snapshot), WriteBatch::new());
-    let mut resolver = Resolver { schema, overlay, batch, budget: Budget::new(env), last: false };
+    let mut resolver = Resolver {
+        schema,
+        overlay,
+        batch,
+        budget: Budget::new(env),
+        last: false,
+    };
     let count = ops.len();
     for (at, op) in ops.into_iter().enumerate() {
         resolver.last = at + 1 == count;
@@ -85,16 +94,22 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     fn resolve(&mut self, op: WriteOp) -> Result<(), QueryError> {
         match op {
-            WriteOp::Upsert { rows, update_filter: None, mode: UpdateMode::Upsert } => {
+            WriteOp::Upsert {
+                rows,
+                update_filter: None,
+                mode: UpdateMode::Upsert,
+            } => {
                 if !self.last {
                     self.overlay.put(&rows, self.vectors());
                 }
                 self.batch.upsert(rows);
                 Ok(())
             }
-            WriteOp::Upsert { rows, update_filter, mode } => {
-                self.upsert_if(&rows, update_filter.as_ref(), mode)
-            }
+            WriteOp::Upsert {
+                rows,
+                update_filter,
+                mode,
+            } => self.upsert_if(&rows, update_filter.as_ref(), mode),
             WriteOp::Delete(Selector::Ids(ids)) => {
                 self.delete(ids);
                 Ok(())
@@ -104,7 +119,11 @@ impl Resolver<'_> {
                 self.delete(chosen.into_iter().map(|chosen| chosen.id).collect());
                 Ok(())
             }
-            WriteOp::SetPayload { payload, select, key } => {
+            WriteOp::SetPayload {
+                payload,
+                select,
+                key,
+            } => {
                 let source = members_of(payload)?;
                 self.patch(&select, |members| match &key {
                     Some(path) => set_at(members, path, &source),
@@ -119,9 +138,10 @@ impl Resolver<'_> {
             WriteOp::ClearPayload(select) => {
                 self.replace_payloads(&select, &Arc::from(EMPTY_PAYLOAD))
             }
-            WriteOp::UpdateVectors { rows, update_filter } => {
-                self.update_vectors(&rows, update_filter.as_ref())
-            }
+            WriteOp::UpdateVectors {
+                rows,
+                update_filter,
+            } => self.update_vectors(&rows, update_filter.as_ref()),
             WriteOp::DeleteVectors { names, select } => self.delete_vectors(&names, &select),
         }
     }
@@ -131,7 +151,8 @@ impl Resolver<'_> {
     }
 
     fn matching(&self, filter: &Filter) -> Result<Vec<Chosen>, QueryError> {
-        self.overlay.matching(&bind(filter, self.schema)?, &self.budget)
+        self.overlay
+            .matching(&bind(filter, self.schema)?, &self.budget)
     }
 
     /// The points of a selector. Every id must exist; one named twice is chosen once.
@@ -151,7 +172,9 @@ impl Resolver<'_> {
     }
 
     fn existing(&self, id: PointId) -> Result<Chosen, QueryError> {
-        self.overlay.find(id)?.ok_or(QueryError::PointNotFound { id })
+        self.overlay
+            .find(id)?
+            .ok_or(QueryError::PointNotFound { id })
     }
 
     fn delete(&mut self, ids: Vec<PointId>) {
@@ -248,7 +271,9 @@ impl Resolver<'_> {
     }
 
     fn delete_payload(&mut self, keys: &[FieldPath], select: &Selector) -> Result<(), QueryError> {
-        self.patch(select, |members| keys.iter().for_each(|key| delete_at(members, key)))
+        self.patch(select, |members| {
+            keys.iter().for_each(|key| delete_at(members, key));
+        })
     }
 
     fn log_patches(&mut self, patches: Vec<(PointId, Arc<[u8]>)>) {
@@ -276,9 +301,10 @@ impl Resolver<'_> {
                 continue;
             }
             let vectors = self.vectors();
-            self.overlay.copy_to(chosen, vectors, &mut whole, |position| {
-                rows.get_vector(at, position).map(Some)
-            })?;
+            self.overlay
+                .copy_to(chosen, vectors, &mut whole, |position| {
+                    rows.get_vector(at, position).map(Some)
+                })?;
             if remember {
                 self.overlay.put_one(&whole, whole.len() - 1, vectors);
             }
@@ -290,7 +316,11 @@ impl Resolver<'_> {
     fn delete_vectors(&mut self, names: &[String], select: &Selector) -> Result<(), QueryError> {
         let chosen = self.select(select)?;
         let position = |name: &String| {
-            let found = self.schema.vectors.iter().position(|vector| vector.name == *name);
+            let found = self
+                .schema
+                .vectors
+                .iter()
+                .position(|vector| vector.name == *name);
             found.ok_or_else(|| QueryError::UnknownVector { name: name.clone() })
         };
         let gone: Vec<usize> = names.iter().map(position).collect::<Result<_, _>>()?;
@@ -300,9 +330,10 @@ impl Resolver<'_> {
                 self.budget.check()?;
             }
             let vectors = self.vectors();
-            self.overlay.copy_to(chosen, vectors, &mut whole, |position| {
-                gone.contains(&position).then_some(None)
-            })?;
+            self.overlay
+                .copy_to(chosen, vectors, &mut whole, |position| {
+                    gone.contains(&position).then_some(None)
+                })?;
         }
         if !self.last {
             self.overlay.put(&whole, self.vectors());

@@ -1,10 +1,10 @@
 //! Listing points in id order.
 //!
-//! Each source yields its matching rows in id order, lazily, and the smallest id of all is taken next,
-//! so that a page of a large collection reads little more than the page.
+//! Each source yields its matching rows in id order, lazily, and the smallest id of all is taken
+//! next, so that a page of a large collection reads little more than the page.
 //!
-//! With a filter, rows that columns leave open are tested one by one in id order, which may mean one
-//! payload block each. When that has gone on for too long, the rest is tested in row order.
+//! With a filter, rows that columns leave open are tested one by one in id order, which may mean
+//! one payload block each. When that has gone on for too long, the rest is tested in row order.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -28,15 +28,28 @@ pub fn scroll(
     env: &Env<'_>,
 ) -> Result<Page, QueryError> {
     let budget = Budget::new(env);
-    let filter = request.filter.as_ref().map(|filter| bind(filter, snapshot.schema()));
+    let filter = request
+        .filter
+        .as_ref()
+        .map(|filter| bind(filter, snapshot.schema()));
     let filter = filter.transpose()?;
-    let projection =
-        Projection::bind(snapshot.schema(), &request.with_payload, &request.with_vector);
+    let projection = Projection::bind(
+        snapshot.schema(),
+        &request.with_payload,
+        &request.with_vector,
+    );
     let wanted = request.limit.saturating_add(1);
     let mut listed = list(snapshot, filter.as_ref(), request.offset, wanted, &budget)?;
-    let next = if listed.len() > request.limit { listed.pop().map(|(id, _)| id) } else { None };
+    let next = if listed.len() > request.limit {
+        listed.pop().map(|(id, _)| id)
+    } else {
+        None
+    };
     let places: Vec<Place> = listed.into_iter().map(|(_, place)| place).collect();
-    Ok(Page { points: hydrate(snapshot, &places, &projection, &budget)?, next })
+    Ok(Page {
+        points: hydrate(snapshot, &places, &projection, &budget)?,
+        next,
+    })
 }
 
 /// The first `wanted` matching points in id order, from `start` on.
@@ -58,7 +71,9 @@ pub(crate) fn list(
     }
     let mut listed = Vec::new();
     while listed.len() < wanted {
-        let Some(Reverse((id, at, place))) = heads.pop() else { break };
+        let Some(Reverse((id, at, place))) = heads.pop() else {
+            break;
+        };
         listed.push((id, place));
         if listed.len() < wanted
             && let Some((id, row)) = cursors[at].next(budget)?
@@ -73,8 +88,9 @@ pub(crate) fn list(
 /// many: sorting costs about 50 ns a row, walking past an id about 5.
 const SORT_SHARE: u32 = 16;
 
-/// Open rows tested one by one before the rest is tested in row order: this many, and one in so many of
-/// them. A test alone may decompress a block of 64 KiB (50 us), one in row order shares it (0.3 us).
+/// Open rows tested one by one before the rest is tested in row order: this many, and one in so
+/// many of them. A test alone may decompress a block of 64 KiB (50 us), one in row order shares it
+/// (0.3 us).
 const ALONE: u32 = 64;
 const ALONE_SHARE: u32 = 128;
 
@@ -100,7 +116,11 @@ impl<'a> Cursor<'a> {
         start: Option<PointId>,
     ) -> Result<Self, QueryError> {
         let Some(filter) = filter else {
-            return Ok(Self { ids: source.ids_from(start), test: None, seen: 0 });
+            return Ok(Self {
+                ids: source.ids_from(start),
+                test: None,
+                seen: 0,
+            });
         };
         let candidates = candidates(filter, source, &source.live())?;
         let possible = candidates.possible();
@@ -119,8 +139,18 @@ impl<'a> Cursor<'a> {
         };
         let tests_left = ALONE + candidates.open.count() / ALONE_SHARE;
         let tester = RowTester::new(filter, source);
-        let test = CursorTest { filter, source, candidates, tester, tests_left };
-        Ok(Self { ids, test: Some(test), seen: 0 })
+        let test = CursorTest {
+            filter,
+            source,
+            candidates,
+            tester,
+            tests_left,
+        };
+        Ok(Self {
+            ids,
+            test: Some(test),
+            seen: 0,
+        })
     }
 
     fn next(&mut self, budget: &Budget<'_>) -> Result<Option<(PointId, Row)>, QueryError> {
@@ -151,7 +181,8 @@ impl CursorTest<'_> {
             self.tests_left -= 1;
             return self.tester.test(row);
         }
-        self.candidates.settle_in_place(self.filter, self.source, budget)?;
+        self.candidates
+            .settle_in_place(self.filter, self.source, budget)?;
         Ok(self.candidates.sure.contains(row))
     }
 }

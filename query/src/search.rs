@@ -24,11 +24,12 @@ use crate::plan;
 use crate::request::{Env, Hit, QueryRequest, Target};
 use crate::scroll::list;
 
-/// The points nearest to the target that match, best first; without a target the points in id order.
+/// The points nearest to the target that match, best first; without a target the points in id
+/// order.
 ///
 /// # Errors
-/// A name, filter or vector that does not bind, a target point that does not exist, the deadline, or a
-/// failure to read.
+/// A name, filter or vector that does not bind, a target point that does not exist, the deadline,
+/// or a failure to read.
 pub fn search(
     snapshot: &Snapshot,
     request: &QueryRequest,
@@ -56,20 +57,30 @@ pub fn search(
         budget,
     };
     let cost = |source: &Source| {
-        let payloads = if filter.is_some() { plan::payload_walk_ns(source.live_count()) } else { 0.0 };
+        let payloads = if filter.is_some() {
+            plan::payload_walk_ns(source.live_count())
+        } else {
+            0.0
+        };
         plan::scan_ns(source.live_count(), target.query.row_len()) + payloads
     };
     let found = if request.limit == 0 {
         Vec::new()
     } else {
-        each_source(snapshot.sources(), env, cost, |_, source| search.source(source))?
+        each_source(snapshot.sources(), env, cost, |_, source| {
+            search.source(source)
+        })?
     };
 
     let best = merge(found, &target, request);
     let places: Vec<Place> = best.iter().map(|(_, place)| *place).collect();
     let records = hydrate(snapshot, &places, &projection, &budget)?;
     let scores = best.into_iter().map(|(score, _)| score);
-    Ok(records.into_iter().zip(scores).map(|(record, score)| Hit { record, score }).collect())
+    Ok(records
+        .into_iter()
+        .zip(scores)
+        .map(|(record, score)| Hit { record, score })
+        .collect())
 }
 
 /// What to be near to, bound to the schema.
@@ -89,9 +100,14 @@ impl<'s> BoundTarget<'s> {
         using: &str,
         target: &Target,
     ) -> Result<Self, QueryError> {
-        let vector = schema.vectors.iter().position(|vector| vector.name == using);
+        let vector = schema
+            .vectors
+            .iter()
+            .position(|vector| vector.name == using);
         let Some(vector) = vector else {
-            return Err(QueryError::UnknownVector { name: using.to_owned() });
+            return Err(QueryError::UnknownVector {
+                name: using.to_owned(),
+            });
         };
         let schema = &schema.vectors[vector];
         let (query, id) = match target {
@@ -104,7 +120,12 @@ impl<'s> BoundTarget<'s> {
                 (query_of_row(source, row, vector, schema, *id)?, Some(*id))
             }
         };
-        Ok(Self { vector, schema, query, id })
+        Ok(Self {
+            vector,
+            schema,
+            query,
+            id,
+        })
     }
 }
 
@@ -113,20 +134,35 @@ fn prepare(schema: &VectorSchema, values: &[f32]) -> Result<Query, QueryError> {
     let dim = schema.dim as usize;
     let name = || schema.name.clone();
     if values.len() != dim {
-        return Err(QueryError::Dimension { name: name(), expected: dim, got: values.len() });
+        return Err(QueryError::Dimension {
+            name: name(),
+            expected: dim,
+            got: values.len(),
+        });
     }
     Query::new(schema.metric, schema.element, dim, values).map_err(|error| match error {
-        EncodeError::NotFinite { index } => QueryError::NotFinite { name: name(), index },
-        EncodeError::OutOfRange { index, value } => {
-            QueryError::OutOfRange { name: name(), index, value }
-        }
-        EncodeError::Overflow { index, value } => {
-            QueryError::OutOfRange { name: name(), index, value }
-        }
-        EncodeError::Dimension { expected, found } => {
-            QueryError::Dimension { name: name(), expected, got: found }
-        }
-        EncodeError::Unsupported { .. } => QueryError::Unsupported { what: "this dimension" },
+        EncodeError::NotFinite { index } => QueryError::NotFinite {
+            name: name(),
+            index,
+        },
+        EncodeError::OutOfRange { index, value } => QueryError::OutOfRange {
+            name: name(),
+            index,
+            value,
+        },
+        EncodeError::Overflow { index, value } => QueryError::OutOfRange {
+            name: name(),
+            index,
+            value,
+        },
+        EncodeError::Dimension { expected, found } => QueryError::Dimension {
+            name: name(),
+            expected,
+            got: found,
+        },
+        EncodeError::Unsupported { .. } => QueryError::Unsupported {
+            what: "this dimension",
+        },
     })
 }
 
@@ -140,24 +176,26 @@ fn query_of_row(
 ) -> Result<Query, QueryError> {
     match source.vector(vector, row)? {
         Some(bytes) => Ok(Query::of_row(schema.metric, schema.element, &bytes)),
-        None => Err(QueryError::VectorNotFound { name: schema.name.clone(), id }),
+        None => Err(QueryError::VectorNotFound {
+            name: schema.name.clone(),
+            id,
+        }),
     }
 }
 
-/// The hits of all sources: nearest first and, among equals, smallest id first; from `offset` on, at
-/// most `limit`, and only those with a better score than the threshold.
+/// The hits of all sources: nearest first and, among equals, smallest id first; from `offset` on,
+/// at most `limit`, and only those with a better score than the threshold.
 fn merge(
     found: Vec<Vec<Near>>,
     target: &BoundTarget<'_>,
     request: &QueryRequest,
 ) -> Vec<(f32, Place)> {
     let of_all = found.into_iter().enumerate();
-    let mut all: Vec<(usize, Near)> =
-        of_all.flat_map(|(source, near)| near.into_iter().map(move |n| (source, n))).collect();
+    let mut all: Vec<(usize, Near)> = of_all
+        .flat_map(|(source, near)| near.into_iter().map(move |n| (source, n)))
+        .collect();
     all.retain(|(_, near)| Some(near.id) != target.id);
-    all.sort_unstable_by(|(_, a), (_, b)| {
-        a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id))
-    });
+    all.sort_unstable_by(|(_, a), (_, b)| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
     let metric = target.schema.metric;
     let better = |score: f32| match request.score_threshold {
         None => true,
@@ -165,7 +203,15 @@ fn merge(
         Some(threshold) => score < threshold,
     };
     all.into_iter()
-        .map(|(source, near)| (quant::score(metric, near.distance), Place { source, row: near.row }))
+        .map(|(source, near)| {
+            (
+                quant::score(metric, near.distance),
+                Place {
+                    source,
+                    row: near.row,
+                },
+            )
+        })
         .take_while(|(score, _)| better(*score))
         .skip(request.offset)
         .take(request.limit)
@@ -182,8 +228,11 @@ fn in_id_order(
 ) -> Result<Vec<Hit>, QueryError> {
     let wanted = request.offset.saturating_add(request.limit);
     let listed = list(snapshot, filter, None, wanted, budget)?;
-    let places: Vec<Place> =
-        listed.into_iter().skip(request.offset).map(|(_, place)| place).collect();
+    let places: Vec<Place> = listed
+        .into_iter()
+        .skip(request.offset)
+        .map(|(_, place)| place)
+        .collect();
     let records = hydrate(snapshot, &places, projection, budget)?;
     let hit = |mut record: crate::request::Record| {
         // Nothing was scored: the score says so, and so does the version, as in Qdrant.

@@ -87,9 +87,11 @@ pub enum WriteOp {
 #[must_use]
 pub fn needs_turn(ops: &[WriteOp]) -> bool {
     ops.iter().any(|op| match op {
-        WriteOp::Upsert { update_filter, mode, .. } => {
-            update_filter.is_some() || *mode != UpdateMode::Upsert
-        }
+        WriteOp::Upsert {
+            update_filter,
+            mode,
+            ..
+        } => update_filter.is_some() || *mode != UpdateMode::Upsert,
         WriteOp::Delete(Selector::Ids(_)) => false,
         WriteOp::Delete(Selector::Filter(_))
         | WriteOp::SetPayload { .. }

@@ -1,14 +1,13 @@
 //! The filter as the request states it: a tree of conditions over payload fields and ids.
 //!
-//! What a condition means is decided in `eval_payload`, where a point is tested against it; the other
-//! ways to answer a filter (columns, estimates) must agree with that one.
+//! What a condition means is decided in `eval_payload`, where a point is tested against it; the
+//! other ways to answer a filter (columns, estimates) must agree with that one.
 //!
 //! # Invariants
 //! - A filter nests at most [`DEPTH_MAX`] deep; `bind` refuses deeper ones, so evaluation recurses.
 
 use format_spec::ids::PointId;
 use index::FieldPath;
-
 
 /// The deepest nesting of filters inside filters.
 pub const DEPTH_MAX: usize = 64;
@@ -83,7 +82,8 @@ pub enum FieldTest {
     IsNull(bool),
 }
 
-/// The value of a [`FieldTest::Match`]. An integer is equal to integers only, never to `1.0` or `true`.
+/// The value of a [`FieldTest::Match`]. An integer is equal to integers only, never to `1.0` or
+/// `true`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MatchValue {
     /// Text, byte for byte.

@@ -106,10 +106,16 @@ fn bind_filter<'f>(
 ) -> Result<Bound<'f>, QueryError> {
     if depth > DEPTH_MAX {
         let message = format!("filters nest deeper than {DEPTH_MAX}");
-        return Err(QueryError::Invalid { field: "filter".to_owned(), message });
+        return Err(QueryError::Invalid {
+            field: "filter".to_owned(),
+            message,
+        });
     }
     let all = |conditions: &'f [Condition]| -> Result<Vec<Test<'f>>, QueryError> {
-        conditions.iter().map(|condition| bind_condition(condition, indexes, depth)).collect()
+        conditions
+            .iter()
+            .map(|condition| bind_condition(condition, indexes, depth))
+            .collect()
     };
     let min_should = match &filter.min_should {
         Some(min_should) if min_should.min_count == 0 => {
@@ -140,7 +146,11 @@ impl<'f> Bound<'f> {
     /// All conditions of this level.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &Test<'f>> {
         let alternatives = self.min_should.iter().flat_map(|(_, tests)| tests);
-        self.must.iter().chain(&self.should).chain(&self.must_not).chain(alternatives)
+        self.must
+            .iter()
+            .chain(&self.should)
+            .chain(&self.must_not)
+            .chain(alternatives)
     }
 }
 
@@ -171,14 +181,19 @@ fn bind_test(test: &FieldTest) -> Ask<'_> {
         FieldTest::Match(MatchValue::Integer(integer)) => ValueTest::Integer(*integer),
         FieldTest::Match(MatchValue::Bool(value)) => ValueTest::Bool(*value),
         FieldTest::Any(AnyOf::Keywords(list)) => ValueTest::AnyKeyword(sorted_texts(list)),
-        FieldTest::Any(AnyOf::Integers(list)) => ValueTest::AnyInteger(sorted(list.iter().copied())),
+        FieldTest::Any(AnyOf::Integers(list)) => {
+            ValueTest::AnyInteger(sorted(list.iter().copied()))
+        }
         FieldTest::Except(AnyOf::Keywords(list)) => ValueTest::ExceptKeyword(sorted_texts(list)),
         FieldTest::Except(AnyOf::Integers(list)) => {
             ValueTest::ExceptInteger(sorted(list.iter().copied()))
         }
-        FieldTest::Range { gt, gte, lt, lte } => {
-            ValueTest::Range(Range { gt: *gt, gte: *gte, lt: *lt, lte: *lte })
-        }
+        FieldTest::Range { gt, gte, lt, lte } => ValueTest::Range(Range {
+            gt: *gt,
+            gte: *gte,
+            lt: *lt,
+            lte: *lte,
+        }),
     })
 }
 

@@ -1,12 +1,12 @@
 //! What a column tells about a test, for all rows at once.
 //!
-//! A row with values that the column cannot hold has no pair in it (see `index::ColumnDraft`), but is in
-//! `has_value`: such *strangers* are left open where the test could hold for them. Most columns have
-//! none, which two figures of the column tell.
+//! A row with values that the column cannot hold has no pair in it (see `index::ColumnDraft`), but
+//! is in `has_value`: such *strangers* are left open where the test could hold for them. Most
+//! columns have none, which two figures of the column tell.
 //!
 //! # Invariants
-//! - `sure` rows match and rows outside `perhaps` do not, for every row whose payload is the one that
-//!   the column was made of.
+//! - `sure` rows match and rows outside `perhaps` do not, for every row whose payload is the one
+//!   that the column was made of.
 
 use std::ops::Bound as End;
 
@@ -49,7 +49,10 @@ pub(crate) fn answer(view: &ColumnView<'_>, ask: &Ask<'_>) -> Answer {
             Held::Rows(found) => found.with_strangers(view),
             Held::Perhaps(found) => {
                 let answer = found.with_strangers(view);
-                Answer { sure: Subset::Nothing, ..answer }
+                Answer {
+                    sure: Subset::Nothing,
+                    ..answer
+                }
             }
         },
     }
@@ -70,7 +73,9 @@ struct Pairs<'a>(Vec<Postings<'a>>);
 
 impl Pairs<'_> {
     fn with_strangers(&self, view: &ColumnView<'_>) -> Answer {
-        let found = rows(view, |words| self.0.iter().for_each(|list| list.or_into(words)));
+        let found = rows(view, |words| {
+            self.0.iter().for_each(|list| list.or_into(words));
+        });
         let answer = Answer::exact(found);
         match strangers(view) {
             Some(open) => answer.with_open(&open),
@@ -95,25 +100,25 @@ fn held<'a>(view: &ColumnView<'a>, test: &ValueTest<'_>) -> Held<'a> {
             Held::Rows(Pairs(list.iter().map(|text| words.equals(text)).collect()))
         }
         (ColumnValues::Keyword(words), ValueTest::ExceptKeyword(list)) => {
-            let others = words.iter().filter(|(text, _)| list.binary_search(text).is_err());
+            let others = words
+                .iter()
+                .filter(|(text, _)| list.binary_search(text).is_err());
             Held::Rows(Pairs(others.map(|(_, rows)| rows).collect()))
         }
         (ColumnValues::Integer(numbers), ValueTest::Integer(number)) => {
             one(numbers.equals(*number))
         }
-        (ColumnValues::Integer(numbers), ValueTest::AnyInteger(list)) => {
-            Held::Rows(Pairs(list.iter().map(|number| numbers.equals(*number)).collect()))
-        }
+        (ColumnValues::Integer(numbers), ValueTest::AnyInteger(list)) => Held::Rows(Pairs(
+            list.iter().map(|number| numbers.equals(*number)).collect(),
+        )),
         (ColumnValues::Integer(numbers), ValueTest::ExceptInteger(list)) => {
             let gaps = gaps(list).map(|gap| numbers.range(gap));
             Held::Rows(Pairs(gaps.collect()))
         }
-        (ColumnValues::Integer(numbers), ValueTest::Range(range)) => {
-            match integers(range) {
-                Some((least, most)) => one(numbers.range(least..=most)),
-                None => Held::Rows(Pairs(Vec::new())),
-            }
-        }
+        (ColumnValues::Integer(numbers), ValueTest::Range(range)) => match integers(range) {
+            Some((least, most)) => one(numbers.range(least..=most)),
+            None => Held::Rows(Pairs(Vec::new())),
+        },
         (ColumnValues::Float(numbers), ValueTest::Range(range)) => {
             one(numbers.range(float_ends(range)))
         }
@@ -122,7 +127,9 @@ fn held<'a>(view: &ColumnView<'a>, test: &ValueTest<'_>) -> Held<'a> {
             Held::Perhaps(Pairs(vec![numbers.equals(as_f64(*number))]))
         }
         (ColumnValues::Float(numbers), ValueTest::AnyInteger(list)) => Held::Perhaps(Pairs(
-            list.iter().map(|number| numbers.equals(as_f64(*number))).collect(),
+            list.iter()
+                .map(|number| numbers.equals(as_f64(*number)))
+                .collect(),
         )),
         (ColumnValues::Bool(bools), ValueTest::Bool(value)) => one(bools.equals(*value)),
         // Values of another type than the list's are in no way equal to one in it.
@@ -157,7 +164,9 @@ fn strangers(view: &ColumnView<'_>) -> Option<RowSet> {
     }
     let mut open = rows(view, |words| view.has_value().or_into(words));
     let pairs = all_pairs(view);
-    open.and_not(&rows(view, |words| pairs.iter().for_each(|list| list.or_into(words))));
+    open.and_not(&rows(view, |words| {
+        pairs.iter().for_each(|list| list.or_into(words));
+    }));
     Some(open)
 }
 
@@ -173,11 +182,17 @@ fn rows(view: &ColumnView<'_>, fill: impl FnOnce(&mut [u64])) -> RowSet {
 /// The ranges between the numbers of a sorted list.
 fn gaps(list: &[i64]) -> impl Iterator<Item = (End<i64>, End<i64>)> {
     let starts = std::iter::once(End::Unbounded).chain(list.iter().map(|n| End::Excluded(*n)));
-    let ends = list.iter().map(|n| End::Excluded(*n)).chain(std::iter::once(End::Unbounded));
+    let ends = list
+        .iter()
+        .map(|n| End::Excluded(*n))
+        .chain(std::iter::once(End::Unbounded));
     starts.zip(ends)
 }
 
-#[expect(clippy::cast_precision_loss, reason = "ranges compare as f64, as Qdrant does")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "ranges compare as f64, as Qdrant does"
+)]
 fn as_f64(number: i64) -> f64 {
     number as f64
 }
@@ -210,7 +225,8 @@ fn first_where(holds: impl Fn(i64) -> bool) -> Option<i64> {
     }
     let (mut low, mut high) = (i64::MIN, i64::MAX);
     while low < high {
-        let middle = low.midpoint(high);
+        // Rounded down, which `midpoint` does not do below zero.
+        let middle = (low & high) + ((low ^ high) >> 1);
         if holds(middle) {
             high = middle;
         } else {
@@ -256,7 +272,9 @@ pub(crate) fn estimate(view: &ColumnView<'_>, ask: &Ask<'_>) -> Estimate {
                 Held::Perhaps(pairs) => (pairs, false),
             };
             let counts: Vec<u64> = pairs.0.iter().map(Postings::count).collect();
-            let sum = counts.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+            let sum = counts
+                .iter()
+                .fold(0_u64, |sum, count| sum.saturating_add(*count));
             // A row may be in several lists, and several times in a list over several values.
             let once = stats.values == indexed;
             let most = sum.min(indexed);
@@ -265,14 +283,18 @@ pub(crate) fn estimate(view: &ColumnView<'_>, ask: &Ask<'_>) -> Estimate {
                 (true, true) => most,
                 (true, false) => least_rows(stats.values, indexed, &counts),
             };
-            let found = Estimate { min: least, expected: Estimate::exact(most).expected, max: most };
+            let found = Estimate {
+                min: least,
+                expected: Estimate::exact(most).expected,
+                max: most,
+            };
             found.loosened_above(full - indexed, rows)
         }
     }
 }
 
-/// The fewest rows that lists of so many pairs can have: beyond one pair for each row, the column has
-/// `values - indexed` pairs that repeat a row.
+/// The fewest rows that lists of so many pairs can have: beyond one pair for each row, the column
+/// has `values - indexed` pairs that repeat a row.
 fn least_rows(values: u64, indexed: u64, counts: &[u64]) -> u64 {
     let sum: u64 = counts.iter().sum();
     let repeats = values - indexed.min(values);
@@ -282,22 +304,83 @@ fn least_rows(values: u64, indexed: u64, counts: &[u64]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filter::bind::{Test, bind};
+    use crate::filter::{Condition, FieldPath, FieldTest, Filter, oracle};
+    use format_spec::schema::Schema;
+    use format_spec::{
+        CollectionId, FieldType, PartHeader, PartId, PartIdentity, PartKind, PartLayout,
+        PartWriter, PointId, SeqNo, ShardId, Value, ValueRef,
+    };
+    use index::ColumnDraft;
+    use proptest::prelude::*;
 
-    const ANY: Range = Range { gt: None, gte: None, lt: None, lte: None };
+    const ANY: Range = Range {
+        gt: None,
+        gte: None,
+        lt: None,
+        lte: None,
+    };
 
     #[test]
     fn bounds_become_integers_exactly() {
         assert_eq!(integers(&ANY), Some((i64::MIN, i64::MAX)));
-        assert_eq!(integers(&Range { gt: Some(1.0), lt: Some(3.0), ..ANY }), Some((2, 2)));
-        assert_eq!(integers(&Range { gte: Some(1.5), lte: Some(3.9), ..ANY }), Some((2, 3)));
-        assert_eq!(integers(&Range { gt: Some(1.0), lt: Some(2.0), ..ANY }), None);
-        assert_eq!(integers(&Range { gte: Some(-0.0), lte: Some(0.0), ..ANY }), Some((0, 0)));
-        assert_eq!(integers(&Range { gt: Some(1e19), ..ANY }), None);
-        assert_eq!(integers(&Range { lt: Some(-1e19), ..ANY }), None);
+        assert_eq!(
+            integers(&Range {
+                gt: Some(1.0),
+                lt: Some(3.0),
+                ..ANY
+            }),
+            Some((2, 2))
+        );
+        assert_eq!(
+            integers(&Range {
+                gte: Some(1.5),
+                lte: Some(3.9),
+                ..ANY
+            }),
+            Some((2, 3))
+        );
+        assert_eq!(
+            integers(&Range {
+                gt: Some(1.0),
+                lt: Some(2.0),
+                ..ANY
+            }),
+            None
+        );
+        assert_eq!(
+            integers(&Range {
+                gte: Some(-0.0),
+                lte: Some(0.0),
+                ..ANY
+            }),
+            Some((0, 0))
+        );
+        assert_eq!(
+            integers(&Range {
+                gt: Some(1e19),
+                ..ANY
+            }),
+            None
+        );
+        assert_eq!(
+            integers(&Range {
+                lt: Some(-1e19),
+                ..ANY
+            }),
+            None
+        );
         // 2^53 + 1 is 2^53 as an f64.
         let near = 9_007_199_254_740_992.0;
-        let range = Range { gte: Some(near), lte: Some(near), ..ANY };
-        assert_eq!(integers(&range), Some((9_007_199_254_740_992, 9_007_199_254_740_993)));
+        let range = Range {
+            gte: Some(near),
+            lte: Some(near),
+            ..ANY
+        };
+        assert_eq!(
+            integers(&range),
+            Some((9_007_199_254_740_992, 9_007_199_254_740_993))
+        );
     }
 
     #[test]
@@ -306,5 +389,72 @@ mod tests {
             .filter(|n| gaps(&[3, 4, 8]).any(|gap| std::ops::RangeBounds::contains(&gap, n)))
             .collect();
         assert_eq!(numbers, [0, 1, 2, 5, 6, 7, 9]);
+    }
+
+    fn part(path: &FieldPath, field_type: FieldType, payloads: &[Value]) -> Vec<u8> {
+        let mut draft = ColumnDraft::new(path.clone(), field_type);
+        for payload in payloads {
+            draft
+                .push(ValueRef::new(&payload.to_bytes()).unwrap())
+                .unwrap();
+        }
+        let header = PartHeader::new(PartKind::Column, PartId(1), CollectionId(2), ShardId(3));
+        let part = PartWriter::new(Vec::new(), header.derived_from([0; 32]));
+        draft.finish(part, SeqNo(1)).unwrap().0
+    }
+
+    fn truth(path: &FieldPath, test: &FieldTest, payloads: &[Value]) -> Vec<bool> {
+        let condition = Condition::Field {
+            path: path.clone(),
+            test: test.clone(),
+        };
+        let filter = Filter {
+            must: vec![condition],
+            ..Filter::default()
+        };
+        let id = PointId::Number(0);
+        payloads
+            .iter()
+            .map(|payload| oracle::matches(&filter, id, payload))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn a_column_agrees_with_the_oracle(
+            path in oracle::path(),
+            field_type in prop::sample::select(FieldType::ALL.to_vec()),
+            test in oracle::test(),
+            payloads in prop::collection::vec(oracle::payload(), 0..12),
+        ) {
+            let bytes = part(&path, field_type, &payloads);
+            let (kind, part_id, len) = (PartKind::Column, PartId(1), bytes.len() as u64);
+            let (collection, shard) = (CollectionId(2), ShardId(3));
+            let identity = PartIdentity { kind, part_id, collection, shard, len };
+            let layout = PartLayout::open(&bytes, &identity).unwrap();
+            let view = ColumnView::open(&layout, &bytes).unwrap();
+            let condition = Condition::Field { path: path.clone(), test: test.clone() };
+            let filter = Filter { must: vec![condition], ..Filter::default() };
+            let bound = bind(&filter, &Schema::default()).unwrap();
+            let Test::Field(field) = &bound.must[0] else { panic!("a field") };
+
+            let all = RowSet::full(payloads.len() as u32);
+            let found = answer(&view, &field.ask);
+            let (sure, perhaps) = (found.sure.of(&all), found.perhaps.of(&all));
+            let truth = truth(&path, &test, &payloads);
+            for (row, matches) in (0..).zip(&truth) {
+                prop_assert!(!sure.contains(row) || *matches, "row {row} is surely wrong");
+                prop_assert!(perhaps.contains(row) || !*matches, "row {row} is left out");
+            }
+            let count = truth.iter().filter(|matches| **matches).count() as u64;
+            let estimate = estimate(&view, &field.ask);
+            prop_assert!(estimate.min <= count && count <= estimate.max, "{estimate:?} {count}");
+
+            // Rows are left open only where the column cannot know.
+            if strangers(&view).is_none() && field_type != FieldType::Float {
+                prop_assert_eq!(sure, perhaps);
+            }
+        }
     }
 }

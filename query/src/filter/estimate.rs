@@ -1,8 +1,8 @@
 //! How many rows of a source match a filter, from column statistics alone.
 //!
 //! # Invariants
-//! - `min <= expected <= max <= rows`, and the true number is between `min` and `max`. What no column
-//!   tells is between nothing and everything.
+//! - `min <= expected <= max <= rows`, and the true number is between `min` and `max`. What no
+//!   column tells is between nothing and everything.
 
 use engine::Source;
 
@@ -21,17 +21,28 @@ pub(crate) struct Estimate {
 impl Estimate {
     /// Exactly so many.
     pub(crate) fn exact(rows: u64) -> Self {
-        Self { min: rows, expected: to_f64(rows), max: rows }
+        Self {
+            min: rows,
+            expected: to_f64(rows),
+            max: rows,
+        }
     }
 
     /// Anything between nothing and `rows`; half, for want of a better guess.
     pub(crate) fn unknown(rows: u64) -> Self {
-        Self { min: 0, expected: to_f64(rows) / 2.0, max: rows }
+        Self {
+            min: 0,
+            expected: to_f64(rows) / 2.0,
+            max: rows,
+        }
     }
 
     /// So many may match beside.
     pub(crate) fn loosened_above(self, by: u64, rows: u64) -> Self {
-        Self { max: self.max.saturating_add(by).min(rows), ..self }
+        Self {
+            max: self.max.saturating_add(by).min(rows),
+            ..self
+        }
     }
 
     /// So many may match beside, or fail to.
@@ -53,11 +64,18 @@ impl Estimate {
     }
 
     fn share(&self, rows: u64) -> f64 {
-        if rows == 0 { 0.0 } else { self.expected / to_f64(rows) }
+        if rows == 0 {
+            0.0
+        } else {
+            self.expected / to_f64(rows)
+        }
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "rows of one source are below 2^32")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rows of one source are below 2^32"
+)]
 pub(crate) fn to_f64(rows: u64) -> f64 {
     rows as f64
 }
@@ -69,8 +87,16 @@ pub(crate) fn estimate(filter: &Bound<'_>, source: &Source) -> Result<Estimate, 
     let all = estimate_filter(filter, source, rows)?;
     let live = rows - dead;
     // Any of the matching rows may be among the dead ones.
-    let expected = if rows == 0 { 0.0 } else { all.expected * to_f64(live) / to_f64(rows) };
-    Ok(Estimate { min: all.min.saturating_sub(dead), expected, max: all.max.min(live) })
+    let expected = if rows == 0 {
+        0.0
+    } else {
+        all.expected * to_f64(live) / to_f64(rows)
+    };
+    Ok(Estimate {
+        min: all.min.saturating_sub(dead),
+        expected,
+        max: all.max.min(live),
+    })
 }
 
 /// Estimates the rows of `source`, dead or alive, that pass one test.
@@ -80,29 +106,40 @@ pub(crate) fn estimate_test(test: &Test<'_>, source: &Source) -> Result<Estimate
         Test::Filter(filter) => estimate_filter(filter, source, rows),
         Test::HasId(ids) => {
             let most = rows.min(ids.len() as u64);
-            Ok(Estimate { min: 0, expected: to_f64(most), max: most })
+            Ok(Estimate {
+                min: 0,
+                expected: to_f64(most),
+                max: most,
+            })
         }
         Test::Field(field) => {
-            let Some((name, _)) = &field.column else { return Ok(Estimate::unknown(rows)) };
+            let Some((name, _)) = &field.column else {
+                return Ok(Estimate::unknown(rows));
+            };
             let Some(view) = column::open(source, name)? else {
                 return Ok(Estimate::unknown(rows));
             };
-            let patched = source.patched().map_or(0, |patched| u64::from(patched.count()));
+            let patched = source
+                .patched()
+                .map_or(0, |patched| u64::from(patched.count()));
             Ok(column::estimate(&view, &field.ask).loosened(patched, rows))
         }
     }
 }
 
-fn estimate_filter(
-    filter: &Bound<'_>,
-    source: &Source,
-    rows: u64,
-) -> Result<Estimate, QueryError> {
+fn estimate_filter(filter: &Bound<'_>, source: &Source, rows: u64) -> Result<Estimate, QueryError> {
     let list = |tests: &[Test<'_>]| -> Result<Vec<Estimate>, QueryError> {
-        tests.iter().map(|test| estimate_test(test, source)).collect()
+        tests
+            .iter()
+            .map(|test| estimate_test(test, source))
+            .collect()
     };
     let mut parts = list(&filter.must)?;
-    parts.extend(list(&filter.must_not)?.iter().map(|part| part.complement(rows)));
+    parts.extend(
+        list(&filter.must_not)?
+            .iter()
+            .map(|part| part.complement(rows)),
+    );
     if !filter.should.is_empty() {
         parts.push(at_least(1, &list(&filter.should)?, rows));
     }
@@ -117,9 +154,15 @@ fn all_of(parts: &[Estimate], rows: u64) -> Estimate {
     let max = parts.iter().map(|part| part.max).fold(rows, u64::min);
     // Each part leaves out at most rows - min; together they leave out at most the sum.
     let left_out = parts.iter().map(|part| rows - part.min.min(rows));
-    let min = rows.saturating_sub(left_out.fold(0, u64::saturating_add)).min(max);
+    let min = rows
+        .saturating_sub(left_out.fold(0, u64::saturating_add))
+        .min(max);
     let share: f64 = parts.iter().map(|part| part.share(rows)).product();
-    Estimate { min, expected: (share * to_f64(rows)).clamp(to_f64(min), to_f64(max)), max }
+    Estimate {
+        min,
+        expected: (share * to_f64(rows)).clamp(to_f64(min), to_f64(max)),
+        max,
+    }
 }
 
 /// At least `count` hold.
@@ -130,8 +173,14 @@ fn at_least(count: usize, parts: &[Estimate], rows: u64) -> Estimate {
     // A row that counts is in at least `count` of the parts, so the sum of the parts has it `count`
     // times; one that does not count is in at most `count - 1`.
     let needed = count as u64;
-    let sum_max = parts.iter().map(|part| part.max).fold(0, u64::saturating_add);
-    let sum_min = parts.iter().map(|part| part.min).fold(0, u64::saturating_add);
+    let sum_max = parts
+        .iter()
+        .map(|part| part.max)
+        .fold(0, u64::saturating_add);
+    let sum_min = parts
+        .iter()
+        .map(|part| part.min)
+        .fold(0, u64::saturating_add);
     let max = (sum_max / needed).min(rows);
     let spare = parts.len() as u64 - needed + 1;
     let without = rows.saturating_mul(needed - 1);
@@ -147,7 +196,11 @@ fn at_least(count: usize, parts: &[Estimate], rows: u64) -> Estimate {
         }
     }
     let share: f64 = exactly[count..].iter().sum();
-    Estimate { min, expected: (share * to_f64(rows)).clamp(to_f64(min), to_f64(max)), max }
+    Estimate {
+        min,
+        expected: (share * to_f64(rows)).clamp(to_f64(min), to_f64(max)),
+        max,
+    }
 }
 
 #[cfg(test)]
@@ -172,7 +225,10 @@ mod tests {
 
     #[test]
     fn impossible_counts_are_zero() {
-        assert_eq!(at_least(3, &[of(10, 1.0), of(10, 1.0)], 10), Estimate::exact(0));
+        assert_eq!(
+            at_least(3, &[of(10, 1.0), of(10, 1.0)], 10),
+            Estimate::exact(0)
+        );
     }
 
     proptest! {
@@ -191,7 +247,8 @@ mod tests {
                 [(all_of(&parts, 40), sets.len()), (at_least(count, &parts, 40), count)]
             {
                 let truth = (0..40).filter(|row| hits(*row) >= wanted).count() as u64;
-                prop_assert!(estimate.min <= truth && truth <= estimate.max, "{estimate:?} {truth}");
+                let within = estimate.min <= truth && truth <= estimate.max;
+                prop_assert!(within, "{estimate:?} {truth}");
                 prop_assert!(to_f64(estimate.min) <= estimate.expected);
                 prop_assert!(estimate.expected <= to_f64(estimate.max));
             }

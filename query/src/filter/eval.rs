@@ -1,13 +1,14 @@
 //! Which rows of a source match a filter.
 //!
-//! Columns and ids answer first, for all rows at once and without reading a payload; what they leave
-//! open (fields without a column, patched rows, rows with values that the column does not hold) is
-//! tested on its payload, row after row in row order, so that each payload block is decompressed once.
+//! Columns and ids answer first, for all rows at once and without reading a payload; what they
+//! leave open (fields without a column, patched rows, rows with values that the column does not
+//! hold) is tested on its payload, row after row in row order, so that each payload block is
+//! decompressed once.
 //!
 //! ```text
-//!  must a = 1 (column)   b > 2 (no column)          live rows that have the vector
-//!        │                     │                               │
-//!   sure / perhaps  and   nothing / everything   ──►  sure rows, open rows  ──►  payloads of the open ones
+//!  must a = 1 (column)   b > 2 (no column)        live rows that have the vector
+//!        │                     │                              │
+//!   sure / perhaps  and   nothing / everything   ─►  sure rows, open rows  ─►  payloads
 //! ```
 //!
 //! # Invariants
@@ -50,7 +51,11 @@ pub(crate) fn candidates(
     within: &RowSet,
 ) -> Result<Candidates, QueryError> {
     let patched = source.patched();
-    let scope = Scope { source, patched: patched.as_ref(), rows: source.rows() };
+    let scope = Scope {
+        source,
+        patched: patched.as_ref(),
+        rows: source.rows(),
+    };
     let answer = scope.filter(filter, within)?;
     let sure = answer.sure.of(within);
     let mut open = answer.perhaps.of(within);
@@ -128,8 +133,12 @@ impl Scope<'_> {
     }
 
     fn field(&self, field: &Field<'_>) -> Result<Answer, QueryError> {
-        let Some((name, _)) = &field.column else { return Ok(Answer::OPEN) };
-        let Some(view) = column::open(self.source, name)? else { return Ok(Answer::OPEN) };
+        let Some((name, _)) = &field.column else {
+            return Ok(Answer::OPEN);
+        };
+        let Some(view) = column::open(self.source, name)? else {
+            return Ok(Answer::OPEN);
+        };
         let answer = column::answer(&view, &field.ask);
         Ok(match self.patched {
             Some(patched) => answer.with_open(patched),
@@ -187,18 +196,26 @@ pub(crate) struct RowTester<'a> {
 
 impl<'a> RowTester<'a> {
     pub(crate) fn new(filter: &'a Bound<'a>, source: &'a Source) -> Self {
-        Self { filter, source, payloads: source.payloads() }
+        Self {
+            filter,
+            source,
+            payloads: source.payloads(),
+        }
     }
 
     /// Whether the row matches.
     pub(crate) fn test(&mut self, row: Row) -> Result<bool, QueryError> {
-        let id = if self.filter.asks_id { Some(self.source.id(row)?) } else { None };
+        let id = if self.filter.asks_id {
+            Some(self.source.id(row)?)
+        } else {
+            None
+        };
         let payload = ValueRef::new(self.payloads.get(row)?).map_err(damaged_payload)?;
         matches(self.filter, id, payload).map_err(damaged_payload)
     }
 
-    /// Tests a few runs of neighbouring rows of `open`, spread over the source: how many were tested
-    /// and how many match.
+    /// Tests a few runs of neighbouring rows of `open`, spread over the source: how many were
+    /// tested and how many match.
     pub(crate) fn sample(&mut self, open: &RowSet) -> Result<(u32, u32), QueryError> {
         let (mut tested, mut matched) = (0, 0);
         for run in 0..SAMPLE_RUNS {
@@ -215,20 +232,23 @@ impl<'a> RowTester<'a> {
 
 /// Runs of a sample: each costs at least one payload block, about 50 us.
 const SAMPLE_RUNS: usize = 8;
-/// Rows of a run, so that a sample of a large source is 256 rows: at a share of one half the interval
-/// is a sixteenth wide each way.
+/// Rows of a run, so that a sample of a large source is 256 rows: at a share of one half the
+/// interval is a sixteenth wide each way.
 const SAMPLE_RUN_ROWS: usize = 32;
 
 /// The rows of `set` in a range of its words.
 fn rows_of(set: &RowSet, words: Range<usize>) -> impl Iterator<Item = Row> {
     let first = words.start;
-    set.words()[words].iter().enumerate().flat_map(move |(at, word)| {
-        let base = ((first + at) * 64) as Row;
-        let mut left = *word;
-        std::iter::from_fn(move || {
-            let bit = (left != 0).then(|| left.trailing_zeros())?;
-            left &= left - 1;
-            Some(base + bit)
+    set.words()[words]
+        .iter()
+        .enumerate()
+        .flat_map(move |(at, word)| {
+            let base = ((first + at) * 64) as Row;
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = (left != 0).then(|| left.trailing_zeros())?;
+                left &= left - 1;
+                Some(base + bit)
+            })
         })
-    })
 }

@@ -4,8 +4,8 @@
 //!
 //! - A path selects values; a selected array stands for its elements, one level. A test of equality
 //!   or range holds if it holds for any of them, so a missing field, null and `[]` pass none.
-//! - Types are strict: an integer equals integers, never `1.0` or `true`. A range takes integers and
-//!   floats, compared as f64, never booleans or text.
+//! - Types are strict: an integer equals integers, never `1.0` or `true`. A range takes integers
+//!   and floats, compared as f64, never booleans or text.
 //! - *Except* holds for a value that is not null and in no way equal to one in the list; a value of
 //!   another type, an object or an array inside an array too.
 //! - *Is empty*: every selected value, arrays taken whole, is null or `[]`, or none is selected.
@@ -78,20 +78,26 @@ fn field_holds(field: &Field<'_>, payload: ValueRef<'_>) -> Result<bool, DecodeE
     match &field.ask {
         Ask::IsEmpty(wanted) => {
             let full = any_whole(field, payload, |kind| {
-                let ValueKind::Array(array) = kind else { return Ok(!is_null(kind)) };
+                let ValueKind::Array(array) = kind else {
+                    return Ok(!is_null(kind));
+                };
                 Ok(!array.is_empty())
             })?;
             Ok(full != *wanted)
         }
         Ask::IsNull(wanted) => {
             let null = any_whole(field, payload, |kind| {
-                let ValueKind::Array(array) = kind else { return Ok(is_null(kind)) };
+                let ValueKind::Array(array) = kind else {
+                    return Ok(is_null(kind));
+                };
                 any_element(array, is_null)
             })?;
             Ok(null == *wanted)
         }
         Ask::Any(test) => any_whole(field, payload, |kind| {
-            let ValueKind::Array(array) = kind else { return Ok(passes(test, kind)) };
+            let ValueKind::Array(array) = kind else {
+                return Ok(passes(test, kind));
+            };
             any_element(array, |kind| passes(test, kind))
         }),
     }
@@ -120,7 +126,11 @@ fn any_whole<'a>(
     mut holds: impl FnMut(ValueKind<'a>) -> Result<bool, DecodeError>,
 ) -> Result<bool, DecodeError> {
     let found = field.path.select(payload, &mut |value| {
-        Ok(if holds(value.kind()?)? { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if holds(value.kind()?)? {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     })?;
     Ok(found.is_break())
 }
@@ -149,7 +159,10 @@ fn passes(test: &ValueTest<'_>, value: ValueKind<'_>) -> bool {
 }
 
 /// The number a range compares.
-#[expect(clippy::cast_precision_loss, reason = "ranges compare as f64, as Qdrant does")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "ranges compare as f64, as Qdrant does"
+)]
 fn number(value: ValueKind<'_>) -> Option<f64> {
     match value {
         ValueKind::Int(integer) => Some(integer as f64),
@@ -160,5 +173,225 @@ fn number(value: ValueKind<'_>) -> Option<f64> {
         | ValueKind::Text(_)
         | ValueKind::Array(_)
         | ValueKind::Object(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::{AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, bind, oracle};
+    use format_spec::schema::Schema;
+    use format_spec::value::Value;
+    use proptest::prelude::*;
+
+    fn text(text: &str) -> Value {
+        Value::Text(text.to_owned())
+    }
+
+    fn array(items: &[Value]) -> Value {
+        Value::Array(items.to_vec())
+    }
+
+    fn object(members: &[(&str, Value)]) -> Value {
+        let member = |(key, value): &(&str, Value)| ((*key).to_owned(), value.clone());
+        Value::Object(members.iter().map(member).collect())
+    }
+
+    fn check(path: &str, test: FieldTest, payload: &Value) -> bool {
+        let path = FieldPath::parse(path).unwrap();
+        let filter = Filter {
+            must: vec![Condition::Field { path, test }],
+            ..Filter::default()
+        };
+        evaluate(&filter, PointId::Number(0), payload)
+    }
+
+    fn evaluate(filter: &Filter, id: PointId, payload: &Value) -> bool {
+        let bound = bind(filter, &Schema::default()).unwrap();
+        let bytes = payload.to_bytes();
+        matches(&bound, Some(id), ValueRef::new(&bytes).unwrap()).unwrap()
+    }
+
+    fn keyword(text: &str) -> FieldTest {
+        FieldTest::Match(MatchValue::Keyword(text.to_owned()))
+    }
+
+    fn integer(number: i64) -> FieldTest {
+        FieldTest::Match(MatchValue::Integer(number))
+    }
+
+    fn except(list: &[&str]) -> FieldTest {
+        FieldTest::Except(AnyOf::Keywords(
+            list.iter().map(|text| (*text).to_owned()).collect(),
+        ))
+    }
+
+    fn range(gte: f64, lt: f64) -> FieldTest {
+        FieldTest::Range {
+            gt: None,
+            gte: Some(gte),
+            lt: Some(lt),
+            lte: None,
+        }
+    }
+
+    #[test]
+    fn equality_knows_types_and_looks_into_arrays_one_level() {
+        let one = object(&[("a", Value::Int(1))]);
+        assert!(check("a", integer(1), &one));
+        assert!(!check(
+            "a",
+            integer(1),
+            &object(&[("a", Value::Float(1.0))])
+        ));
+        assert!(!check(
+            "a",
+            integer(1),
+            &object(&[("a", Value::Bool(true))])
+        ));
+        assert!(!check("a", integer(1), &object(&[("a", text("1"))])));
+        assert!(!check("a", FieldTest::Match(MatchValue::Bool(true)), &one));
+        let list = object(&[("a", array(&[text("x"), text("y")]))]);
+        assert!(check("a", keyword("y"), &list));
+        assert!(check("a[]", keyword("y"), &list));
+        assert!(check("a[1]", keyword("y"), &list));
+        assert!(!check("a[0]", keyword("y"), &list));
+        assert!(!check("a[2]", keyword("y"), &list));
+        let nested = object(&[("a", array(&[array(&[text("x")])]))]);
+        assert!(!check("a", keyword("x"), &nested));
+        assert!(check("a[]", keyword("x"), &nested));
+    }
+
+    #[test]
+    fn keys_do_not_look_through_arrays_unless_told_to() {
+        let inner = object(&[("b", text("x"))]);
+        let list = object(&[("a", array(std::slice::from_ref(&inner)))]);
+        assert!(!check("a.b", keyword("x"), &list));
+        assert!(check("a[].b", keyword("x"), &list));
+        let plain = object(&[("a", inner)]);
+        assert!(check("a.b", keyword("x"), &plain));
+        assert!(!check("a[].b", keyword("x"), &plain));
+        let dotted = object(&[("a.b", text("x"))]);
+        assert!(!check("a.b", keyword("x"), &dotted));
+        assert!(check("\"a.b\"", keyword("x"), &dotted));
+    }
+
+    #[test]
+    fn except_needs_a_value_that_is_not_null() {
+        let holds = |value: Option<Value>| {
+            let members: Vec<_> = value.into_iter().map(|value| ("a", value)).collect();
+            check("a", except(&["x"]), &object(&members))
+        };
+        assert!(holds(Some(text("y"))));
+        assert!(!holds(Some(text("x"))));
+        assert!(holds(Some(array(&[text("x"), text("y")]))));
+        assert!(holds(Some(Value::Int(3))));
+        assert!(holds(Some(object(&[]))));
+        assert!(!holds(Some(Value::Null)));
+        assert!(!holds(Some(array(&[Value::Null]))));
+        assert!(!holds(Some(array(&[]))));
+        assert!(!holds(None));
+    }
+
+    #[test]
+    fn ranges_take_numbers_only() {
+        let holds = |value: Value| check("a", range(1.0, 3.0), &object(&[("a", value)]));
+        assert!(holds(Value::Int(1)));
+        assert!(holds(Value::Float(2.9)));
+        assert!(!holds(Value::Int(3)));
+        assert!(!holds(Value::Bool(true)));
+        assert!(!holds(text("2")));
+        assert!(holds(array(&[text("2"), Value::Int(2)])));
+        assert!(!holds(Value::Uint(u64::MAX)));
+    }
+
+    #[test]
+    fn empty_and_null_are_about_what_is_there() {
+        let empty = |path: &str, payload: &Value| check(path, FieldTest::IsEmpty(true), payload);
+        let null = |path: &str, payload: &Value| check(path, FieldTest::IsNull(true), payload);
+        let payload = object(&[
+            ("nothing", Value::Null),
+            ("none", array(&[])),
+            ("nulls", array(&[Value::Null])),
+            ("deep", array(&[array(&[Value::Null])])),
+            ("zero", Value::Int(0)),
+            ("blank", text("")),
+        ]);
+        for (path, is_empty, is_null) in [
+            ("missing", true, false),
+            ("nothing", true, true),
+            ("none", true, false),
+            ("nulls", false, true),
+            ("nulls[]", true, true),
+            ("deep", false, false),
+            ("deep[]", false, true),
+            ("zero", false, false),
+            ("blank", false, false),
+        ] {
+            assert_eq!(empty(path, &payload), is_empty, "{path}");
+            assert_eq!(null(path, &payload), is_null, "{path}");
+            assert_eq!(
+                check(path, FieldTest::IsEmpty(false), &payload),
+                !is_empty,
+                "{path}"
+            );
+            assert_eq!(
+                check(path, FieldTest::IsNull(false), &payload),
+                !is_null,
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_filter_matches_everything() {
+        assert!(evaluate(
+            &Filter::default(),
+            PointId::Number(7),
+            &object(&[])
+        ));
+        let ids = vec![PointId::Number(7), PointId::Uuid(1)];
+        let by_id = Filter {
+            must: vec![Condition::HasId(ids)],
+            ..Filter::default()
+        };
+        assert!(evaluate(&by_id, PointId::Number(7), &object(&[])));
+        assert!(!evaluate(&by_id, PointId::Number(8), &object(&[])));
+    }
+
+    #[test]
+    fn filters_that_cannot_be_evaluated_are_refused() {
+        let mut deep = Filter::default();
+        for _ in 0..64 {
+            deep = Filter {
+                must: vec![Condition::Filter(Box::new(deep))],
+                ..Filter::default()
+            };
+        }
+        assert!(bind(&deep, &Schema::default()).is_err());
+        let min_should = crate::filter::MinShould {
+            conditions: Vec::new(),
+            min_count: 0,
+        };
+        let none = Filter {
+            min_should: Some(min_should),
+            ..Filter::default()
+        };
+        assert!(bind(&none, &Schema::default()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_walk_agrees_with_the_oracle(
+            filter in oracle::filter(),
+            payload in oracle::payload(),
+            id in 0u64..40,
+        ) {
+            let id = PointId::Number(id);
+            prop_assert_eq!(
+                evaluate(&filter, id, &payload),
+                oracle::matches(&filter, id, &payload)
+            );
+        }
     }
 }

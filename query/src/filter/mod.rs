@@ -14,6 +14,10 @@ mod eval;
 mod eval_payload;
 mod subset;
 
+#[cfg(test)]
+#[path = "../../tests/search/oracle.rs"]
+mod oracle;
+
 pub use ast::{AnyOf, Condition, DEPTH_MAX, FieldTest, Filter, MatchValue, MinShould};
 pub use index::{FieldPath, PathError, PathItem};
 

@@ -75,15 +75,27 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Nothing is known.
-    pub(crate) const OPEN: Self = Self { sure: Subset::Nothing, perhaps: Subset::Everything };
+    pub(crate) const OPEN: Self = Self {
+        sure: Subset::Nothing,
+        perhaps: Subset::Everything,
+    };
     /// Every row matches.
-    pub(crate) const ALL: Self = Self { sure: Subset::Everything, perhaps: Subset::Everything };
+    pub(crate) const ALL: Self = Self {
+        sure: Subset::Everything,
+        perhaps: Subset::Everything,
+    };
     /// No row matches.
-    pub(crate) const NONE: Self = Self { sure: Subset::Nothing, perhaps: Subset::Nothing };
+    pub(crate) const NONE: Self = Self {
+        sure: Subset::Nothing,
+        perhaps: Subset::Nothing,
+    };
 
     /// Exactly these rows match.
     pub(crate) fn exact(rows: RowSet) -> Self {
-        Self { sure: Subset::These(rows.clone()), perhaps: Subset::These(rows) }
+        Self {
+            sure: Subset::These(rows.clone()),
+            perhaps: Subset::These(rows),
+        }
     }
 
     /// The same, but nothing is known about `rows`.
@@ -96,17 +108,26 @@ impl Answer {
 
     /// Both match.
     pub(crate) fn and(self, other: Self) -> Self {
-        Self { sure: self.sure.and(other.sure), perhaps: self.perhaps.and(other.perhaps) }
+        Self {
+            sure: self.sure.and(other.sure),
+            perhaps: self.perhaps.and(other.perhaps),
+        }
     }
 
     /// Either matches.
     pub(crate) fn or(self, other: Self) -> Self {
-        Self { sure: self.sure.or(other.sure), perhaps: self.perhaps.or(other.perhaps) }
+        Self {
+            sure: self.sure.or(other.sure),
+            perhaps: self.perhaps.or(other.perhaps),
+        }
     }
 
     /// It does not match.
     pub(crate) fn not(self) -> Self {
-        Self { sure: self.perhaps.not(), perhaps: self.sure.not() }
+        Self {
+            sure: self.perhaps.not(),
+            perhaps: self.sure.not(),
+        }
     }
 
     /// At least `count` of `answers` match.

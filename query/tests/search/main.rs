@@ -1,0 +1,9 @@
+//! The read side over a real engine on a simulated disk: filters, nearest points, resolved writes.
+
+#![cfg(test)]
+
+mod filters;
+mod nearest;
+mod oracle;
+mod world;
+mod writes;
