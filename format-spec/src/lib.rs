@@ -55,6 +55,7 @@ pub mod tombstones;
 pub mod value;
 mod value_ref;
 pub mod vectors;
+pub mod verify;
 pub mod wal;
 pub mod wal_builder;
 pub mod wal_ops;
@@ -83,3 +84,4 @@ pub use schema::{
 pub use tombstones::{TombstonesBuilder, TombstonesLayout, TombstonesView};
 pub use value::{ArrayRef, EMPTY_PAYLOAD, ObjectRef, Value, ValueKind, ValueRef};
 pub use vectors::{VectorShape, VectorsBuilder, VectorsLayout, VectorsView};
+pub use verify::verify_part;

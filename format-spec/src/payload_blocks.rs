@@ -281,7 +281,7 @@ impl BlocksView<'_> {
         let n = n as usize;
         match (self.entry(n), self.entry(n + 1)) {
             (Some(entry), Some(next)) => {
-                self.data_at + entry.offset..self.data_at.saturating_add(next.offset)
+                self.data_at.saturating_add(entry.offset)..self.data_at.saturating_add(next.offset)
             }
             _ => 0..0,
         }
@@ -321,7 +321,7 @@ impl BlocksView<'_> {
         let block = self.block_of(row).ok_or(missing)?;
         let rows = self.rows_of(block);
         let (ends, payloads) = table(raw, rows.len()).ok_or(missing)?;
-        let index = (row - rows.start) as usize;
+        let index = row.checked_sub(rows.start).ok_or(missing)? as usize;
         let end_of = |index: usize| ends.get(index).map(|end| u32::from_le_bytes(*end) as usize);
         let start = index
             .checked_sub(1)
