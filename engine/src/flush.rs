@@ -37,7 +37,7 @@ pub(crate) struct Flushed {
     /// The new segment, and the memtable row of each of its rows.
     segment: Option<(Arc<Segment>, Vec<Row>)>,
     /// Segments with a new tombstones or patch part, and the dead rows that are durable now.
-    touched: Vec<(Arc<Segment>, Bits, bool)>,
+    touched: Vec<(SegmentId, Option<Arc<Segment>>, Bits, bool)>,
 }
 
 /// Writes what `sealed` has and the newest manifest lacks; the WAL is needed from file `first_wal`
@@ -58,7 +58,7 @@ pub(crate) fn write_flush(
     let upto = sealed.seqno;
     let mut next = version.next(base);
     let mut touched_ids = Vec::new();
-    for state in &sealed.segments {
+    for state in sealed.known() {
         let listed = next
             .segments
             .iter_mut()
@@ -100,7 +100,8 @@ pub(crate) fn write_flush(
     };
     let mut touched = Vec::with_capacity(touched_ids.len());
     for (id, dead, patched) in touched_ids {
-        touched.push((open(id)?, dead, patched));
+        // One that is set aside does not open, and is not served.
+        touched.push((id, open(id).ok(), dead, patched));
     }
     Ok(Some(Flushed {
         upto,
@@ -141,7 +142,9 @@ fn write_changes(
     let dead = state.dead.count() != state.persisted_dead.count()
         && exact(PartKind::Tombstones).is_none_or(|at| at < upto);
     let folded = exact(PartKind::Payload).is_some_and(|at| at >= upto);
+    // The patches of a segment that cannot be read wait in memory and in vain; deaths do not.
     let patched = state.patches.delta.count() > 0
+        && state.segment.damage().is_none()
         && !folded
         && exact(PartKind::Patch).is_none_or(|at| at < upto);
     if dead {
@@ -190,16 +193,17 @@ impl ApplySide {
             segment,
             touched,
         } = flushed;
-        for (segment, persisted_dead, patched) in touched {
-            let id = segment.id();
-            let Some(state) = self.segments.iter_mut().find(|s| s.segment.id() == id) else {
+        for (id, segment, persisted_dead, patched) in touched {
+            let Some(state) = self.known_mut(id) else {
                 continue;
             };
             let state = Arc::make_mut(state);
-            state.segment = segment;
             state.persisted_dead = persisted_dead;
-            if patched {
-                state.patches.delta = state.patches.delta.newer_than(upto);
+            if let Some(segment) = segment {
+                state.segment = segment;
+                if patched {
+                    state.patches.delta = state.patches.delta.newer_than(upto);
+                }
             }
         }
         if let Some((segment, rows)) = segment {

@@ -283,8 +283,10 @@ fn open_segments(base: &Base, manifest: &ShardManifest, schema: &Schema) -> Resu
             Err(error) => {
                 let why = error.chain();
                 tracing::error!(segment = entry.id.0, error = why, "segment set aside");
+                let state = open_aside(base, entry, schema);
                 damaged.push(Damaged {
                     segment: entry.id,
+                    state,
                     why,
                 });
             }
@@ -298,6 +300,14 @@ fn open_segment(base: &Base, entry: &SegmentEntry, schema: &Schema) -> Result<Se
     let owner = base.name.owner();
     let segment = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
     SegmentState::open(Arc::new(segment))
+}
+
+/// What can be opened of a segment that cannot be served.
+fn open_aside(base: &Base, entry: &SegmentEntry, schema: &Schema) -> Option<Arc<SegmentState>> {
+    let dir = base.name.parts_dir();
+    let owner = base.name.owner();
+    let segment = Segment::open_rows(base.storage(), &dir, owner, entry, schema).ok()?;
+    SegmentState::open(Arc::new(segment)).ok().map(Arc::new)
 }
 
 /// Applies what the WAL has above the manifest, and flushes it unless the WAL ended cleanly.

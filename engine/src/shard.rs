@@ -146,6 +146,18 @@ pub(crate) struct ApplySide {
 }
 
 impl ApplySide {
+    /// A segment whose deaths and patches are kept, served or not.
+    pub(crate) fn known_mut(&mut self, id: SegmentId) -> Option<&mut Arc<SegmentState>> {
+        let aside = self
+            .damaged
+            .iter_mut()
+            .filter_map(|damaged| damaged.state.as_mut());
+        self.segments
+            .iter_mut()
+            .chain(aside)
+            .find(|state| state.segment.id() == id)
+    }
+
     /// What readers get when this is published.
     pub(crate) fn state(&self) -> ShardState {
         ShardState {

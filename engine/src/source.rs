@@ -12,6 +12,7 @@ use quant::Query;
 use crate::error::{Error, Result};
 use crate::memtable::MemtableView;
 use crate::scorer::RowScorer;
+use crate::segment::Payloads;
 use crate::version::SegmentState;
 
 /// A segment as a snapshot sees it.
@@ -316,8 +317,7 @@ impl PayloadReader<'_> {
     }
 
     fn sealed(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
-        let part = state.segment.payload_part();
-        let view = state.segment.payload()?;
+        let Payloads { part, view } = state.segment.payload()?;
         let Some(number) = view.block_of(row) else {
             return Ok(EMPTY_PAYLOAD);
         };

@@ -123,7 +123,12 @@ impl Shard {
                 let why = damage.chain();
                 let id = segment.segment.id();
                 tracing::error!(segment = id.0, error = why, "segment set aside");
-                side.damaged.push(Damaged { segment: id, why });
+                let state = segment.segment.rows().is_ok().then_some(segment);
+                side.damaged.push(Damaged {
+                    segment: id,
+                    state,
+                    why,
+                });
             } else if derived(&segment) {
                 kept.push(self.without_damaged_parts(&segment).unwrap_or(segment));
             } else {

@@ -82,6 +82,9 @@ impl SegmentState {
 pub(crate) struct Damaged {
     /// Which segment.
     pub(crate) segment: SegmentId,
+    /// What still opens of it, so that newer writes of its ids are noted as deaths and patches:
+    /// they win when the files are repaired. `None` when even its rows cannot be read.
+    pub(crate) state: Option<Arc<SegmentState>>,
     /// File, offset and what is wrong there.
     pub(crate) why: String,
 }
@@ -99,4 +102,15 @@ pub(crate) struct ShardState {
     pub(crate) memtables: Vec<MemtableView>,
     /// Segments set aside.
     pub(crate) damaged: Vec<Damaged>,
+}
+
+impl ShardState {
+    /// Every segment whose deaths and patches are to be kept, served or not.
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Arc<SegmentState>> {
+        let aside = self
+            .damaged
+            .iter()
+            .filter_map(|damaged| damaged.state.as_ref());
+        self.segments.iter().chain(aside)
+    }
 }

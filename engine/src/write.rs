@@ -238,20 +238,24 @@ impl ApplySide {
                 return;
             }
         }
-        if let Some((at, row)) = self.find_sealed(id) {
-            Arc::make_mut(&mut self.segments[at]).dead.set(row);
+        if let Some((state, row)) = self.find_sealed(id) {
+            state.dead.set(row);
         }
     }
 
-    /// The segment and row where `id` lives. A segment that does not verify is passed over: it
-    /// is about to be set aside, and the newer SeqNo wins when it is repaired.
-    fn find_sealed(&self, id: PointId) -> Option<(usize, Row)> {
-        let found = |state: &Arc<SegmentState>| state.row_of(id).ok().flatten();
-        self.segments
-            .iter()
-            .enumerate()
-            .rev()
-            .find_map(|(at, state)| Some((at, found(state)?)))
+    /// The segment and row where `id` lives. In a segment that is set aside it does not live, but
+    /// newer writes of it are noted there, and win when it is repaired. One whose rows do not
+    /// verify is passed over.
+    fn find_sealed(&mut self, id: PointId) -> Option<(&mut SegmentState, Row)> {
+        let aside = self
+            .damaged
+            .iter_mut()
+            .filter_map(|damaged| damaged.state.as_mut());
+        let segments = self.segments.iter_mut().rev().chain(aside);
+        segments.into_iter().find_map(|state| {
+            let row = state.row_of(id).ok().flatten()?;
+            Some((Arc::make_mut(state), row))
+        })
     }
 
     /// Replaces the payload of `id`: a new row in memory, a patch in a segment.
@@ -266,13 +270,12 @@ impl ApplySide {
                 .insert(id, seqno, |name| view.vector(name, row), payload);
             return;
         }
-        if let Some((at, row)) = self.find_sealed(id) {
-            let patch = Patch {
+        if let Some((state, row)) = self.find_sealed(id) {
+            state.patch(Patch {
                 row,
                 seqno,
                 payload: Arc::from(payload),
-            };
-            Arc::make_mut(&mut self.segments[at]).patch(patch);
+            });
         }
     }
 

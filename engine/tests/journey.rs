@@ -151,3 +151,82 @@ fn points_survive_flushes_merges_and_restarts() {
     assert!(db.drop_collection("c").unwrap());
     assert!(db.collection("c").is_none());
 }
+
+fn upsert(db: &Db, ids: std::ops::Range<u64>, n: i64) {
+    let collection = db.collection("c").unwrap();
+    let mut rows = UpsertRows::new(&collection.schema());
+    for id in ids {
+        rows.begin(PointId::Number(id));
+        rows.vector(0, &[id as f32; DIM]).unwrap();
+        rows.payload(&payload(n));
+    }
+    let mut batch = WriteBatch::new();
+    batch.upsert(rows);
+    collection.write(batch).unwrap();
+}
+
+fn flush(db: &Db) {
+    let collection = db.collection("c").unwrap();
+    collection.run_now();
+    assert!(db.step_of(engine::StepKind::Flush));
+}
+
+fn number_of(db: &Db, id: u64) -> Option<i64> {
+    let snapshot = db.collection("c").unwrap().snapshot();
+    let (source, row) = snapshot.find(PointId::Number(id)).unwrap()?;
+    let value = Value::decode(snapshot.sources()[source].payloads().get(row).unwrap()).unwrap();
+    match value.get("n") {
+        Some(Value::Int(n)) => Some(*n),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Guards the rule that a segment set aside takes part in deaths: what was written meanwhile wins
+/// when its files are repaired, and the rest serves all the time.
+#[test]
+fn newer_writes_win_over_a_segment_that_is_repaired() {
+    let disk = SimDisk::default();
+    let db = open(&disk);
+    db.create_collection("c", schema()).unwrap();
+    upsert(&db, 0..100, 1);
+    flush(&db);
+    upsert(&db, 100..200, 2);
+    flush(&db);
+    drop(db);
+    let id = open(&disk).collection("c").unwrap().id();
+    let parts = format_spec::path::parts_dir(id, format_spec::ShardId(0));
+    let storage: &dyn engine::Storage = &disk;
+    let names = storage.list(&parts).unwrap();
+    let payload = names
+        .iter()
+        .find(|entry| entry.name.ends_with(".payload"))
+        .unwrap();
+    let path = format!("{parts}/{}", payload.name);
+    // A byte of the footer: the part does not even open.
+    disk.flip_bit(&path, payload.len - 10, 3).unwrap();
+
+    let db = open(&disk);
+    let status = db.collection("c").unwrap().status();
+    assert_eq!(status.color, engine::Color::Red);
+    assert!(
+        status.damaged[0].contains(".payload"),
+        "{:?}",
+        status.damaged
+    );
+    assert_eq!((number_of(&db, 5), number_of(&db, 150)), (None, Some(2)));
+    upsert(&db, 5..10, 3);
+    let collection = db.collection("c").unwrap();
+    let mut batch = WriteBatch::new();
+    batch.delete((20..30).map(PointId::Number).collect());
+    collection.write(batch).unwrap();
+    flush(&db);
+    drop((collection, db));
+
+    disk.flip_bit(&path, payload.len - 10, 3).unwrap();
+    let db = open(&disk);
+    assert_eq!(db.collection("c").unwrap().snapshot().live_count(), 190);
+    assert_eq!(
+        (number_of(&db, 5), number_of(&db, 15), number_of(&db, 25)),
+        (Some(3), Some(1), None)
+    );
+}

@@ -241,7 +241,7 @@ pub(crate) fn write_column(
         Err(Stop::Read(error)) => return Err(error),
         Err(Stop::Write(error)) => return Err(Error::invalid("write", error.to_string())),
     }
-    let payload = state.segment.payload_part().entry();
+    let payload = state.segment.payload()?.part.entry();
     column.write(base, payload.hash, payload.exact_for)
 }
 

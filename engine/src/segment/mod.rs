@@ -68,13 +68,26 @@ pub(crate) struct Vectors<'a> {
     pub(crate) view: VectorsView<'a>,
 }
 
+/// The payloads of a segment.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Payloads<'a> {
+    pub(crate) part: &'a Part,
+    pub(crate) view: PayloadView<'a>,
+}
+
+fn missing(entry: &SegmentEntry, kind: PartKind) -> Error {
+    let message = format!("there is no {} part", kind.extension());
+    Error::damaged(format!("segment {}", entry.id.0), message)
+}
+
 /// An opened segment.
 #[derive(Debug)]
 pub(crate) struct Segment {
     entry: SegmentEntry,
     parts: Vec<Arc<Part>>,
     rows: Lazy<RowsLayout>,
-    payload: Lazy<PayloadLayout>,
+    /// `None` only where nothing but rows, tombstones and patches is wanted.
+    payload: Option<Lazy<PayloadLayout>>,
     vectors: Vec<Option<Lazy<VectorsLayout>>>,
     graphs: Vec<Option<Lazy<GraphLayout>>>,
     columns: BTreeMap<String, Lazy<ColumnLayout>>,
@@ -109,7 +122,36 @@ impl Segment {
                 Err(error) => return Err(error),
             }
         }
+        if !parts
+            .iter()
+            .any(|part| part.entry().kind == PartKind::Payload)
+        {
+            return Err(missing(&entry, PartKind::Payload));
+        }
         Self::assemble(entry, schema, parts)
+    }
+
+    /// Opens what is needed to note deaths and patches of a segment that cannot be served.
+    ///
+    /// # Errors
+    /// When rows, tombstones or patches do not open or verify.
+    pub(crate) fn open_rows(
+        storage: &dyn Storage,
+        dir: &str,
+        owner: (CollectionId, ShardId),
+        entry: &SegmentEntry,
+        schema: &Schema,
+    ) -> Result<Self> {
+        let wanted = [PartKind::Rows, PartKind::Tombstones, PartKind::Patch];
+        let listed = entry
+            .parts
+            .iter()
+            .filter(|part| wanted.contains(&part.kind));
+        let opened = listed.map(|part| Part::open(storage, dir, part, owner).map(Arc::new));
+        let parts = opened.collect::<Result<Vec<_>>>()?;
+        let segment = Self::assemble(entry.clone(), schema, parts)?;
+        segment.rows()?;
+        Ok(segment)
     }
 
     fn assemble(entry: SegmentEntry, schema: &Schema, parts: Vec<Arc<Part>>) -> Result<Self> {
@@ -119,22 +161,14 @@ impl Segment {
                 .find(|p| p.entry().kind == kind && p.entry().name == name)
                 .map(Arc::clone)
         };
-        let missing = |kind: PartKind| {
-            let path = format!("segment {}", entry.id.0);
-            Error::damaged(
-                path,
-                format!("the manifest lists no {} part", kind.extension()),
-            )
-        };
-        let rows = of(PartKind::Rows, "").ok_or_else(|| missing(PartKind::Rows))?;
-        let payload = of(PartKind::Payload, "").ok_or_else(|| missing(PartKind::Payload))?;
+        let rows = of(PartKind::Rows, "").ok_or_else(|| missing(&entry, PartKind::Rows))?;
         let names = || schema.vectors.iter().map(|vector| vector.name.as_str());
         let columns = parts
             .iter()
             .filter(|part| part.entry().kind == PartKind::Column);
         Ok(Self {
             rows: Lazy::new(rows),
-            payload: Lazy::new(payload),
+            payload: of(PartKind::Payload, "").map(Lazy::new),
             vectors: names()
                 .map(|name| of(PartKind::Vectors, name).map(Lazy::new))
                 .collect(),
@@ -256,21 +290,20 @@ impl Segment {
             .is_some_and(|lazy| lazy.part.damage().is_none())
     }
 
-    /// Payload blocks; a block must be verified before use, see [`Self::payload_part`].
-    pub(crate) fn payload(&self) -> Result<PayloadView<'_>> {
-        let part = &self.payload.part;
-        if self.payload.layout.get().is_none() {
+    /// Payload blocks; a block must be verified before its bytes are used.
+    pub(crate) fn payload(&self) -> Result<Payloads<'_>> {
+        let lazy = self.payload.as_ref();
+        let lazy = lazy.ok_or_else(|| missing(&self.entry, PartKind::Payload))?;
+        let part = &*lazy.part;
+        if lazy.layout.get().is_none() {
             part.verify_sections(&format_spec::payload::VERIFIED_BEFORE_OPEN)?;
         }
-        Ok(self
-            .payload
-            .layout(part.raw(), PayloadLayout::open)?
-            .view(part.raw()))
-    }
-
-    /// The file of the payloads.
-    pub(crate) fn payload_part(&self) -> &Arc<Part> {
-        &self.payload.part
+        Ok(Payloads {
+            part,
+            view: lazy
+                .layout(part.raw(), PayloadLayout::open)?
+                .view(part.raw()),
+        })
     }
 
     /// The patches that a flush has written.
