@@ -1,0 +1,20 @@
+//! The server over real sockets: every route, every bad input, every limit.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed expectation fails the test"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test measures real time and damages real files"
+)]
+
+mod harness;
+mod inspecting;
+mod limits;
+mod operators;
+mod reads;
+mod refused;
+mod service;
+mod writes;

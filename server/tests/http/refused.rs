@@ -1,0 +1,582 @@
+//! Bad input: clear errors that name the field, before anything is logged, and never a 5xx.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Server, repeated};
+
+/// Method, path below `/collections/c`, body, status, a part of the text.
+type Refusal<'a> = (&'a str, &'a str, &'a str, u16, &'a str);
+
+/// Sends all of them; afterwards the collection is what it was, and its log has not grown.
+fn all_refused(refusals: &[Refusal<'_>]) {
+    let server = Server::new();
+    server.fill(2);
+    let ingested = server.metric("cairn_ingested_bytes");
+    for (method, path, body, status, text) in refusals {
+        let path = format!("/collections/c{path}");
+        let answer = server.request(method, &path, Some(body));
+        let short: String = body.chars().take(200).collect();
+        assert_eq!(
+            answer.status, *status,
+            "{method} {path} {short}: {}",
+            answer.text
+        );
+        let error = answer.error(*status);
+        assert!(error.contains(text), "{method} {path} {short}: {error}");
+    }
+    assert_eq!(server.points_count(), 2);
+    let logged = server.metric("cairn_ingested_bytes") - ingested;
+    assert!(logged.abs() < 0.5, "{logged} bytes were logged");
+}
+
+const DIMENSION: &str =
+    "Wrong input: Vector dimension error: expected dim: 2, got 1 in points[1].vector";
+const UNKNOWN: &str = "Wrong input: Not existing vector name error: foo";
+
+/// What stands in the place of the second point's vector.
+const VECTORS: &[(&str, u16, &str)] = &[
+    ("[1]", 400, DIMENSION),
+    ("[]", 422, "points[1].vector: all vectors must be non-empty"),
+    ("{\"foo\": [1, 1]}", 400, UNKNOWN),
+    ("[1, \"a\"]", 400, "points[1].vector[1]: invalid type"),
+    ("[1, null]", 400, "points[1].vector[1]: invalid type"),
+    ("null", 400, "points[1].vector: invalid type"),
+    (
+        "[[1, 1]]",
+        501,
+        "multivectors, asked for in points[1].vector",
+    ),
+    (
+        "{\"\": {\"indices\": [1], \"values\": [1]}}",
+        501,
+        "sparse vectors, asked for in",
+    ),
+    ("{\"text\": \"x\", \"model\": \"y\"}", 501, "inference"),
+    ("[NaN, 1]", 400, "line 1 column"),
+    ("[Infinity, 1]", 400, "line 1 column"),
+    ("[-Infinity, 1]", 400, "line 1 column"),
+    ("[1e400, 1]", 400, "line 1 column"),
+    (
+        "[1, 1e39]",
+        400,
+        "points[1].vector[1]: number 1e39 is out of the range",
+    ),
+];
+
+#[test]
+fn vectors_that_do_not_fit() {
+    let body = |vector: &str| {
+        format!(r#"{{"points":[{{"id":8,"vector":[1,1]}},{{"id":9,"vector":{vector}}}]}}"#)
+    };
+    let bodies: Vec<String> = VECTORS.iter().map(|(vector, ..)| body(vector)).collect();
+    let refusals = VECTORS.iter().zip(&bodies);
+    let refusals: Vec<Refusal<'_>> = refusals
+        .map(|((_, status, text), body)| ("PUT", "/points", body.as_str(), *status, *text))
+        .collect();
+    all_refused(&refusals);
+}
+
+const QUERY: &str = "/points/query";
+
+const QUERIES_AND_UPDATES: &[Refusal<'_>] = &[
+    (
+        "PUT",
+        "/points/vectors",
+        r#"{"points":[{"id":1,"vector":[1,2,3]}]}"#,
+        400,
+        "got 3",
+    ),
+    (
+        "PUT",
+        "/points/vectors",
+        r#"{"points":[{"id":1,"vector":{}}]}"#,
+        422,
+        "points[0].vector",
+    ),
+    (
+        "PUT",
+        "/points",
+        r#"{"batch":{"ids":[1],"vectors":[[1]]}}"#,
+        400,
+        "batch.vectors[0]",
+    ),
+    (
+        "PUT",
+        "/points",
+        r#"{"batch":{"ids":[1],"vectors":[]}}"#,
+        422,
+        "must be equal (1 != 0)",
+    ),
+    (
+        "POST",
+        QUERY,
+        r#"{"query":[1,2,3]}"#,
+        400,
+        "expected dim: 2, got 3",
+    ),
+    (
+        "POST",
+        QUERY,
+        r#"{"query":[1,2],"using":"foo"}"#,
+        400,
+        UNKNOWN,
+    ),
+    ("POST", QUERY, r#"{"query":[NaN,1]}"#, 400, "line 1 column"),
+    ("POST", QUERY, r#"{"query":[1e39,1]}"#, 400, "query[0]"),
+    ("POST", QUERY, r#"{"query":[]}"#, 400, "got 0"),
+    (
+        "POST",
+        "/points/search",
+        r#"{"vector":[1],"limit":1}"#,
+        400,
+        "got 1",
+    ),
+    (
+        "POST",
+        "/points/search",
+        r#"{"limit":1}"#,
+        400,
+        "missing field `vector`",
+    ),
+    (
+        "POST",
+        "/points/vectors/delete",
+        r#"{"points":[1],"vector":["foo"]}"#,
+        400,
+        UNKNOWN,
+    ),
+    (
+        "POST",
+        "/points/vectors/delete",
+        r#"{"points":[1],"vector":[]}"#,
+        422,
+        "vector",
+    ),
+];
+
+#[test]
+fn vectors_of_queries_and_updates_that_do_not_fit() {
+    all_refused(QUERIES_AND_UPDATES);
+}
+
+#[test]
+fn numbers_that_a_datatype_cannot_hold() {
+    let server = Server::new();
+    let body = json!({"vectors": {
+        "u": {"size": 1, "distance": "Dot", "datatype": "uint8"},
+        "h": {"size": 1, "distance": "Dot", "datatype": "float16"},
+    }});
+    server.put("/collections/c", &body).result();
+    for vector in [
+        json!({"u": [256]}),
+        json!({"u": [-1]}),
+        json!({"h": [70000]}),
+    ] {
+        let body = json!({"points": [{"id": 1, "vector": vector}]});
+        let error = server.put("/collections/c/points", &body).error(400);
+        assert!(error.contains("points[0].vector"), "{error}");
+    }
+}
+
+#[test]
+fn ids_that_are_none() {
+    let text = "is not a valid point ID, valid values are either an unsigned integer or a UUID";
+    all_refused(&[
+        (
+            "PUT",
+            "/points",
+            r#"{"points":[{"id":-1,"vector":[1,1]}]}"#,
+            400,
+            text,
+        ),
+        (
+            "PUT",
+            "/points",
+            r#"{"points":[{"id":"seven","vector":[1,1]}]}"#,
+            400,
+            "points[0].id",
+        ),
+        (
+            "PUT",
+            "/points",
+            r#"{"points":[{"id":1.5,"vector":[1,1]}]}"#,
+            400,
+            text,
+        ),
+        (
+            "PUT",
+            "/points",
+            r#"{"points":[{"id":null,"vector":[1,1]}]}"#,
+            400,
+            "points[0].id",
+        ),
+        (
+            "PUT",
+            "/points",
+            r#"{"points":[{"vector":[1,1]}]}"#,
+            400,
+            "missing field `id`",
+        ),
+        (
+            "POST",
+            "/points/delete",
+            r#"{"points":["x"]}"#,
+            400,
+            "points[0]",
+        ),
+        ("POST", "/points", r#"{"ids":[-5]}"#, 400, "ids[0]"),
+        (
+            "POST",
+            "/points/query",
+            r#"{"query":"not an id"}"#,
+            400,
+            "query",
+        ),
+        ("POST", "/points/scroll", r#"{"offset":-1}"#, 400, "offset"),
+    ]);
+    let server = Server::new();
+    server.make();
+    let error = server.get("/collections/c/points/seven").error(400);
+    assert_eq!(
+        error,
+        "Wrong input: Can not recognize \"seven\" as point id"
+    );
+}
+
+#[test]
+fn bodies_that_are_not_json() {
+    all_refused(&[
+        (
+            "PUT",
+            "/points",
+            "{\"points\": [\n{\"id\": 1,}]}",
+            400,
+            "trailing comma at line 2 column",
+        ),
+        (
+            "PUT",
+            "/points",
+            "",
+            400,
+            "Format error in JSON body: EOF while parsing",
+        ),
+        (
+            "PUT",
+            "/points",
+            "{\"points\": []",
+            400,
+            "EOF while parsing",
+        ),
+        ("PUT", "/points", "[]", 400, "invalid type: sequence"),
+        ("PUT", "/points", "{}", 400, "missing field `points`"),
+        (
+            "PUT",
+            "/points",
+            "{\"points\": []} {}",
+            400,
+            "trailing characters at line 1",
+        ),
+        (
+            "POST",
+            "/points/query",
+            "{\"limit\": }",
+            400,
+            "line 1 column 11",
+        ),
+        (
+            "POST",
+            "/points/query",
+            "{\"limit\": \"ten\"}",
+            400,
+            "limit: invalid type",
+        ),
+        (
+            "POST",
+            "/points/count",
+            "{\"exact\": 1}",
+            400,
+            "exact: invalid type",
+        ),
+        (
+            "POST",
+            "/points/batch",
+            "{\"operations\": [{\"delete\": 7}]}",
+            400,
+            "operations[0]",
+        ),
+        (
+            "PATCH",
+            "",
+            "{\"optimizers_config\": []}",
+            400,
+            "optimizers_config",
+        ),
+        ("PUT", "/index", "{\"field_name\": 1}", 400, "field_name"),
+    ]);
+}
+
+#[test]
+fn limits_and_timeouts_out_of_bounds() {
+    let zero = "limit: value 0 invalid, must be 1 or larger";
+    let whole = "Validation error in JSON body: \
+                 [internal.limit: value 0 invalid, must be 1 or larger]";
+    let most = "limit: value 9223372036854775808 invalid, must be from 1 to";
+    let far = r#"{"vector":[1,1],"limit":9223372036854775808}"#;
+    let none = r#"{"vector":[1,1],"limit":0}"#;
+    let second = r#"{"searches":[{"limit":1},{"limit":0}]}"#;
+    let soon = "Validation error in query parameters: \
+                [timeout: value 0 invalid, must be 1 or larger]";
+    all_refused(&[
+        ("POST", QUERY, none, 422, whole),
+        ("POST", QUERY, far, 422, most),
+        ("POST", QUERY, r#"{"limit":1e30}"#, 400, "limit"),
+        ("POST", QUERY, r#"{"limit":-1}"#, 400, "limit"),
+        (
+            "POST",
+            QUERY,
+            r#"{"offset":9223372036854775808}"#,
+            422,
+            "internal.offset",
+        ),
+        (
+            "POST",
+            QUERY,
+            r#"{"params":{"hnsw_ef":0}}"#,
+            422,
+            "hnsw_ef: value 0",
+        ),
+        (
+            "POST",
+            "/points/query/batch",
+            second,
+            422,
+            "searches[1].internal.limit",
+        ),
+        ("POST", "/points/search", none, 422, zero),
+        ("POST", "/points/search", far, 422, most),
+        ("POST", "/points/scroll", none, 422, zero),
+        ("POST", "/points/scroll", far, 422, most),
+        ("POST", "/points/count?timeout=0", "{}", 422, soon),
+        ("POST", "/points/count?timeout=soon", "{}", 400, "timeout"),
+        (
+            "POST",
+            "/points/count?consistency=some",
+            "{}",
+            400,
+            "consistency",
+        ),
+        (
+            "PUT",
+            "/points?wait=perhaps",
+            r#"{"points":[]}"#,
+            400,
+            "wait",
+        ),
+        (
+            "PUT",
+            "/points?ordering=any",
+            r#"{"points":[]}"#,
+            400,
+            "ordering",
+        ),
+    ]);
+}
+
+#[test]
+fn filters_that_cannot_be() {
+    const COUNT: &str = "/points/count";
+    const DELETE: &str = "/points/delete";
+    let absent = "ids or filter must be provided";
+    let text = r#"{"filter":{"must":[{"key":"a","match":{"text":"x"}}]}}"#;
+    all_refused(&[
+        ("POST", COUNT, r#"{"filter":{"musst":[]}}"#, 400, "musst"),
+        (
+            "POST",
+            COUNT,
+            r#"{"filter":{"must":[{"key":"a"}]}}"#,
+            422,
+            "filter.must[0]",
+        ),
+        (
+            "POST",
+            COUNT,
+            r#"{"filter":{"must":[{"key":"a","match":{}}]}}"#,
+            400,
+            "must[0].match",
+        ),
+        (
+            "POST",
+            COUNT,
+            r#"{"filter":{"must":[{"key":"a[","is_null":true}]}}"#,
+            400,
+            "must[0]",
+        ),
+        ("POST", COUNT, text, 501, "match.text"),
+        (
+            "POST",
+            DELETE,
+            r#"{"filter":{"must":[{"has_id":["x"]}]}}"#,
+            400,
+            "must[0].has_id[0]",
+        ),
+        ("POST", DELETE, "{}", 400, absent),
+        (
+            "POST",
+            "/points/payload",
+            r#"{"payload":{"a":1}}"#,
+            400,
+            absent,
+        ),
+        (
+            "POST",
+            "/points/payload",
+            r#"{"payload":[],"points":[1]}"#,
+            400,
+            "payload",
+        ),
+        (
+            "POST",
+            "/points/payload/delete",
+            r#"{"keys":["a["],"points":[1]}"#,
+            400,
+            "keys",
+        ),
+    ]);
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_not_a_crash() {
+    let lists = |depth: usize| {
+        let open = repeated(r#"{"must":["#, depth);
+        format!("{{\"filter\":{open}{}}}", repeated("]}", depth))
+    };
+    let objects = |depth: usize| {
+        let open = repeated(r#"{"must":"#, depth);
+        format!("{{\"filter\":{open}{{}}{}}}", repeated("}", depth))
+    };
+    let (shallow, deep, deeper) = (objects(65), lists(10_000), objects(10_000));
+    let mut refusals = vec![(
+        "POST",
+        "/points/count",
+        shallow.as_str(),
+        400,
+        "deeper than 64",
+    )];
+    for path in [
+        "/points/count",
+        "/points/query",
+        "/points/scroll",
+        "/points/delete",
+    ] {
+        for body in [&deep, &deeper] {
+            refusals.push((
+                "POST",
+                path,
+                body,
+                400,
+                "recursion limit exceeded at line 1",
+            ));
+        }
+    }
+    all_refused(&refusals);
+
+    let server = Server::new();
+    server.make();
+    let deep = format!("{}{}", repeated("[", 100_000), repeated("]", 100_000));
+    let body = format!(r#"{{"points":[{{"id":1,"vector":[1,1],"payload":{{"a":{deep}}}}}]}}"#);
+    let error = server
+        .request("PUT", "/collections/c/points", Some(&body))
+        .error(400);
+    assert!(error.contains("recursion limit"), "{error}");
+    let ignored = format!(r#"{{"unknown":{deep},"points":[]}}"#);
+    let answer = server.request("PUT", "/collections/c/points", Some(&ignored));
+    assert!(answer.status == 200 || answer.status == 400, "{answer:?}");
+}
+
+#[test]
+fn collections_that_are_not_there() {
+    let server = Server::new();
+    for (method, path, body) in [
+        ("GET", "", None),
+        ("PATCH", "", Some("{}")),
+        ("GET", "/optimizations", None),
+        ("PUT", "/points", Some(r#"{"points":[]}"#)),
+        ("POST", "/points", Some(r#"{"ids":[]}"#)),
+        ("GET", "/points/1", None),
+        ("POST", "/points/delete", Some(r#"{"points":[1]}"#)),
+        ("POST", "/points/scroll", Some("{}")),
+        ("POST", "/points/count", Some("{}")),
+        ("POST", "/points/query", Some("{}")),
+        ("POST", "/points/query/batch", Some(r#"{"searches":[]}"#)),
+        (
+            "POST",
+            "/points/search",
+            Some(r#"{"vector":[1],"limit":1}"#),
+        ),
+        ("POST", "/points/batch", Some(r#"{"operations":[]}"#)),
+        (
+            "PUT",
+            "/index",
+            Some(r#"{"field_name":"a","field_schema":"bool"}"#),
+        ),
+        ("DELETE", "/index/a", None),
+        ("POST", "/optimizations/run", Some("{}")),
+    ] {
+        let answer = server.request(method, &format!("/collections/nope{path}"), body);
+        let error = answer.error(404);
+        assert_eq!(
+            error, "Not found: Collection `nope` doesn't exist!",
+            "{method} {path}"
+        );
+    }
+}
+
+#[test]
+fn collections_that_cannot_be() {
+    let server = Server::new();
+    let size = "[vectors.size: value 0 invalid, must be from 1 to 65536]";
+    let multi =
+        json!({"size": 4, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}});
+    for (body, status, text) in [
+        (
+            json!({"vectors": {"size": 0, "distance": "Dot"}}),
+            422,
+            size,
+        ),
+        (
+            json!({"vectors": {"size": 4, "distance": "Hamming"}}),
+            400,
+            "vectors",
+        ),
+        (json!({"vectors": {"size": 4}}), 400, "distance"),
+        (json!({"vectors": multi}), 501, "multivector_config"),
+        (json!({"sparse_vectors": {"s": {}}}), 501, "sparse_vectors"),
+        (
+            json!({"strict_mode_config": {"enabled": true}}),
+            501,
+            "strict_mode_config",
+        ),
+        (
+            json!({"hnsw_config": {"ef_construct": 1}}),
+            422,
+            "hnsw_config.ef_construct",
+        ),
+        (Value::Null, 400, "invalid type: null"),
+    ] {
+        let error = server.put("/collections/c", &body).error(status);
+        assert!(error.contains(text), "{error}");
+    }
+    for name in ["a:b", "%2e%2e", "a%00b", "a%2Fb", &repeated("n", 256)] {
+        let error = server
+            .put(&format!("/collections/{name}"), &json!({}))
+            .error(422);
+        assert!(
+            error.starts_with("Validation error in path parameters: [name"),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        server.get("/collections").result()["collections"],
+        json!([])
+    );
+}

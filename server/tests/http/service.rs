@@ -1,0 +1,121 @@
+//! The server's own routes, and what every answer has.
+
+use serde_json::json;
+
+use crate::harness::Server;
+
+#[test]
+fn the_root_says_what_clients_compare() {
+    let server = Server::new();
+    let root = server.get("/").json();
+    assert_eq!(root["title"], "qdrant - vector search engine");
+    assert_eq!(root["version"], "1.19.0");
+    assert_eq!(root["cairn"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+#[test]
+fn health_is_plain_text() {
+    let server = Server::new();
+    for (path, text) in [
+        ("/healthz", "healthz check passed"),
+        ("/livez", "healthz check passed"),
+        ("/readyz", "all shards are ready"),
+        ("/readyz/", "all shards are ready"),
+    ] {
+        let answer = server.get(path);
+        assert_eq!((answer.status, answer.text.as_str()), (200, text));
+        assert!(
+            answer.headers["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with("text/plain")
+        );
+    }
+    assert_eq!(server.request("HEAD", "/healthz", None).status, 200);
+}
+
+#[test]
+fn metrics_count_requests_and_points() {
+    let server = Server::new();
+    server.fill(3);
+    let upserts = "rest_responses_total{method=\"PUT\",\
+                   endpoint=\"/collections/{collection_name}/points\",status=\"200\"}";
+    assert_eq!(server.metric(upserts) as u64, 1);
+    assert_eq!(server.metric("collections_total") as u64, 1);
+    assert_eq!(server.metric("collection_points{id=\"c\"}") as u64, 3);
+    assert!(server.metric("rest_responses_duration_seconds_count") >= 1.0);
+    assert!(server.metric("memory_resident_bytes") > 1e6);
+    assert!(server.metric("process_open_fds") > 3.0);
+    for name in [
+        "app_info{",
+        "collection_running_optimizations{",
+        "cairn_write_amplification{id=\"c\"}",
+        "cairn_space_amplification{id=\"c\"}",
+        "cairn_compaction_debt_bytes{id=\"c\"}",
+        "cairn_write_stall_seconds{id=\"c\",reason=\"flush_behind\"}",
+        "cairn_write_stall_seconds{id=\"c\",reason=\"compaction_behind\"}",
+    ] {
+        server.metric(name);
+    }
+}
+
+#[test]
+fn unknown_paths_are_bare_and_known_ones_name_their_methods() {
+    let server = Server::new();
+    let answer = server.get("/no/such/path");
+    assert_eq!((answer.status, answer.text.as_str()), (404, ""));
+    let answer = server.post("/healthz", &json!({}));
+    assert_eq!(answer.status, 405);
+    assert_eq!(answer.headers["allow"], "GET");
+}
+
+#[test]
+fn what_is_not_there_yet_says_so() {
+    let server = Server::new();
+    server.make();
+    for (method, path) in [
+        ("GET", "/telemetry"),
+        ("GET", "/cluster"),
+        ("GET", "/aliases"),
+        ("POST", "/collections/aliases"),
+        ("GET", "/collections/c/aliases"),
+        ("GET", "/collections/c/snapshots"),
+        ("POST", "/snapshots"),
+        ("POST", "/collections/c/facet"),
+        ("POST", "/collections/c/points/query/groups"),
+        ("POST", "/collections/c/points/recommend"),
+        ("POST", "/collections/c/points/discover"),
+        ("POST", "/collections/c/points/search/matrix/pairs"),
+        ("PUT", "/collections/c/vectors/v"),
+    ] {
+        let body = (method != "GET").then_some("{}");
+        let text = server.request(method, path, body).error(501);
+        assert!(text.starts_with("Not implemented: "), "{text}");
+    }
+}
+
+#[test]
+fn any_web_page_may_call_unless_told_otherwise() {
+    let server = Server::new();
+    let answer = server.request("OPTIONS", "/collections/c/points", None);
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.headers["access-control-allow-origin"], "*");
+    assert!(
+        answer.headers["access-control-allow-methods"]
+            .to_str()
+            .unwrap()
+            .contains("PATCH")
+    );
+    assert_eq!(
+        server.get("/collections").headers["access-control-allow-origin"],
+        "*"
+    );
+    let closed = Server::with(|settings| settings.service.cors = false);
+    assert!(
+        closed
+            .get("/collections")
+            .headers
+            .get("access-control-allow-origin")
+            .is_none()
+    );
+}
