@@ -9,7 +9,7 @@ use crate::{Element, EncodeError, MAX_DIM, Metric};
 /// A vector to compare rows with: its elements laid out for the kernels, and the kernel of its
 /// metric, chosen.
 ///
-/// Distances are as in [`crate::score`]: smaller is nearer, never NaN. The same row gets the same
+/// Distances are as in [`crate::score()`]: smaller is nearer, never NaN. The same row gets the same
 /// bits from [`Query::distance`], [`Query::distances`] and [`Query::distances_gather`].
 #[derive(Clone)]
 pub struct Query {

@@ -17,9 +17,9 @@ use crate::{Element, EncodeError, Metric};
 
 /// Appends `input` to `out` as one row.
 ///
-/// Cosine rows of `f32` and `f16` are normalised; a vector that is already of unit length, and the
-/// zero vector, are stored as given (see [`normalized`] for how near is near), so that what was
-/// written is read back.
+/// Cosine rows of `f32` and `f16` are normalised. A vector whose squared length is within 1e-6 of
+/// one is of unit length already, one below 2^-23 has no direction worth the name: both are stored
+/// as given, so that what was written is read back.
 ///
 /// # Errors
 /// A coordinate that is not finite, that is not an integer of 0 to 255 for `u8`, or that has no

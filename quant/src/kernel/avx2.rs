@@ -17,7 +17,11 @@ use std::arch::x86_64::*;
 
 use super::entry::elements;
 
-table!(Avx2, [target_feature(enable = "avx2,fma,f16c")], float 4, half 3, byte 4, byte_cosine 2);
+table!(
+    Avx2,
+    [target_feature(enable = "avx2,fma,f16c")],
+    float 4, half 3, byte 4, byte_cosine 2
+);
 
 /// How elements are read.
 pub(super) trait Lanes {

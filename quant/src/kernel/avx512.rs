@@ -16,7 +16,11 @@ use std::arch::x86_64::*;
 
 use super::entry::elements;
 
-table!(Avx512, [target_feature(enable = "avx512bw,avx512vl,avx512vnni")], float 4, half 4, byte 4, byte_cosine 2);
+table!(
+    Avx512,
+    [target_feature(enable = "avx512bw,avx512vl,avx512vnni")],
+    float 4, half 4, byte 4, byte_cosine 2
+);
 
 /// How elements are read.
 pub(super) trait Lanes {

@@ -16,7 +16,11 @@ use std::arch::aarch64::*;
 
 use super::entry::elements;
 
-table!(Neon, [target_feature(enable = "neon")], float 4, half 4, byte 4, byte_cosine 2);
+table!(
+    Neon,
+    [target_feature(enable = "neon")],
+    float 4, half 4, byte 4, byte_cosine 2
+);
 
 /// How elements are read.
 pub(super) trait Lanes {
@@ -63,8 +67,6 @@ impl Lanes for F32 {
     }
 }
 
-/// `fcvtl` has no stable intrinsic yet; the conversion is that of [`super::portable::f16_to_f32`],
-/// lane by lane.
 impl Lanes for F16 {
     const SIZE: usize = 2;
 
@@ -73,15 +75,7 @@ impl Lanes for F16 {
     unsafe fn load(at: *const u8) -> float32x4_t {
         // SAFETY: the caller's contract; bytes have no alignment to keep.
         let bytes = unsafe { vld1_u8(at) };
-        let bits = vmovl_u16(vreinterpret_u16_u8(bytes));
-        let magnitude = vshlq_n_u32::<13>(vandq_u32(bits, vdupq_n_u32(0x7fff)));
-        let sign = vshlq_n_u32::<16>(vandq_u32(bits, vdupq_n_u32(0x8000)));
-        let special = vcgeq_u32(magnitude, vdupq_n_u32(0x7c00 << 13));
-        let special = vandq_u32(special, vdupq_n_u32(0x7f80_0000));
-        let scale = vreinterpretq_f32_u32(vdupq_n_u32((127 + 112) << 23));
-        let value = vmulq_f32(vreinterpretq_f32_u32(magnitude), scale);
-        let value = vorrq_u32(vreinterpretq_u32_f32(value), vorrq_u32(special, sign));
-        vreinterpretq_f32_u32(value)
+        vcvt_f32_f16(vreinterpret_f16_u8(bytes))
     }
 
     #[target_feature(enable = "neon")]
