@@ -22,6 +22,7 @@ use crate::bits::Bits;
 use crate::error::Result;
 use crate::install::{install_manifest, set_part};
 use crate::memtable::MemtableView;
+use crate::rate::urgently;
 use crate::segment::Segment;
 use crate::segment::build::{Selection, write_patches, write_segment, write_tombstones};
 use crate::shard::{ApplySide, Base, Shard, VersionSide};
@@ -236,7 +237,8 @@ impl Shard {
         };
         let current = self.state();
         let first_wal = self.wal.first_needed(version.current.flushed);
-        let flushed = write_flush(&self.base, &mut version, &current, &sealed, first_wal)?;
+        let flushed =
+            urgently(|| write_flush(&self.base, &mut version, &current, &sealed, first_wal))?;
         let mut side = self.apply.lock();
         if let Some(flushed) = flushed {
             side.install_flush(flushed);

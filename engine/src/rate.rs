@@ -1,7 +1,9 @@
-//! RateLimit: how many bytes a second compaction may write.
+//! RateLimit: how many bytes a second the background may write.
 //!
-//! The limit is read anew at every take, so a change through the API holds at once.
+//! The limit is read anew at every take, so a change through the API holds at once. A flush is
+//! counted but never waits, because writers wait for it: the jobs pay for what it wrote.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,6 +11,18 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
+
+thread_local! {
+    static URGENT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does `work` without waiting for any limit on this thread.
+pub(crate) fn urgently<T>(work: impl FnOnce() -> T) -> T {
+    let before = URGENT.replace(true);
+    let done = work();
+    URGENT.set(before);
+    done
+}
 
 /// Longest sleep at once, so that a raised limit is noticed.
 const NAP: Duration = Duration::from_millis(100);
@@ -51,12 +65,31 @@ impl RateLimit {
             *paid = due + cost;
             due
         };
-        while self.bytes_per_s.load(Ordering::Relaxed) != 0 {
+        while self.bytes_per_s.load(Ordering::Relaxed) != 0 && !URGENT.get() {
             let now = self.clock.monotonic();
             if now >= due {
                 return;
             }
             std::thread::sleep((due - now).min(NAP));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn a_flush_is_counted_and_never_waits() {
+        let clock = Arc::new(ManualClock::new(0));
+        let rate = RateLimit::new(Arc::<ManualClock>::clone(&clock));
+        rate.take(1 << 40);
+        rate.set(1000);
+        urgently(|| rate.take(5000));
+        urgently(|| rate.take(5000));
+        assert_eq!(*rate.paid_until.lock(), Duration::from_secs(10));
+        clock.advance(Duration::from_secs(10));
+        rate.take(1);
     }
 }
