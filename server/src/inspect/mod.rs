@@ -24,8 +24,8 @@ mod manifest;
 mod part;
 mod wal;
 
-/// First bytes of a file, and what they stand for.
-const PART_MAGIC: &[u8] = b"CAIRNPRT";
+/// First bytes of a part; the chapters of the other kinds name theirs.
+const PART_MAGIC: [u8; 8] = *b"CAIRNPRT";
 
 /// What became known of a file.
 #[derive(Debug, Default)]
@@ -89,19 +89,25 @@ fn report(file: &Path, bytes: &[u8], contents: bool) -> Report {
     let mut report = Report::default();
     report.set("file", file.display().to_string());
     let place = place(file);
-    match bytes.first_chunk::<8>() {
-        Some(magic) if *magic == format_spec::wal::MAGIC => {
+    // Where the place says what the file must be, a damaged magic does not hide it.
+    let kind = match place {
+        Some(DataPath::Wal { .. }) => Some(format_spec::wal::MAGIC),
+        Some(DataPath::Manifest { .. }) => Some(format_spec::manifest::MAGIC),
+        Some(DataPath::Catalog { .. }) => Some(format_spec::catalog::MAGIC),
+        Some(DataPath::Part { .. }) => Some(PART_MAGIC),
+        Some(DataPath::Lock) | None => bytes.first_chunk().copied(),
+    };
+    match kind {
+        Some(format_spec::wal::MAGIC) => {
             wal::report(&mut report, bytes, place.as_ref(), contents);
         }
-        Some(magic) if *magic == format_spec::manifest::MAGIC => {
+        Some(format_spec::manifest::MAGIC) => {
             manifest::report_shard(&mut report, bytes, place.as_ref());
         }
-        Some(magic) if *magic == format_spec::catalog::MAGIC => {
+        Some(format_spec::catalog::MAGIC) => {
             manifest::report_catalog(&mut report, bytes, place.as_ref());
         }
-        Some(magic) if magic == PART_MAGIC => {
-            part::report(&mut report, bytes, place.as_ref(), contents);
-        }
+        Some(PART_MAGIC) => part::report(&mut report, bytes, place.as_ref(), contents),
         _ => {
             report.set("kind", "unknown");
             report.error = Some(DecodeError::new(0, "magic", format_spec::Why::Magic));

@@ -15,8 +15,15 @@ pub(super) fn report(report: &mut Report, bytes: &[u8], place: Option<&DataPath>
     report.set("kind", "wal");
     report.set("version", format_spec::wal::VERSION);
     report.set("len", bytes.len());
-    report.set("void", is_void(bytes));
-    let Some(header) = report.step(FileHeader::decode(bytes)) else {
+    let decoded = FileHeader::decode(bytes);
+    // Space planned ahead, or a file whose making was cut off: there is nothing in it.
+    let void = decoded.is_err() && is_void(bytes);
+    report.set("void", void);
+    if void {
+        report.set("records", Tree::Array(Vec::new()));
+        return;
+    }
+    let Some(header) = report.step(decoded) else {
         return;
     };
     report.set("number", header.identity.number);

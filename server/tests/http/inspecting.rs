@@ -115,6 +115,11 @@ fn a_flipped_bit_is_reported_with_its_place() {
     let mut all = Vec::new();
     files(&server.directory.path().join("data"), &mut all);
     for path in &all {
+        let (sound, _) = inspect(path);
+        if sound["records"].as_array().is_some_and(Vec::is_empty) {
+            // A log without a record, whose header is as good as none.
+            continue;
+        }
         let mut bytes = std::fs::read(path).unwrap();
         bytes[60] ^= 4;
         std::fs::write(path, &bytes).unwrap();
