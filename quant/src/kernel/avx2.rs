@@ -20,7 +20,7 @@ use super::entry::elements;
 table!(
     Avx2,
     [target_feature(enable = "avx2,fma,f16c")],
-    float 4, half 3, byte 4, byte_cosine 2
+    float 3, half 3, byte 4, byte_cosine 2
 );
 
 /// How elements are read.
@@ -145,7 +145,7 @@ impl Step for L1 {
 /// The sum of all terms of `left` with each of `rows`.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize>(
+pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize, const PLACE: u8>(
     left: &[u8],
     rows: [&[u8]; R],
 ) -> [f32; R] {
@@ -414,7 +414,10 @@ unsafe fn load_tail(count: usize, whole: bool, at: *const u8) -> __m256i {
 /// The exact sum of `left` with each of `rows`.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn sum_bytes<S: ByteStep, const R: usize>(left: &[u8], rows: [&[u8]; R]) -> [S::Sum; R] {
+pub(super) fn sum_bytes<S: ByteStep, const R: usize, const PLACE: u8>(
+    left: &[u8],
+    rows: [&[u8]; R],
+) -> [S::Sum; R] {
     let n = elements(left, 1, rows, 1);
     // SAFETY: the features are this function's.
     let mut sums = [[unsafe { S::zero() }; 4]; R];

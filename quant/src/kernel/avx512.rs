@@ -135,7 +135,7 @@ impl Step for L1 {
 /// The sum of all terms of `left` with each of `rows`.
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 #[inline]
-pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize>(
+pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize, const PLACE: u8>(
     left: &[u8],
     rows: [&[u8]; R],
 ) -> [f32; R] {
@@ -399,7 +399,10 @@ unsafe fn load_bytes(mask: u64, at: *const u8) -> __m512i {
 /// The exact sum of `left` with each of `rows`.
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 #[inline]
-pub(super) fn sum_bytes<S: ByteStep, const R: usize>(left: &[u8], rows: [&[u8]; R]) -> [S::Sum; R] {
+pub(super) fn sum_bytes<S: ByteStep, const R: usize, const PLACE: u8>(
+    left: &[u8],
+    rows: [&[u8]; R],
+) -> [S::Sum; R] {
     let n = elements(left, 1, rows, 1);
     let mut of_left = [_mm512_setzero_si512(); 4];
     // SAFETY: the features are this function's.

@@ -11,15 +11,30 @@
 
 use super::prefetch;
 
+/// Where a kernel is called from, as a parameter of it: every caller has a copy of its own, which
+/// the compiler inlines because nothing else calls it. A shared copy stays a call, which costs a
+/// block of short rows a tenth to a quarter.
+pub(super) const ONE: u8 = 0;
+/// In a block.
+pub(super) const BLOCK: u8 = 1;
+/// In a gather, for several rows.
+pub(super) const GROUP: u8 = 2;
+/// In a gather, for one of the last rows.
+pub(super) const REST: u8 = 3;
+/// For a pair.
+pub(super) const PAIR: u8 = 4;
+/// For the squared length of the left side.
+pub(super) const NORM: u8 = 5;
+
 /// Writes the entry points of one kernel as a module with a constant `OPS`.
 ///
-/// `$kernel` sums for a query and `$rows` rows at a time, `$pair` for two rows, `$finish` turns a
-/// sum into a distance, and `$norm`, where the metric wants it, is the kernel for the left side's
-/// squared length.
+/// `$sum` of `$query` sums for a query, `$rows` rows by number at a time; of `$pair`, for two rows;
+/// `$finish` turns a sum into a distance; `$sum` of `$norm`, where the metric wants it, is the left
+/// side's squared length.
 macro_rules! entry_points {
     (
-        [$($feature:meta)?] $name:ident, $rows:literal rows of $kernel:path, pair $pair:path,
-        $finish:ident $(, norm $norm:path)?
+        [$($feature:meta)?] $name:ident, $finish:ident, $rows:literal rows of
+        $sum:ident [$($query:ty),*], pair [$($pair:ty),*] $(, norm [$norm:ty])?
     ) => {
         mod $name {
             use super::*;
@@ -28,7 +43,7 @@ macro_rules! entry_points {
 
             $(#[$feature])?
             fn one(left: &Operand, row: &[u8]) -> f32 {
-                let [sum] = $kernel(left.bytes(), [row]);
+                let [sum] = $sum::<$($query),*, _, { entry::ONE }>(left.bytes(), [row]);
                 entry::$finish(sum, left.norm)
             }
 
@@ -40,7 +55,7 @@ macro_rules! entry_points {
                     let at = n * stride;
                     let ahead = prefetch::AHEAD_IN_ORDER.wrapping_mul(stride);
                     prefetch::lines(rows.as_ptr().wrapping_add(at).wrapping_add(ahead), lines);
-                    let [sum] = $kernel(bytes, [&rows[at..][..len]]);
+                    let [sum] = $sum::<$($query),*, _, { entry::BLOCK }>(bytes, [&rows[at..][..len]]);
                     *distance = entry::$finish(sum, left.norm);
                 }
             }
@@ -66,22 +81,22 @@ macro_rules! entry_points {
                             base.prefetch(row);
                         }
                     }
-                    let sums = $kernel(bytes, taken);
+                    let sums = $sum::<$($query),*, _, { entry::GROUP }>(bytes, taken);
                     for ((distance, sum), &row) in out.iter_mut().zip(sums).zip(group) {
                         *distance = base.if_held(row, entry::$finish(sum, left.norm));
                     }
                 }
                 for (distance, &row) in out_rest.iter_mut().zip(rest) {
-                    let [sum] = $kernel(bytes, [base.row(row)]);
+                    let [sum] = $sum::<$($query),*, _, { entry::REST }>(bytes, [base.row(row)]);
                     *distance = base.if_held(row, entry::$finish(sum, left.norm));
                 }
             }
 
             $(#[$feature])?
             fn pair(left: &[u8], right: &[u8]) -> f32 {
-                let [sum] = $pair(left, [right]);
+                let [sum] = $sum::<$($pair),*, _, { entry::PAIR }>(left, [right]);
                 let norm = 0 $(+ {
-                    let [norm] = $norm(left, [left]);
+                    let [norm] = $sum::<$norm, _, { entry::NORM }>(left, [left]);
                     norm
                 })?;
                 entry::$finish(sum, norm)
@@ -101,26 +116,26 @@ macro_rules! table {
         $isa:ident, [$($f:meta)?],
         float $f32:literal, half $f16:literal, byte $u8:literal, byte_cosine $norm:literal
     ) => {
-        entry_points!([$($f)?] f32_dot, $f32 rows of sum_floats::<F32, F32, Dot, _>,
-            pair sum_floats::<F32, F32, Dot, _>, dot_distance);
-        entry_points!([$($f)?] f32_l2, $f32 rows of sum_floats::<F32, F32, L2, _>,
-            pair sum_floats::<F32, F32, L2, _>, distance);
-        entry_points!([$($f)?] f32_l1, $f32 rows of sum_floats::<F32, F32, L1, _>,
-            pair sum_floats::<F32, F32, L1, _>, distance);
-        entry_points!([$($f)?] f16_dot, $f16 rows of sum_floats::<F32, F16, Dot, _>,
-            pair sum_floats::<F16, F16, Dot, _>, dot_distance);
-        entry_points!([$($f)?] f16_l2, $f16 rows of sum_floats::<F32, F16, L2, _>,
-            pair sum_floats::<F16, F16, L2, _>, distance);
-        entry_points!([$($f)?] f16_l1, $f16 rows of sum_floats::<F32, F16, L1, _>,
-            pair sum_floats::<F16, F16, L1, _>, distance);
-        entry_points!([$($f)?] u8_dot, $u8 rows of sum_bytes::<ByteDot, _>,
-            pair sum_bytes::<ByteDot, _>, byte_dot_distance);
-        entry_points!([$($f)?] u8_l2, $u8 rows of sum_bytes::<ByteL2, _>,
-            pair sum_bytes::<ByteL2, _>, byte_distance);
-        entry_points!([$($f)?] u8_l1, $u8 rows of sum_bytes::<ByteL1, _>,
-            pair sum_bytes::<ByteL1, _>, byte_distance);
-        entry_points!([$($f)?] u8_cosine, $norm rows of sum_bytes::<ByteDotNorm, _>,
-            pair sum_bytes::<ByteDotNorm, _>, byte_cosine_distance, norm sum_bytes::<ByteDot, _>);
+        entry_points!([$($f)?] f32_dot, dot_distance, $f32 rows of
+            sum_floats [F32, F32, Dot], pair [F32, F32, Dot]);
+        entry_points!([$($f)?] f32_l2, distance, $f32 rows of
+            sum_floats [F32, F32, L2], pair [F32, F32, L2]);
+        entry_points!([$($f)?] f32_l1, distance, $f32 rows of
+            sum_floats [F32, F32, L1], pair [F32, F32, L1]);
+        entry_points!([$($f)?] f16_dot, dot_distance, $f16 rows of
+            sum_floats [F32, F16, Dot], pair [F16, F16, Dot]);
+        entry_points!([$($f)?] f16_l2, distance, $f16 rows of
+            sum_floats [F32, F16, L2], pair [F16, F16, L2]);
+        entry_points!([$($f)?] f16_l1, distance, $f16 rows of
+            sum_floats [F32, F16, L1], pair [F16, F16, L1]);
+        entry_points!([$($f)?] u8_dot, byte_dot_distance, $u8 rows of
+            sum_bytes [ByteDot], pair [ByteDot]);
+        entry_points!([$($f)?] u8_l2, byte_distance, $u8 rows of
+            sum_bytes [ByteL2], pair [ByteL2]);
+        entry_points!([$($f)?] u8_l1, byte_distance, $u8 rows of
+            sum_bytes [ByteL1], pair [ByteL1]);
+        entry_points!([$($f)?] u8_cosine, byte_cosine_distance, $norm rows of
+            sum_bytes [ByteDotNorm], pair [ByteDotNorm], norm [ByteDot]);
 
         /// The entry points of this instruction set.
         pub(super) static TABLE: crate::kernel::Table = crate::kernel::Table {

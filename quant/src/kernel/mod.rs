@@ -292,7 +292,10 @@ impl Scan {
         };
         let norm = match (metric, element) {
             (Metric::Cosine, Element::U8) => {
-                let [norm] = portable::sum_bytes::<portable::ByteDot, 1>(elements, [elements]);
+                let [norm] = portable::sum_bytes::<portable::ByteDot, 1, { entry::NORM }>(
+                    elements,
+                    [elements],
+                );
                 norm
             }
             (_, Element::F32 | Element::F16)

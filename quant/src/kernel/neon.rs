@@ -133,7 +133,7 @@ impl Step for L1 {
 /// The sum of all terms of `left` with each of `rows`.
 #[target_feature(enable = "neon")]
 #[inline]
-pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize>(
+pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize, const PLACE: u8>(
     left: &[u8],
     rows: [&[u8]; R],
 ) -> [f32; R] {
@@ -342,7 +342,10 @@ unsafe fn load_bytes(count: usize, at: *const u8) -> uint8x16_t {
 /// The exact sum of `left` with each of `rows`.
 #[target_feature(enable = "neon")]
 #[inline]
-pub(super) fn sum_bytes<S: ByteStep, const R: usize>(left: &[u8], rows: [&[u8]; R]) -> [S::Sum; R] {
+pub(super) fn sum_bytes<S: ByteStep, const R: usize, const PLACE: u8>(
+    left: &[u8],
+    rows: [&[u8]; R],
+) -> [S::Sum; R] {
     let n = elements(left, 1, rows, 1);
     // SAFETY: the features are this function's.
     let mut sums = [[unsafe { S::zero() }; 4]; R];

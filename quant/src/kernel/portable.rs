@@ -78,7 +78,7 @@ impl Step for L1 {
 
 /// The sum of all terms of `left` with each of `rows`.
 #[inline]
-pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize>(
+pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize, const PLACE: u8>(
     left: &[u8],
     rows: [&[u8]; R],
 ) -> [f32; R] {
@@ -175,7 +175,10 @@ impl ByteStep for ByteDotNorm {
 
 /// The exact sum of `left` with each of `rows`.
 #[inline]
-pub(super) fn sum_bytes<S: ByteStep, const R: usize>(left: &[u8], rows: [&[u8]; R]) -> [S::Sum; R] {
+pub(super) fn sum_bytes<S: ByteStep, const R: usize, const PLACE: u8>(
+    left: &[u8],
+    rows: [&[u8]; R],
+) -> [S::Sum; R] {
     elements(left, 1, rows, 1);
     rows.map(|row| S::sum(left, row))
 }
