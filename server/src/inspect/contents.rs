@@ -1,8 +1,8 @@
-//! What is in a part, by kind: its figures always, its rows when asked for.
+//! What is in a part that has been verified, by kind: its figures, and its rows when asked for.
 
 use format_spec::{
     ColumnLayout, ColumnValues, DecodeError, Element, GraphView, PartKind, PartLayout,
-    PatchesLayout, PayloadLayout, Postings, RowsView, TombstonesView, VectorsView,
+    PatchesLayout, PayloadLayout, Postings, RowsLayout, TombstonesView, VectorsView,
 };
 use half::f16;
 use serde_json::{Value as Tree, json};
@@ -40,9 +40,14 @@ fn with_list(
 }
 
 fn rows(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
-    let view = RowsView::open(part, bytes)?;
-    view.verify()?;
-    with_list(json!({"count": view.len()}), all, "rows", || {
+    let layout = RowsLayout::open(part, bytes)?;
+    let view = layout.view(bytes);
+    let tree = json!({
+        "count": view.len(),
+        "seqno_min": layout.seqno_min().0,
+        "seqno_max": layout.seqno_max().0,
+    });
+    with_list(tree, all, "rows", || {
         let rows = (0..view.len()).map(|row| {
             json!({"id": view.id(row).map(id), "seqno": view.seqno(row).map(|seqno| seqno.0)})
         });
@@ -56,6 +61,7 @@ fn vectors(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeErr
         "count": view.len(),
         "present": view.present_count(),
         "dim": view.dim(),
+        "stride": view.stride(),
         "element": format!("{:?}", view.element()).to_lowercase(),
         "metric": format!("{:?}", view.metric()).to_lowercase(),
     });
@@ -99,6 +105,7 @@ fn graph(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError
         "ef_construct": head.ef_construct,
         "seed": head.seed,
         "entry": head.entry,
+        "max_level": view.entry().map_or(0, |(_, level)| level),
     });
     with_list(tree, all, "rows", || {
         let rows = (0..view.len()).map(|row| match view.level(row) {
@@ -119,20 +126,19 @@ fn payloads(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeEr
         "count": view.len(),
         "blocks": view.block_count(),
         "exact_for": layout.exact_for().0,
+        "raw_bytes": layout.raw_bytes(),
     });
-    // Decompressed even when not printed: that is what verifies them.
-    let mut list = Vec::new();
-    let mut block = Vec::new();
-    for n in 0..view.block_count() {
-        view.decompress_block(n, &mut block)?;
-        for row in view.rows_of(n) {
-            let value = payload(view.slice(row, &block)?)?;
-            if all {
-                list.push(value);
+    with_list(tree, all, "payloads", || {
+        let mut list = Vec::new();
+        let mut block = Vec::new();
+        for n in 0..view.block_count() {
+            view.decompress_block(n, &mut block)?;
+            for row in view.rows_of(n) {
+                list.push(payload(view.slice(row, &block)?)?);
             }
         }
-    }
-    with_list(tree, all, "payloads", || Ok(list))
+        Ok(list)
+    })
 }
 
 fn patches(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
@@ -144,22 +150,21 @@ fn patches(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeErr
         "segment_rows": layout.segment_rows(),
         "exact_for": layout.exact_for().0,
     });
-    let mut list = Vec::new();
-    let mut block = Vec::new();
-    for n in 0..view.block_count() {
-        view.decompress_block(n, &mut block)?;
-        for position in view.positions_of(n) {
-            let value = payload(view.slice(position, &block)?)?;
-            if all {
+    with_list(tree, all, "patches", || {
+        let mut list = Vec::new();
+        let mut block = Vec::new();
+        for n in 0..view.block_count() {
+            view.decompress_block(n, &mut block)?;
+            for position in view.positions_of(n) {
                 list.push(json!({
                     "row": view.row(position),
                     "seqno": view.seqno(position).map(|seqno| seqno.0),
-                    "payload": value,
+                    "payload": payload(view.slice(position, &block)?)?,
                 }));
             }
         }
-    }
-    with_list(tree, all, "patches", || Ok(list))
+        Ok(list)
+    })
 }
 
 fn tombstones(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
@@ -176,7 +181,6 @@ fn tombstones(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, Decode
 
 fn column(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
     let view = ColumnLayout::open(part, bytes)?.view(bytes);
-    view.verify()?;
     let stats = view.stats();
     let tree = json!({
         "type": format!("{:?}", stats.field_type).to_lowercase(),

@@ -1,7 +1,9 @@
 //! Part files: the container, and then what is in it.
 
 use format_spec::path::DataPath;
-use format_spec::{DecodeError, PartId, PartIdentity, PartKind, PartLayout, ShardId, Why};
+use format_spec::{
+    DecodeError, PartId, PartIdentity, PartKind, PartLayout, ShardId, Why, verify_part,
+};
 use serde_json::{Value as Tree, json};
 
 use super::contents;
@@ -83,7 +85,7 @@ pub(super) fn report(report: &mut Report, bytes: &[u8], place: Option<&DataPath>
         json!({"tag": tag_text(tag), "at": range.start, "len": range.end - range.start})
     });
     report.set("sections", sections.collect::<Vec<Tree>>());
-    if report.step(layout.verify_all(bytes)).is_none() {
+    if report.step(verify_part(&layout, bytes)).is_none() {
         return;
     }
     contents::report(report, &layout, bytes, all);
