@@ -11,17 +11,16 @@
 //! - The result has `wanted` rows, or all that match if those are fewer.
 //! - Among equally near rows those with the smallest ids are kept by a scan.
 
-use std::cell::RefCell;
-
-use engine::{ErrorKind, RowScorer, Source};
+use engine::{RowScorer, Source};
 use format_spec::ids::{PointId, Row};
 use format_spec::schema::{Schema, VectorSchema};
-use index::{Accept, AcceptAll, Found, Neighbor, RowSet, Scratch, SearchSettings, TopK};
+use index::{Neighbor, RowSet, TopK};
 use quant::Query;
 
 use crate::budget::{Budget, SCAN_ROWS};
 use crate::error::QueryError;
 use crate::filter::{Bound, Candidates, RowTester, candidates};
+use crate::graph::{self, Among};
 use crate::plan::{AccessPath, Facts, Plan, Rules, choose};
 use crate::request::Params;
 
@@ -47,11 +46,6 @@ pub(crate) struct Near {
     pub(crate) row: Row,
 }
 
-thread_local! {
-    /// Grows with the largest segment that the thread has searched.
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
-}
-
 impl Search<'_> {
     /// The nearest matching rows of `source`.
     pub(crate) fn source(&self, source: &Source) -> Result<Vec<Near>, QueryError> {
@@ -68,11 +62,20 @@ impl Search<'_> {
         if facts.sure + facts.open == 0 || self.leaves_out(&facts) {
             return Ok(Vec::new());
         }
-        let plan = choose(&facts, &self.rules());
+        self.execute(source, found, &facts, &choose(&facts, &self.rules()))
+    }
+
+    fn execute(
+        &self,
+        source: &Source,
+        found: Candidates,
+        facts: &Facts,
+        plan: &Plan,
+    ) -> Result<Vec<Near>, QueryError> {
         match plan.path {
             AccessPath::Exact => self.scan(source, found),
-            AccessPath::Graph => self.graph(source, found, &plan),
-            AccessPath::GraphThenPayloads => self.graph_then_payloads(source, found, &facts, &plan),
+            AccessPath::Graph => self.graph(source, found, plan),
+            AccessPath::GraphThenPayloads => self.graph_then_payloads(source, found, facts, plan),
         }
     }
 
@@ -96,7 +99,7 @@ impl Search<'_> {
         found: &Candidates,
     ) -> Result<Facts, QueryError> {
         let (sure, open) = (found.sure.count(), found.open.count());
-        let graph = !self.params.exact && has_graph(source, self.vector)?;
+        let graph = !self.params.exact && graph::exists(source, self.vector)?;
         let mut open_share = 1.0;
         // Only the choice between graph and scan asks how many of the open rows match.
         if let Some(filter) = self.filter
@@ -238,11 +241,8 @@ impl Search<'_> {
     ) -> Result<Vec<Near>, QueryError> {
         let rows = self.settle(source, found)?;
         let enough = self.wanted.min(rows.count() as usize);
-        let settings = self.settings(self.wanted).budget(plan.visits_max);
-        match self.walk(source, &rows, settings)? {
-            Some(nearest) if !nearest.exhausted_budget && nearest.neighbors.len() >= enough => {
-                self.with_ids(source, &nearest.neighbors)
-            }
+        match self.walk(source, &rows, self.wanted, plan)? {
+            Some(nearest) if nearest.len() >= enough => self.with_ids(source, &nearest),
             _ => self.scan_rows(source, &rows),
         }
     }
@@ -257,16 +257,37 @@ impl Search<'_> {
     ) -> Result<Vec<Near>, QueryError> {
         let possible = found.possible();
         let wider = facts.wanted_before_payloads() as usize;
-        let settings = self.settings(wider).budget(plan.visits_max);
-        if let Some(nearest) = self.walk(source, &possible, settings)?
-            && !nearest.exhausted_budget
-        {
-            let matching = self.test_found(source, &found, nearest.neighbors)?;
+        if let Some(nearest) = self.walk(source, &possible, wider, plan)? {
+            let matching = self.test_found(source, &found, nearest)?;
             if matching.len() >= self.wanted {
                 return self.with_ids(source, &matching[..self.wanted]);
             }
         }
         self.scan(source, found)
+    }
+
+    /// The nearest of `rows` by the graph; `None` if there is no sound graph after all, or if the
+    /// search has spent what the scan would cost.
+    fn walk(
+        &self,
+        source: &Source,
+        rows: &RowSet,
+        wanted: usize,
+        plan: &Plan,
+    ) -> Result<Option<Vec<Neighbor>>, QueryError> {
+        self.budget.check()?;
+        let among = Among {
+            source,
+            vector: self.vector,
+            rows,
+        };
+        graph::nearest(
+            &among,
+            self.query,
+            wanted,
+            self.params.hnsw_ef,
+            plan.visits_max,
+        )
     }
 
     /// Keeps those of `nearest` that match, in their order.
@@ -292,45 +313,6 @@ impl Search<'_> {
         Ok(matching)
     }
 
-    fn settings(&self, wanted: usize) -> SearchSettings {
-        let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
-        match self.params.hnsw_ef {
-            Some(ef) => SearchSettings::with_ef(limit, u32::try_from(ef).unwrap_or(u32::MAX)),
-            None => {
-                let adaptive = SearchSettings::adaptive(limit);
-                // The last of as many rows as the beam is wide is found by luck.
-                SearchSettings {
-                    ef: adaptive.ef.max(limit.saturating_mul(2)),
-                    ..adaptive
-                }
-            }
-        }
-    }
-
-    /// Searches the graph among `rows`; `None` if there is no sound graph after all.
-    fn walk(
-        &self,
-        source: &Source,
-        rows: &RowSet,
-        settings: SearchSettings,
-    ) -> Result<Option<Found>, QueryError> {
-        self.budget.check()?;
-        let Some(graph) = sound(source.graph(self.vector))? else {
-            return Ok(None);
-        };
-        let scorer = source.scorer(self.vector, self.query)?;
-        let all = rows.count() == rows.len();
-        let mut scratch = SCRATCH.take();
-        let found = if all {
-            walk_among(&graph, &scorer, &AcceptAll, settings, &mut scratch)
-        } else {
-            walk_among(&graph, &scorer, rows, settings, &mut scratch)
-        };
-        SCRATCH.replace(scratch);
-        scorer.check()?;
-        Ok(Some(found))
-    }
-
     fn with_ids(&self, source: &Source, nearest: &[Neighbor]) -> Result<Vec<Near>, QueryError> {
         let with_id = |near: &Neighbor| {
             let id = source.id(near.row)?;
@@ -344,25 +326,168 @@ impl Search<'_> {
     }
 }
 
-fn walk_among<G: index::Adjacency + ?Sized, F: Accept>(
-    graph: &G,
-    scorer: &RowScorer<'_>,
-    accept: &F,
-    settings: SearchSettings,
-    scratch: &mut Scratch,
-) -> Found {
-    index::search(graph, scorer, accept, settings, scratch)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::{Condition, FieldPath, FieldTest, Filter, bind};
+    use crate::world::{World, number, vector};
+    use engine::{Snapshot, UpsertRows};
+    use format_spec::schema::{FieldIndex, FieldType, Metric};
+    use format_spec::value::Value;
+    use rand::rngs::SmallRng;
+    use rand::{RngExt, SeedableRng};
 
-/// Whether there is a graph of the vector.
-fn has_graph(source: &Source, vector: usize) -> Result<bool, QueryError> {
-    Ok(sound(source.graph(vector))?.is_some())
-}
+    const DIM: usize = 12;
+    const COUNT: u64 = 6_000;
 
-/// A damaged graph counts as none: it is derived, and the rows can be scanned until it is rebuilt.
-fn sound<T>(graph: engine::Result<Option<T>>) -> Result<Option<T>, QueryError> {
-    match graph {
-        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
-        opened => Ok(opened?),
+    fn random(rng: &mut SmallRng) -> Vec<f32> {
+        (0..DIM).map(|_| rng.random::<f32>() - 0.5).collect()
+    }
+
+    /// One segment with a graph; `color` (indexed) and `bare` (not) are 0..100.
+    fn world() -> World {
+        let mut schema = Schema {
+            vectors: vec![vector("", DIM as u32, Metric::Euclid)],
+            ..Schema::default()
+        };
+        schema.compaction.indexing_threshold_kb = 1;
+        schema.fields.push(FieldIndex {
+            path: "color".to_owned(),
+            field_type: FieldType::Integer,
+            settings: Vec::new(),
+        });
+        let world = World::new(schema);
+        let mut rng = SmallRng::seed_from_u64(3);
+        let mut rows = UpsertRows::new(&world.collection.schema());
+        for id in 0..COUNT {
+            rows.begin(number(id));
+            rows.vector(0, &random(&mut rng)).unwrap();
+            let color = Value::Int(rng.random_range(0..100));
+            let members = ["color", "bare"].map(|key| (key.to_owned(), color.clone()));
+            rows.payload(&Value::Object(members.to_vec()).to_bytes());
+        }
+        world.upsert(rows);
+        world.flush();
+        world.settle();
+        assert_eq!(world.snapshot().sources().len(), 1);
+        world
+    }
+
+    fn below(key: &str, colors: i64) -> Filter {
+        let lt = Some(colors as f64);
+        let (path, test) = (
+            FieldPath::parse(key).unwrap(),
+            FieldTest::Range {
+                gt: None,
+                gte: None,
+                lt,
+                lte: None,
+            },
+        );
+        Filter {
+            must: vec![Condition::Field { path, test }],
+            ..Filter::default()
+        }
+    }
+
+    /// Runs a search of the one source along the path that is asked for.
+    fn along(
+        snapshot: &Snapshot,
+        (path, visits_max): (AccessPath, u64),
+        (query, wanted): (&Query, usize),
+        filter: Option<&Filter>,
+    ) -> Vec<Near> {
+        let (source, schema) = (&snapshot.sources()[0], snapshot.schema());
+        let bound = filter.map(|filter| bind(filter, schema).unwrap());
+        let (params, budget) = (Params::default(), Budget::UNLIMITED);
+        let filter = bound.as_ref();
+        let search = Search {
+            schema,
+            vector: 0,
+            query,
+            filter,
+            params: &params,
+            wanted,
+            budget,
+        };
+        let rows = search.rows(source).unwrap();
+        let found = match filter {
+            Some(filter) => candidates(filter, source, &rows).unwrap(),
+            None => Candidates {
+                open: RowSet::new(rows.len()),
+                sure: rows.clone(),
+            },
+        };
+        let facts = search.facts(source, &rows, &found).unwrap();
+        assert!(facts.graph && facts.sealed);
+        let plan = Plan {
+            path,
+            cost_ns: 0.0,
+            visits_max,
+        };
+        search.execute(source, found, &facts, &plan).unwrap()
+    }
+
+    fn recall(found: &[Near], truth: &[Near]) -> f64 {
+        let hits = found.iter().filter(|near| truth.contains(near)).count();
+        hits as f64 / truth.len() as f64
+    }
+
+    #[test]
+    fn every_path_finds_what_the_scan_finds() {
+        let world = world();
+        let snapshot = world.snapshot();
+        let mut rng = SmallRng::seed_from_u64(4);
+        for path in [AccessPath::Graph, AccessPath::GraphThenPayloads] {
+            for (key, colors) in [
+                ("color", 100),
+                ("color", 60),
+                ("color", 20),
+                ("bare", 60),
+                ("bare", 20),
+                ("bare", 5),
+            ] {
+                for wanted in [1, 10, 100] {
+                    let mut sum = 0.0;
+                    for _ in 0..20 {
+                        let values = random(&mut rng);
+                        let (metric, element) = (Metric::Euclid, format_spec::Element::F32);
+                        let query = Query::new(metric, element, DIM, &values).unwrap();
+                        let filter = (colors < 100).then(|| below(key, colors));
+                        let (asked, filter) = ((&query, wanted), filter.as_ref());
+                        let truth = along(&snapshot, (AccessPath::Exact, 0), asked, filter);
+                        let found = along(&snapshot, (path, u64::MAX), asked, filter);
+                        assert_eq!(found.len(), truth.len());
+                        sum += recall(&found, &truth);
+                    }
+                    let mean = sum / 20.0;
+                    assert!(
+                        mean >= 0.97,
+                        "{path:?} {key} < {colors}, {wanted}: recall {mean}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_out_of_budget_or_short_of_rows_ends_in_the_scan() {
+        let world = world();
+        let snapshot = world.snapshot();
+        let values = random(&mut SmallRng::seed_from_u64(5));
+        let query = Query::new(Metric::Euclid, format_spec::Element::F32, DIM, &values).unwrap();
+        for (key, colors) in [("color", 1), ("bare", 1), ("bare", 90)] {
+            let filter = below(key, colors);
+            for wanted in [10, 5_000] {
+                let asked = (&query, wanted);
+                let truth = along(&snapshot, (AccessPath::Exact, 0), asked, Some(&filter));
+                for path in [AccessPath::Graph, AccessPath::GraphThenPayloads] {
+                    let broke = along(&snapshot, (path, 1), asked, Some(&filter));
+                    assert_eq!(broke, truth, "{path:?} {key} < {colors}");
+                    let found = along(&snapshot, (path, u64::MAX), asked, Some(&filter));
+                    assert_eq!(found.len(), truth.len());
+                }
+            }
+        }
     }
 }

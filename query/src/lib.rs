@@ -18,9 +18,12 @@
 //! - Whether a field has an index changes the time of an answer and nothing else.
 //! - A request sees one snapshot, and a failed one has changed nothing.
 
-// The oracle is shared with the tests outside, which know this crate by its name.
+// Oracle and world are shared with the tests outside, which know this crate by its name.
 #[cfg(test)]
 extern crate self as query;
+#[cfg(test)]
+#[path = "../tests/search/world.rs"]
+mod world;
 
 pub mod error;
 pub mod filter;
@@ -30,6 +33,7 @@ pub mod write;
 mod budget;
 mod count;
 mod exec;
+mod graph;
 mod hydrate;
 mod overlay;
 mod parallel;

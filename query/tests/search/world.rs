@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::storage::sim::SimDisk;
 use engine::{Clock, Collection, Db, ManualClock, Settings, Snapshot, UpsertRows};
-use format_spec::{Element, HnswSettings, Metric, PointId, Schema, Value, VectorSchema};
+use format_spec::{Element, HnswSettings, Metric, PointId, Schema, VectorSchema};
 use query::{Env, QueryError, UpdateMode, WriteOp, needs_turn, resolve};
 
 /// One collection, and what requests run with.
@@ -120,9 +120,4 @@ pub(crate) fn vector(name: &str, dim: u32, metric: Metric) -> VectorSchema {
 
 pub(crate) fn number(id: u64) -> PointId {
     PointId::Number(id)
-}
-
-/// An encoded payload of one member.
-pub(crate) fn payload(key: &str, value: Value) -> Vec<u8> {
-    Value::Object(vec![(key.to_owned(), value)]).to_bytes()
 }

@@ -12,7 +12,7 @@ use query::{
 };
 
 use crate::oracle;
-use crate::world::{World, number, payload, vector};
+use crate::world::{World, number, vector};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Point {
@@ -499,7 +499,7 @@ fn a_filter_in_a_later_operation_sees_earlier_ones() {
     let mut points = UpsertRows::new(&schema);
     for id in 0..10 {
         points.begin(number(id));
-        points.payload(&payload("a", Value::Int(0)));
+        points.payload(&Value::Object(vec![("a".to_owned(), Value::Int(0))]).to_bytes());
     }
     let (update_filter, mode) = (None, UpdateMode::Upsert);
     let one = Value::Object(vec![("a".to_owned(), Value::Int(1))]);
