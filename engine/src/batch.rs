@@ -7,7 +7,7 @@
 //! - Within one [`UpsertRows`] an id occurs once when it enters a batch: the last one wins.
 //! - Vectors are in element encoding, normalised where the metric wants it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -512,6 +512,55 @@ impl WriteBatch {
     /// Whether it may make the collection larger: such batches are refused on a full disk.
     pub(crate) fn grows(&self) -> bool {
         self.grows
+    }
+
+    /// Whether it replaces payloads alone.
+    pub(crate) fn patches(&self) -> bool {
+        self.ops.iter().any(|op| matches!(op, Resolved::Patch(_)))
+    }
+
+    /// Turns the patches of points for which `whole` has the vectors into upserts, unless the batch
+    /// itself has written the point before.
+    pub(crate) fn with_whole_points(
+        self,
+        schema: &Schema,
+        whole: impl Fn(PointId, &mut UpsertRows) -> bool,
+    ) -> Self {
+        let mut batch = Self {
+            ops: Vec::new(),
+            ..self
+        };
+        let mut written = HashSet::new();
+        for op in self.ops {
+            match op {
+                Resolved::Upsert(rows) => {
+                    written.extend(rows.ids().iter().copied());
+                    batch.ops.push(Resolved::Upsert(rows));
+                }
+                Resolved::Delete(ids) => {
+                    written.extend(ids.iter().copied());
+                    batch.ops.push(Resolved::Delete(ids));
+                }
+                Resolved::Patch(patches) => {
+                    let mut rows = UpsertRows::new(schema);
+                    let mut rest = Vec::with_capacity(patches.len());
+                    for (id, payload) in patches {
+                        if !written.contains(&id) && whole(id, &mut rows) {
+                            rows.payload(&payload);
+                            written.insert(id);
+                        } else {
+                            rest.push((id, payload));
+                        }
+                    }
+                    let cuts = rows.cut().into_iter().filter(|cut| !cut.is_empty());
+                    batch.ops.extend(cuts.map(Resolved::Upsert));
+                    batch
+                        .ops
+                        .extend((!rest.is_empty()).then_some(Resolved::Patch(rest)));
+                }
+            }
+        }
+        batch
     }
 
     /// The bodies of its records, in order.

@@ -156,8 +156,32 @@ impl CatalogStore {
 /// What the disk says.
 pub(crate) fn remove_collection(storage: &dyn Storage, id: CollectionId) -> Result<()> {
     let dir = format_spec::path::collection_dir(id);
+    // DURABILITY: manifests go first, so that what a crash leaves of a dropped collection is never
+    // taken for one that a torn catalog should have named.
+    for shard in storage
+        .list(&format_spec::path::shards_dir(id))
+        .unwrap_or_default()
+    {
+        if let Some(shard) = format_spec::path::parse_shard_name(&shard.name) {
+            let manifests = format_spec::path::manifest_dir(id, shard);
+            if storage.exists(&manifests)? {
+                remove_files(storage, &manifests)?;
+                storage.sync_dir(&manifests)?;
+            }
+        }
+    }
     remove_tree(storage, &dir)?;
     storage.sync_dir(format_spec::path::COLLECTIONS_DIR)
+}
+
+fn remove_files(storage: &dyn Storage, dir: &str) -> Result<()> {
+    for entry in storage.list(dir)?.iter().filter(|entry| !entry.is_dir) {
+        let path = format!("{dir}/{}", entry.name);
+        if format_spec::path::DataPath::parse(&path).is_some() {
+            remove_if_there(storage, &path)?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_tree(storage: &dyn Storage, dir: &str) -> Result<()> {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A flush at S writes exactly the state at S, which the seal kept: copy-on-write bitmaps and
-//! `dead_at` make that state readable however long the flush waits.
+//! `dead_at` make that state readable however long the flush waits. A segment that is younger than
+//! the seal is written as it is now, which is exact for a later SeqNo.
 //!
 //! # Invariants
 //! - The manifest that says `flushed = S` lists every death and patch up to S.
@@ -33,12 +34,23 @@ use crate::version::{SegmentState, ShardState};
 /// A flush that is durable and waits to be published.
 #[derive(Debug)]
 pub(crate) struct Flushed {
-    upto: SeqNo,
     memtable: MemtableView,
     /// The new segment, and the memtable row of each of its rows.
     segment: Option<(Arc<Segment>, Vec<Row>)>,
-    /// Segments with a new tombstones or patch part, and the dead rows that are durable now.
-    touched: Vec<(SegmentId, Option<Arc<Segment>>, Bits, bool)>,
+    touched: Vec<Touched>,
+}
+
+/// A segment with a new tombstones or patch part.
+#[derive(Debug)]
+struct Touched {
+    id: SegmentId,
+    /// As it is listed now; `None` if it is set aside and does not open.
+    segment: Option<Arc<Segment>>,
+    /// The dead rows that are durable now.
+    dead: Bits,
+    /// Whether the patches up to `upto` are durable now.
+    patched: bool,
+    upto: SeqNo,
 }
 
 /// Writes what `sealed` has and the newest manifest lacks; the WAL is needed from file `first_wal`
@@ -58,15 +70,25 @@ pub(crate) fn write_flush(
     };
     let upto = sealed.seqno;
     let mut next = version.next(base);
-    let mut touched_ids = Vec::new();
-    for state in sealed.known() {
-        let listed = next
-            .segments
-            .iter_mut()
-            .find(|entry| entry.id == state.segment.id());
-        let Some(entry) = listed else { continue };
+    let mut touched = Vec::new();
+    // A segment that came after the seal (from the flush or merge before) is written as it is now:
+    // what is exact for a later SeqNo than S may be replayed onto.
+    let then = |id: SegmentId| sealed.known().find(|state| state.segment.id() == id);
+    for now in current.known() {
+        let id = now.segment.id();
+        let (state, upto) = then(id).map_or((now, current.seqno), |state| (state, upto));
+        let Some(entry) = next.segments.iter_mut().find(|entry| entry.id == id) else {
+            continue;
+        };
         if let Some(patched) = write_changes(base, state, entry, upto)? {
-            touched_ids.push((entry.id, state.dead.clone(), patched));
+            let dead = state.dead.clone();
+            touched.push(Touched {
+                id,
+                segment: None,
+                dead,
+                patched,
+                upto,
+            });
         }
     }
     let source = Source::Memtable(memtable.at(upto));
@@ -99,13 +121,10 @@ pub(crate) fn write_flush(
         Some(entry) => Some((open(entry.id)?, rows)),
         None => None,
     };
-    let mut touched = Vec::with_capacity(touched_ids.len());
-    for (id, dead, patched) in touched_ids {
-        // One that is set aside does not open, and is not served.
-        touched.push((id, open(id).ok(), dead, patched));
+    for touched in &mut touched {
+        touched.segment = open(touched.id).ok();
     }
     Ok(Some(Flushed {
-        upto,
         memtable: memtable.clone(),
         segment,
         touched,
@@ -189,21 +208,20 @@ impl ApplySide {
     /// Puts a durable flush in the place of the oldest sealed memtable.
     pub(crate) fn install_flush(&mut self, flushed: Flushed) {
         let Flushed {
-            upto,
             memtable,
             segment,
             touched,
         } = flushed;
-        for (id, segment, persisted_dead, patched) in touched {
-            let Some(state) = self.known_mut(id) else {
+        for touched in touched {
+            let Some(state) = self.known_mut(touched.id) else {
                 continue;
             };
             let state = Arc::make_mut(state);
-            state.persisted_dead = persisted_dead;
-            if let Some(segment) = segment {
+            state.persisted_dead = touched.dead;
+            if let Some(segment) = touched.segment {
                 state.segment = segment;
-                if patched {
-                    state.patches.delta = state.patches.delta.newer_than(upto);
+                if touched.patched {
+                    state.patches.delta = state.patches.delta.newer_than(touched.upto);
                 }
             }
         }

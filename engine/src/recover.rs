@@ -138,26 +138,36 @@ impl Shard {
         }
     }
 
-    /// Whether a shard that no catalog names holds writes.
+    /// Whether a shard that no catalog names was in use: it has a manifest, and a segment or a
+    /// record of the WAL. One that is half-made or half-removed has not.
     ///
     /// # Errors
     /// What the disk says.
     pub(crate) fn has_writes(around: &Surroundings, name: ShardName) -> Result<bool> {
-        if !around.storage.exists(&name.wal_dir())? {
-            return Ok(false);
+        let storage = &*around.storage;
+        for dir in [name.manifest_dir(), name.wal_dir()] {
+            if !storage.exists(&dir)? {
+                return Ok(false);
+            }
         }
-        let mut found = false;
+        let Ok(chosen) = choose_manifest(storage, name) else {
+            return Ok(false);
+        };
+        let mut found = !chosen.current.segments.is_empty();
+        let after = chosen.current.flushed;
         let replayed = wal::replay(
-            &*around.storage,
+            storage,
             &name.wal_dir(),
             &identity(name),
-            SeqNo(0),
+            after,
             &mut |_: ReplayRecord<'_>| {
                 found = true;
                 Ok(())
             },
         );
-        Ok(found || replayed.is_err())
+        // A log that is damaged before its first record proves nothing.
+        drop(replayed);
+        Ok(found || chosen.current.flushed > SeqNo(0))
     }
 }
 

@@ -13,6 +13,8 @@
 //! - A SeqNo is visible only if its record is durable.
 //! - SeqNos become visible in order; a batch is visible whole or not at all.
 //! - Apply cannot fail: everything that can be refused is refused before the SeqNo is given.
+//! - Replay gives the same state on any manifest whose flushed SeqNo it starts from, also when deaths
+//!   after that SeqNo are in the manifest already.
 //! - After a failed sync no later write of the shard succeeds; the WAL is poisoned.
 
 use std::sync::Arc;
@@ -70,6 +72,7 @@ impl Turn<'_> {
     /// As for [`Collection::append`](crate::Collection::append).
     pub fn append(self, batch: WriteBatch) -> Result<Appended> {
         let Self { shard, mut side } = self;
+        let batch = shard.with_whole_points(batch);
         shard.admit(&batch)?;
         let (appended, ticket) = shard.enqueue(&mut side, batch)?;
         drop(side);
@@ -81,6 +84,9 @@ impl Turn<'_> {
 impl Shard {
     /// Logs a batch; durable when it returns.
     pub(crate) fn append(&self, batch: WriteBatch) -> Result<Appended> {
+        if batch.patches() {
+            return self.turn()?.append(batch);
+        }
         self.admit(&batch)?;
         let mut side = self.append.lock();
         let (appended, ticket) = self.enqueue(&mut side, batch)?;
@@ -101,6 +107,30 @@ impl Shard {
     /// Makes an appended batch, and all before it, visible.
     pub(crate) fn apply(&self, appended: &Appended) -> SeqNo {
         self.apply_upto(appended.last)
+    }
+
+    /// A patch stands on the row it replaces the payload of. A row in memory may be gone from the
+    /// manifest (merged away as dead) before the row that replaces it is flushed, so the patch of
+    /// such a row is logged as the whole point, which replay can apply to anything. The rows of
+    /// segments stay, patched, as long as no newer whole point or delete ends them.
+    fn with_whole_points(&self, batch: WriteBatch) -> WriteBatch {
+        if !batch.patches() {
+            return batch;
+        }
+        let state = self.state();
+        batch.with_whole_points(&state.schema, |id, rows| {
+            let views = state.memtables.iter().rev();
+            let Some((view, row)) = views.into_iter().find_map(|v| Some((v, v.row_of(id)?))) else {
+                return false;
+            };
+            rows.begin(id);
+            for index in 0..state.schema.vectors.len() {
+                if let Some(vector) = view.vector(index, row) {
+                    rows.raw_vector(index, vector);
+                }
+            }
+            true
+        })
     }
 
     fn enqueue(
