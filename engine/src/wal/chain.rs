@@ -7,15 +7,11 @@
 //! my base, and whatever comes after that in it was never acknowledged. The walk ends at a file
 //! whose base the manifest has flushed.
 //!
-//! What else can be in the folder:
-//! - a *void* file: allocated, its header not yet durable, nothing behind it: a spare;
-//! - a file that was *never opened*: the header is there, its marker is not, nor any proof that it
-//!   ever was;
-//! - a file that no link names: it was written after the point at which a later recovery cut the
-//!   log, as happens to the second half of a run that was never completed;
-//! - files older than the walk, waiting to be retired.
+//! What else can be in the folder, besides files older than the walk that wait to be retired:
+//! - a *void* file: allocated, its header not durable yet, nothing behind it: a spare;
+//! - a file that was *never opened*: the header is there, its marker is not, nor anything behind.
 //!
-//! A file that is none of this and does not verify is damage.
+//! Both can only be newer than all others. A file that is neither and does not verify is damage.
 
 use std::collections::BTreeMap;
 
@@ -25,6 +21,7 @@ use format_spec::wal::{
 };
 use format_spec::{DecodeError, SeqNo, Why};
 
+use super::space::OPENING_LEN;
 use super::{WalIdentity, file_path};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::Storage;
@@ -187,7 +184,11 @@ fn never_opened(
         outcome,
         format::ScanOutcome::CleanEnd { .. } | format::ScanOutcome::TornTail { .. }
     );
-    if cut_off && first.is_none() {
+    let opening_len = usize::try_from(OPENING_LEN).unwrap_or(usize::MAX);
+    let empty = bytes
+        .get(opening_len..)
+        .is_none_or(|rest| rest.iter().all(|&byte| byte == 0));
+    if cut_off && first.is_none() && empty {
         return Ok(Found::NeverOpened { len });
     }
     let message = format!("no marker opens the file at byte {start}: {outcome:?}");
@@ -228,6 +229,12 @@ pub(super) fn chain(survey: &mut Survey, dir: &str, after: SeqNo) -> Result<Vec<
     let Some((&newest, _)) = newest else {
         return Err(Error::damaged(dir, "no file of the log is there"));
     };
+    if newest == u64::MAX {
+        return Err(Error::damaged(
+            file_path(dir, newest),
+            "no number comes after it",
+        ));
+    }
     let mut chain = vec![take_opened(survey, dir, newest)?];
     loop {
         let first = chain[chain.len() - 1];
@@ -235,7 +242,7 @@ pub(super) fn chain(survey: &mut Survey, dir: &str, after: SeqNo) -> Result<Vec<
             break;
         }
         let previous = first.link.previous_number;
-        if previous == 0 || previous >= first.number {
+        if previous == 0 || previous != first.number - 1 {
             let message = format!(
                 "the log begins after seqno {}, but only those up to {} are flushed",
                 first.link.base.0, after.0

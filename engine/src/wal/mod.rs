@@ -42,7 +42,7 @@ pub use space::WriteClass;
 
 use group_commit::{GroupCommit, Refused};
 use queue::{Item, NotQueued, Queue};
-use space::{Plan, Spare};
+use space::{Begin, Plan};
 use writer::Writer;
 
 /// Why the log is poisoned: the first failure and its causes in one line.
@@ -218,14 +218,8 @@ impl Wal {
             identity,
             settings,
         };
-        let (spare, next_number) = space::first_file(&place, first_file_no)?;
-        Self::start(
-            place,
-            spare,
-            next_number,
-            chain::Link::first(base),
-            VecDeque::new(),
-        )
+        let begin = Begin::New(first_file_no);
+        Self::start(place, begin, chain::Link::first(base), VecDeque::new())
     }
 
     /// Goes on after [`replay`]: makes the tail it accepted durable again and begins a new file
@@ -247,19 +241,9 @@ impl Wal {
             settings,
         };
         end.tail.secure(&*place.storage)?;
-        let mut leftovers = end.leftovers;
-        let (spare, next_number) = match end.adopt {
-            Some((number, len)) if space::is_worth_having(&place, len) => {
-                (space::adopt(&place, number, len)?, end.next_file_no)
-            }
-            small => {
-                leftovers.extend(small.map(|(number, _)| number));
-                space::first_file(&place, end.next_file_no)?
-            }
-        };
-        let wal = Self::start(place, spare, next_number, end.link, end.files)?;
-        for number in leftovers {
-            // What was left half-made; the new header is durable and does not name it.
+        let wal = Self::start(place, end.begin, end.link, end.files)?;
+        for number in end.leftovers {
+            // Spares behind the one that was taken; nothing is in them.
             if let Err(error) = wal.place.storage.remove_file(&wal.place.path(number)) {
                 tracing::warn!(%error, "leftover log file stays");
             }
@@ -269,11 +253,11 @@ impl Wal {
 
     fn start(
         place: Place,
-        spare: Spare,
-        next_number: u64,
+        begin: Begin,
         link: chain::Link,
         closed: VecDeque<LogFile>,
     ) -> Result<Self> {
+        let spare = begin.prepare(&place)?;
         let counters = Arc::new(Counters::default());
         let (active_number, active_len) = (spare.number, spare.len);
         let files = Arc::new(Mutex::new(Files {
@@ -287,7 +271,6 @@ impl Wal {
             items: Vec::new(),
             plan,
             last: link.base,
-            in_run: false,
             closed: false,
         };
         Ok(Self {
@@ -297,7 +280,7 @@ impl Wal {
             files,
             counters,
             durable: AtomicU64::new(link.base.0),
-            next_number: Mutex::new(next_number),
+            next_number: Mutex::new(active_number + 1),
             too_full: AtomicBool::new(false),
         })
     }
@@ -305,19 +288,13 @@ impl Wal {
     /// Queues one record behind all others. Cheap unless a file has to be allocated.
     ///
     /// # Errors
-    /// As for [`Wal::append_all`]. A run whose record is refused half-way cannot be completed, so
-    /// that poisons the log; [`Wal::append_all`] takes a run whole or not at all.
+    /// As for [`Wal::append_all`].
     pub fn append(&self, record: &WalRecord<'_>) -> Result<Ticket> {
-        let outcome = self.append_all(std::slice::from_ref(record));
-        if let Err(error) = &outcome
-            && self.group.with_queue(|queue| queue.in_run)
-        {
-            self.poison(&format!("a run cannot be completed: {}", error.chain()));
-        }
-        outcome
+        self.append_all(std::slice::from_ref(record))
     }
 
-    /// Queues records, in this order, behind all others: all of them or none.
+    /// Queues records, in this order, behind all others: all of them or none, and all in one file.
+    /// A run is appended whole.
     ///
     /// The caller serialises appends, because it gives the SeqNos.
     ///
@@ -325,15 +302,15 @@ impl Wal {
     /// - [`DiskFull`](ErrorKind::DiskFull): no space for them; nothing was queued.
     /// - [`Poisoned`](ErrorKind::Poisoned), [`Closed`](ErrorKind::Closed).
     /// - [`Invalid`](ErrorKind::Invalid): SeqNos that do not follow, a body that is too long, a
-    ///   record that is no part of the run that is open.
+    ///   run that is not whole.
     pub fn append_all(&self, records: &[WalRecord<'_>]) -> Result<Ticket> {
         loop {
             match self.group.append(|queue| queue.push(records)) {
                 Ok(ticket) => return Ok(ticket),
                 Err(Refused::Poisoned(reason)) => return Err(self.poisoned("append", &reason)),
                 Err(Refused::Own(NotQueued::Refused(error))) => return Err(error),
-                Err(Refused::Own(NotQueued::Space(missing))) => {
-                    self.make_spare(missing, WriteClass::Shrinking)?;
+                Err(Refused::Own(NotQueued::Space(charge))) => {
+                    self.make_spare(charge, WriteClass::Shrinking)?;
                 }
             }
         }
@@ -400,8 +377,8 @@ impl Wal {
                 Ok(ticket) => break ticket,
                 Err(Refused::Poisoned(reason)) => return Err(self.poisoned("rotate", &reason)),
                 Err(Refused::Own(NotQueued::Refused(error))) => return Err(error),
-                Err(Refused::Own(NotQueued::Space(missing))) => {
-                    self.make_spare(missing, WriteClass::Shrinking)?;
+                Err(Refused::Own(NotQueued::Space(charge))) => {
+                    self.make_spare(charge, WriteClass::Shrinking)?;
                 }
             }
         };
@@ -524,11 +501,6 @@ impl Wal {
         let reason = error.chain();
         tracing::error!(dir = %self.place.dir, %reason, "log poisoned");
         reason.into()
-    }
-
-    fn poison(&self, reason: &str) {
-        tracing::error!(dir = %self.place.dir, reason, "log poisoned");
-        self.group.poison(reason.into());
     }
 
     fn poisoned(&self, op: &'static str, reason: &str) -> Error {

@@ -2,8 +2,8 @@
 //! it will go to.
 //!
 //! # Invariants
-//! - SeqNos are contiguous, and a run is not interrupted by a record that is not in it: the reader
-//!   takes anything else for damage.
+//! - SeqNos are contiguous, and a run is whole and in one file: the reader takes anything else for
+//!   damage.
 //! - A record is queued only with room planned for it.
 
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use format_spec::SeqNo;
 use format_spec::wal::{self as format, FLAG_COMMIT, FLAG_RUN, RecordHeader};
 
 use super::WalRecord;
-use super::space::{self, Missing, Plan, Spare};
+use super::space::{self, Plan, Spare};
 use crate::error::{Error, Result};
 
 /// A record that waits for its group.
@@ -37,15 +37,13 @@ pub(super) struct Queue {
     pub(super) plan: Plan,
     /// Last SeqNo appended.
     pub(super) last: SeqNo,
-    /// Whether the last record appended is part of a run that goes on.
-    pub(super) in_run: bool,
     pub(super) closed: bool,
 }
 
 /// Why a record was not queued.
 pub(super) enum NotQueued {
-    /// Its file must be allocated first.
-    Space(Missing),
+    /// A file with room for this charge must be allocated first.
+    Space(u64),
     Refused(Error),
 }
 
@@ -53,14 +51,17 @@ impl Queue {
     /// Queues all records or none.
     pub(super) fn push(&mut self, records: &[WalRecord<'_>]) -> Result<(), NotQueued> {
         self.check(records).map_err(NotQueued::Refused)?;
-        let charges = records
+        let charge = records
             .iter()
-            .map(|record| space::charge(record.body.len() as u64));
-        self.plan.check(charges).map_err(NotQueued::Space)?;
+            .map(|record| space::charge(record.body.len() as u64))
+            .sum();
+        if !self.plan.has_room(charge) {
+            return Err(NotQueued::Space(charge));
+        }
+        if let Some(spare) = self.plan.take(charge) {
+            self.items.push(Item::Roll(spare));
+        }
         for record in records {
-            if let Some(spare) = self.plan.take(space::charge(record.body.len() as u64)) {
-                self.items.push(Item::Roll(spare));
-            }
             let run = if record.in_run { FLAG_RUN } else { 0 };
             let commit = if record.in_run && record.commits {
                 FLAG_COMMIT
@@ -81,7 +82,6 @@ impl Queue {
                 body: Arc::clone(record.body),
             }));
             self.last = record.seq_last;
-            self.in_run = record.in_run && !record.commits;
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ impl Queue {
         if self.closed {
             return Err(Error::closed("append"));
         }
-        let (mut last, mut in_run) = (self.last, self.in_run);
+        let (mut last, mut in_run) = (self.last, false);
         for record in records {
             let (first, end) = (record.seq_first.0, record.seq_last.0);
             if last.0.checked_add(1) != Some(first) || end < first {
@@ -99,10 +99,7 @@ impl Queue {
                 return Err(Error::invalid("append", message));
             }
             if in_run && !record.in_run {
-                return Err(Error::invalid(
-                    "append",
-                    "a run is open and must be completed first",
-                ));
+                return Err(Error::invalid("append", "a record interrupts a run"));
             }
             if record.body.len() as u64 > u64::from(format::MAX_BODY_LEN) {
                 let message = format!("body of {} bytes is too long", record.body.len());
@@ -110,6 +107,9 @@ impl Queue {
             }
             last = record.seq_last;
             in_run = record.in_run && !record.commits;
+        }
+        if in_run {
+            return Err(Error::invalid("append", "a run without its last record"));
         }
         Ok(())
     }
@@ -119,9 +119,10 @@ impl Queue {
         if self.closed {
             return Err(NotQueued::Refused(Error::closed("rotate")));
         }
-        if let Some(spare) = self.plan.roll().map_err(NotQueued::Space)? {
-            self.items.push(Item::Roll(spare));
+        if self.plan.lacks_next() {
+            return Err(NotQueued::Space(space::charge(0)));
         }
+        self.items.extend(self.plan.roll().map(Item::Roll));
         Ok(())
     }
 }

@@ -4,19 +4,19 @@
 //! acknowledged; bytes that do not verify although a later record, or the next file, proves that
 //! they were synced are damage, and the log is not opened.
 //!
-//! A run counts only when its last record is there. Only the last run of the log can be
-//! incomplete: the log is then cut in front of it, and the next file says so.
+//! A run is in one file and counts only when its last record is there. Only the last run of the
+//! log can be incomplete: the log then ends in front of it, and the next file says so.
 
 use std::collections::VecDeque;
 
 use format_spec::wal::{
-    FLAG_COMMIT, FLAG_RUN, KIND_OPS, Record, RecordHeader, ScanOutcome,
+    FILE_HEADER_LEN, FLAG_COMMIT, FLAG_RUN, KIND_OPS, Record, RecordHeader, ScanOutcome,
     WalIdentity as FileIdentity, WalScanner,
 };
 use format_spec::{Epoch, SeqNo};
 
 use super::chain::{self, Found, Link, Opened, Survey};
-use super::space::OPENING_LEN;
+use super::space::{Begin, OPENING_LEN};
 use super::{LogFile, WalIdentity, file_path};
 use crate::error::{Error, Result};
 use crate::storage::Storage;
@@ -59,7 +59,7 @@ pub struct Torn {
 pub struct ReplayEnd {
     /// The last SeqNo of the log, or what the manifest has flushed if that is later.
     pub last: SeqNo,
-    /// A file number that was never used.
+    /// The number of the file that comes next.
     pub next_file_no: u64,
     /// Whether the last write was cut off.
     pub torn: Option<Torn>,
@@ -69,11 +69,10 @@ pub struct ReplayEnd {
     pub clean: bool,
     pub(super) tail: Tail,
     pub(super) link: Link,
-    /// A spare that could be taken over: number and length.
-    pub(super) adopt: Option<(u64, u64)>,
-    /// Files with records, oldest first, and files that go with them.
+    pub(super) begin: Begin,
+    /// Files with records, oldest first.
     pub(super) files: VecDeque<LogFile>,
-    /// Files that nothing names any more once the next one has been begun.
+    /// Spares behind the next file.
     pub(super) leftovers: Vec<u64>,
 }
 
@@ -118,8 +117,8 @@ pub fn replay(
     sink: &mut dyn FnMut(ReplayRecord<'_>) -> Result<()>,
 ) -> Result<ReplayEnd> {
     let mut survey = chain::survey(storage, dir, *identity)?;
-    let newest = survey.last_key_value().map_or(0, |(&number, _)| number);
     let chain = chain::chain(&mut survey, dir, after)?;
+    let newest = chain[chain.len() - 1];
     let mut replay = Replay {
         storage,
         dir,
@@ -132,46 +131,97 @@ pub fn replay(
         sink,
     };
     let end = replay.files()?;
-    if end.sealed && !has_successor(&survey, &chain) {
+    if end.sealed && !has_successor(&survey, newest) {
         let message = "sealed, but the file after it is missing or cut";
-        return Err(Error::damaged(
-            file_path(dir, chain[chain.len() - 1].number),
-            message,
-        ));
+        return Err(Error::damaged(file_path(dir, newest.number), message));
     }
     let (last, records) = (replay.last.max(after), replay.records);
-    let kept = replay.kept(&end, last);
-    let mut spares = Spares::sort(&survey, &chain);
-    let (files, link) = spares.link(&chain, kept, last);
+    let next = next_file(&survey, &chain, &end);
+    let mut files = log_files(&survey, &chain, last);
+    let mut link = Link {
+        previous_number: newest.number,
+        previous_file_id: newest.file_id,
+        base: last,
+    };
+    if next.number() == newest.number {
+        files.pop_back();
+        link = Link {
+            base: last,
+            ..newest.link
+        };
+    }
     Ok(ReplayEnd {
         last,
-        next_file_no: newest + 1,
+        next_file_no: next.number(),
         torn: end.torn,
         records,
-        clean: end.torn.is_none() && end.tail.bytes.is_empty(),
+        clean: end.torn.is_none() && !end.unproven,
         tail: end.tail,
         link,
-        adopt: spares.adopt,
+        begin: next,
         files,
-        leftovers: spares.leftovers,
+        leftovers: survey
+            .range(next.number() + 1..)
+            .map(|(&number, _)| number)
+            .collect(),
     })
+}
+
+/// The file to go on in. A newest file that is empty begins anew if the one before it is there to
+/// hold its place meanwhile, so that restarts do not pile up empty files.
+fn next_file(survey: &Survey, chain: &[Opened], end: &End) -> Begin {
+    let newest = chain[chain.len() - 1];
+    let before = newest.link.previous_number;
+    let held = chain.len() > 1 || matches!(survey.get(&before), Some(Found::Opened(_)));
+    if end.empty && held {
+        return Begin::Again(newest.number);
+    }
+    let number = newest.number + 1;
+    match survey.get(&number) {
+        Some(Found::Void { .. }) => Begin::Void(number),
+        Some(_) => Begin::Again(number),
+        None => Begin::New(number),
+    }
+}
+
+/// The files with records, oldest first, and those before them that were not needed.
+fn log_files(survey: &Survey, chain: &[Opened], last: SeqNo) -> VecDeque<LogFile> {
+    let first = chain[0];
+    let older = survey
+        .range(..first.number)
+        .map(|(&number, found)| LogFile {
+            number,
+            last: first.link.base,
+            len: found.len(),
+        });
+    let bases = chain.iter().skip(1).map(|next| next.link.base);
+    let needed = chain
+        .iter()
+        .zip(bases.chain([last]))
+        .map(|(file, last)| LogFile {
+            number: file.number,
+            last,
+            len: file.len,
+        });
+    older.chain(needed).collect()
 }
 
 /// Whether the file that a sealed one was left for is there. It was, with its full length, before
 /// the seal was written.
-fn has_successor(survey: &Survey, chain: &[Opened]) -> bool {
-    let after = chain[chain.len() - 1].number + 1;
-    survey
-        .range(after..)
-        .any(|(_, found)| found.len() >= OPENING_LEN)
+fn has_successor(survey: &Survey, newest: Opened) -> bool {
+    let next = survey.get(&(newest.number + 1));
+    next.is_some_and(|found| found.len() >= OPENING_LEN)
 }
 
 /// How the newest file ends.
 #[derive(Debug, Default)]
 struct End {
     sealed: bool,
-    has_ops: bool,
+    /// Nothing but the opening marker, and zeros behind it.
+    empty: bool,
     torn: Option<Torn>,
+    /// Whether some operations may not be durable.
+    unproven: bool,
     tail: Tail,
 }
 
@@ -180,8 +230,8 @@ enum Run {
     None,
     /// Complete, and being delivered.
     Complete,
-    /// The log ends within it; it begins in this file of the chain.
-    Void(usize),
+    /// The log ends within it.
+    Void,
 }
 
 struct Replay<'a> {
@@ -206,20 +256,6 @@ impl Replay<'_> {
         Ok(end)
     }
 
-    /// How many files of the chain the next one builds on. Behind the file in which a void run
-    /// begins there is nothing else. A newest file without operations is left out too, so that
-    /// restarts do not pile up empty files.
-    fn kept(&self, end: &End, last: SeqNo) -> usize {
-        match self.run {
-            Run::Void(at) => at + 1,
-            Run::None | Run::Complete => {
-                let newest = self.chain.len() - 1;
-                let empty = !end.has_ops && self.chain[newest].link.base == last;
-                self.chain.len() - usize::from(empty)
-            }
-        }
-    }
-
     fn path(&self, at: usize) -> String {
         file_path(self.dir, self.chain[at].number)
     }
@@ -242,46 +278,43 @@ impl Replay<'_> {
         let bytes = chain::read_whole(self.storage, &self.path(at))?;
         let mut scanner = self.scanner(at, &bytes)?;
         let limit = self.limit(at);
-        let mut end = End::default();
-        let mut proven = 0;
-        let mut ops_end = 0;
+        let (mut proven, mut ops_end) = (FILE_HEADER_LEN as u64, 0);
         while let Some(record) = scanner.next() {
-            if record.header.kind != KIND_OPS {
-                proven = proven.max(record.header.synced_upto);
-                self.check_bare(at, &record, limit)?;
-                continue;
-            }
-            if limit.is_some_and(|limit| record.header.seq_first > limit.0) {
-                return self.check_reached(at, &bytes, &scanner).map(|()| end);
-            }
             proven = proven.max(record.header.synced_upto);
-            ops_end = record.end();
-            end.has_ops = true;
-            self.operations(at, &record, &scanner)?;
+            if record.header.kind != KIND_OPS {
+                self.check_bare(at, &record, limit)?;
+            } else if limit.is_some_and(|limit| record.header.seq_first > limit.0) {
+                break;
+            } else {
+                ops_end = record.end();
+                self.operations(at, &record, &scanner)?;
+            }
         }
         if limit.is_some() {
-            return self.check_reached(at, &bytes, &scanner).map(|()| end);
+            return self
+                .check_reached(at, &bytes, &scanner)
+                .map(|()| End::default());
         }
         self.check_outcome(at, &bytes, &scanner)?;
         let records_end = scanner.end_of_records();
-        match scanner.outcome() {
-            Some(ScanOutcome::CleanEnd { sealed }) => end.sealed = sealed,
-            _ => {
-                end.torn = Some(Torn {
-                    file: self.chain[at].number,
-                    at: records_end,
-                });
-            }
-        }
-        if ops_end > proven {
-            let range = to_usize(proven)..to_usize(records_end);
-            end.tail = Tail {
+        let number = self.chain[at].number;
+        let cut = matches!(scanner.outcome(), Some(ScanOutcome::TornTail { .. }));
+        let sealed = scanner.outcome() == Some(ScanOutcome::CleanEnd { sealed: true });
+        let range = to_usize(proven)..to_usize(records_end);
+        Ok(End {
+            sealed,
+            empty: ops_end == 0 && !cut && !sealed,
+            torn: cut.then_some(Torn {
+                file: number,
+                at: records_end,
+            }),
+            unproven: ops_end > proven,
+            tail: Tail {
                 path: self.path(at),
                 offset: proven,
                 bytes: bytes.get(range).unwrap_or_default().to_vec(),
-            };
-        }
-        Ok(end)
+            },
+        })
     }
 
     /// A marker or a seal says up to where the log went when it was written.
@@ -309,7 +342,7 @@ impl Replay<'_> {
         scanner: &WalScanner<'_>,
     ) -> Result<()> {
         let header = &record.header;
-        if matches!(self.run, Run::Void(_)) {
+        if self.run == Run::Void {
             return Ok(());
         }
         let limit = self.limit(at);
@@ -323,8 +356,8 @@ impl Replay<'_> {
                 let message = format!("at byte {} a run breaks off", record.offset);
                 return Err(Error::damaged(self.path(at), message));
             }
-            (Run::None, true) if !self.completes(at, header, scanner)? => {
-                self.run = Run::Void(at);
+            (Run::None, true) if !completes(header, scanner, limit) => {
+                self.run = Run::Void;
                 return Ok(());
             }
             _ => {}
@@ -352,31 +385,9 @@ impl Replay<'_> {
         })
     }
 
-    /// Looks ahead whether the run that begins with `first`, in front of `scanner`, has an end.
-    fn completes(&self, at: usize, first: &RecordHeader, scanner: &WalScanner<'_>) -> Result<bool> {
-        let in_file = |scanner: WalScanner<'_>, limit: Option<SeqNo>| {
-            scanner
-                .map(|record| record.header)
-                .filter(|header| header.kind == KIND_OPS)
-                .take_while(|header| limit.is_none_or(|limit| header.seq_last <= limit.0))
-                .any(|header| !header.run_goes_on())
-        };
-        if !first.run_goes_on() || in_file(scanner.clone(), self.limit(at)) {
-            return Ok(true);
-        }
-        for next in at + 1..self.chain.len() {
-            let bytes = chain::read_whole(self.storage, &self.path(next))?;
-            if in_file(self.scanner(next, &bytes)?, self.limit(next)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// A file that another one follows must hold everything up to that one's base.
     fn check_reached(&self, at: usize, bytes: &[u8], scanner: &WalScanner<'_>) -> Result<()> {
-        let void = matches!(self.run, Run::Void(_));
-        let Some(limit) = self.limit(at).filter(|&limit| self.last != limit && !void) else {
+        let Some(limit) = self.limit(at).filter(|&limit| self.last != limit) else {
             return Ok(());
         };
         self.check_outcome(at, bytes, scanner)?;
@@ -402,7 +413,7 @@ impl Replay<'_> {
                 let message = format!(
                     "{field} of the record at byte {offset} does not verify, but the record at \
                      byte {proof_at} proves that it was synced: seqnos {} to {upto} are damaged",
-                    self.last.0 + 1
+                    self.last.0.saturating_add(1)
                 );
                 Err(Error::damaged(self.path(at), message))
             }
@@ -429,7 +440,10 @@ impl Replay<'_> {
             }
         });
         let limit = self.limit(at).map_or(0, |limit| limit.0);
-        before.unwrap_or_default().max(limit).max(self.last.0 + 1)
+        before
+            .unwrap_or_default()
+            .max(limit)
+            .max(self.last.0.saturating_add(1))
     }
 }
 
@@ -437,80 +451,14 @@ fn to_usize(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
-/// What is to become of the files that the chain does not need.
-struct Spares {
-    adopt: Option<(u64, u64)>,
-    leftovers: Vec<u64>,
-    /// Not in the chain, to be retired with it: number, newest SeqNo, length.
-    older: Vec<LogFile>,
-}
-
-impl Spares {
-    fn sort(survey: &Survey, chain: &[Opened]) -> Self {
-        let newest = chain[chain.len() - 1].number;
-        let flushed = chain[0].link.base;
-        let mut spares = Self {
-            adopt: None,
-            leftovers: Vec::new(),
-            older: Vec::new(),
-        };
-        // A file with a header may not be newer than the one taken over, or it would pass for the
-        // newest one at the next start.
-        let tried = survey
-            .iter()
-            .rev()
-            .find(|(_, found)| !matches!(found, Found::Void { .. }));
-        let adopt_from = tried.map_or(newest, |(&number, _)| number.max(newest));
-        for (&number, found) in survey {
-            let len = found.len();
-            match found {
-                Found::Void { .. } if number > adopt_from && spares.adopt.is_none() => {
-                    spares.adopt = Some((number, len));
-                }
-                Found::Void { .. } | Found::NeverOpened { .. } => spares.leftovers.push(number),
-                Found::Opened(_) if number > chain[0].number => spares.leftovers.push(number),
-                // Older than what is needed, or damaged: goes when the files around it go.
-                Found::Opened(_) | Found::Damaged { .. } => {
-                    let next = chain.iter().find(|file| file.number > number);
-                    let last = next.map_or(flushed, |next| next.link.base);
-                    spares.older.push(LogFile { number, last, len });
-                }
-            }
-        }
-        spares
-    }
-
-    /// The files in order, and the link of the next one, which builds on the first `kept` of the
-    /// chain; the others are left over.
-    fn link(&mut self, chain: &[Opened], kept: usize, last: SeqNo) -> (VecDeque<LogFile>, Link) {
-        let (chain, dropped) = chain.split_at(kept);
-        self.leftovers
-            .extend(dropped.iter().map(|file| file.number));
-        let bases = chain
-            .iter()
-            .skip(1)
-            .map(|next| next.link.base)
-            .chain([last]);
-        let listed = |(file, last): (&Opened, SeqNo)| LogFile {
-            number: file.number,
-            last,
-            len: file.len,
-        };
-        let mut files: Vec<LogFile> = chain.iter().zip(bases).map(listed).collect();
-        files.append(&mut self.older);
-        files.sort_by_key(|file| file.number);
-        let link = match (chain.last(), dropped.first()) {
-            (Some(newest), _) => Link {
-                previous_number: newest.number,
-                previous_file_id: newest.file_id,
-                base: last,
-            },
-            (None, Some(first)) => Link {
-                base: last,
-                ..first.link
-            },
-            (None, None) => Link::first(last),
-        };
-        (files.into(), link)
-    }
+/// Looks ahead in the file whether the run that begins with `first`, in front of `scanner`, has its
+/// last record.
+fn completes(first: &RecordHeader, scanner: &WalScanner<'_>, limit: Option<SeqNo>) -> bool {
+    !first.run_goes_on()
+        || scanner
+            .clone()
+            .map(|record| record.header)
+            .filter(|header| header.kind == KIND_OPS)
+            .take_while(|header| limit.is_none_or(|limit| header.seq_last <= limit.0))
+            .any(|header| !header.run_goes_on())
 }

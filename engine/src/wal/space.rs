@@ -1,14 +1,18 @@
 //! Where the bytes of the log will go, decided before they are written.
 //!
-//! Every record is charged, when it is appended, to the file it will be in; if the file that is
+//! Records are charged, when they are appended, to the file they will be in; if the file that is
 //! being filled has no room left, an allocated spare must be there already. So a full disk refuses
 //! the append, and the leader of a group never meets one. The charge is the worst case (a marker
 //! after each record), so the writer, who follows the plan, always finds the room it counted on.
+//! What is appended together is in one file, which is longer than others if it has to be.
 //!
 //! One spare is kept allocated ahead of need. Writes that grow the data are refused while little
 //! space is free; deletes are not, and the spare is theirs.
+//!
+//! # Invariants
+//! - Files are numbered without gaps, and only the highest number may be without a header: the
+//!   spare is made when the file before it has been begun.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -57,29 +61,22 @@ impl Spare {
     fn room(&self) -> u64 {
         self.len.saturating_sub(OPENING_LEN + CLOSING_LEN)
     }
+
+    fn grow(&self, len: u64) -> Result<()> {
+        self.file.allocate(len)?;
+        // DURABILITY: the length, so that a shorter file is known to be damaged.
+        self.file.sync_all()
+    }
 }
 
-/// A spare that is not there.
-#[derive(Copy, Clone, Debug)]
-pub(super) struct Missing {
-    /// What must fit in it.
-    charge: u64,
-    /// [`Plan::made`] when it was missed.
-    made: u64,
-}
-
-/// Which file the next record goes to.
+/// Which file the next records go to.
 #[derive(Debug)]
 pub(super) struct Plan {
     /// Room in the file being filled.
     left: u64,
     /// Whether it has a record.
     used: bool,
-    spares: VecDeque<Spare>,
-    /// How many spares there ever were: tells whether one came since somebody looked.
-    made: u64,
-    /// Spares that turned out too small, to be removed.
-    passed_over: Vec<Spare>,
+    spare: Option<Spare>,
 }
 
 impl Plan {
@@ -87,9 +84,7 @@ impl Plan {
         Self {
             left,
             used: false,
-            spares: VecDeque::new(),
-            made: 0,
-            passed_over: Vec::new(),
+            spare: None,
         }
     }
 
@@ -98,66 +93,62 @@ impl Plan {
         self.left = left;
     }
 
-    /// Whether records with these charges have a place; if not, what is missing.
-    pub(super) fn check(&self, charges: impl Iterator<Item = u64>) -> Result<(), Missing> {
-        let mut left = self.left;
-        let mut rooms = self.spares.iter().map(Spare::room);
-        for charge in charges {
-            if charge > left {
-                left = rooms
-                    .find(|&room| room >= charge)
-                    .ok_or(self.missing(charge))?;
-            }
-            left -= charge;
-        }
-        Ok(())
+    /// Whether records with this charge have a place together in one file.
+    pub(super) fn has_room(&self, charge: u64) -> bool {
+        charge <= self.left
+            || self
+                .spare
+                .as_ref()
+                .is_some_and(|spare| spare.room() >= charge)
     }
 
-    fn missing(&self, charge: u64) -> Missing {
-        Missing {
-            charge,
-            made: self.made,
-        }
-    }
-
-    fn add(&mut self, spare: Spare) {
-        self.spares.push_back(spare);
-        self.made += 1;
-    }
-
-    /// Gives one record its place; the spare if that begins a new file. [`Plan::check`] was good.
+    /// Gives records their place; the spare if they begin a new file. There was room.
     pub(super) fn take(&mut self, charge: u64) -> Option<Spare> {
         let mut begun = None;
-        while charge > self.left
-            && let Some(spare) = self.spares.pop_front()
-        {
-            if spare.room() < charge {
-                self.passed_over.push(spare);
-                continue;
-            }
-            self.left = spare.room();
-            begun = Some(spare);
+        if charge > self.left {
+            begun = self.spare.take();
+            self.left = begun.as_ref().map_or(0, Spare::room);
         }
         assert!(
             charge <= self.left,
-            "a record was queued without room for it"
+            "records were queued without room for them"
         );
         self.left -= charge;
         self.used = true;
         begun
     }
 
-    /// Leaves the file being filled, if it has a record, for the next spare.
-    pub(super) fn roll(&mut self) -> Result<Option<Spare>, Missing> {
-        if !self.used {
-            return Ok(None);
-        }
-        let missing = self.missing(charge(0));
-        let spare = self.spares.pop_front().ok_or(missing)?;
-        self.left = spare.room();
-        self.used = false;
-        Ok(Some(spare))
+    /// Whether there is a file to leave and none to go on in.
+    pub(super) fn lacks_next(&self) -> bool {
+        self.used && self.spare.is_none()
     }
+
+    /// Leaves the file being filled, if it has a record, for the spare.
+    pub(super) fn roll(&mut self) -> Option<Spare> {
+        let begun = self.spare.take_if(|_| self.used)?;
+        self.left = begun.room();
+        self.used = false;
+        Some(begun)
+    }
+
+    /// Takes the spare out, to be replaced by a longer one, if nothing of this charge fits in it.
+    fn take_small(&mut self, charge: u64) -> Small {
+        match self.spare.take_if(|spare| spare.room() < charge) {
+            Some(spare) => Small::Spare(spare),
+            None if self.spare.is_some() => Small::No,
+            None => Small::Missing,
+        }
+    }
+}
+
+/// What there is to be done about the spare.
+enum Small {
+    /// It is large enough.
+    No,
+    /// There is none.
+    Missing,
+    /// It must grow.
+    Spare(Spare),
 }
 
 impl Wal {
@@ -171,15 +162,13 @@ impl Wal {
         if class == WriteClass::Growing {
             self.check_soft_limit()?;
         }
-        let most = u64::from(MAX_BODY_LEN);
-        loop {
-            let records = std::iter::repeat_n(most, usize::try_from(bytes / most).unwrap_or(0));
-            let charges = records.chain([bytes % most]).map(charge);
-            let Err(missing) = self.group.with_queue(|queue| queue.plan.check(charges)) else {
-                return Ok(());
-            };
-            self.make_spare(missing, class)?;
+        // The record headers are not known yet: a batch has one record for many operations, and
+        // the append itself counts exactly.
+        let charge = bytes + bytes / 64 + 8 * charge(0);
+        if self.group.with_queue(|queue| queue.plan.has_room(charge)) {
+            return Ok(());
         }
+        self.make_spare(charge, class)
     }
 
     fn check_soft_limit(&self) -> Result<()> {
@@ -202,121 +191,176 @@ impl Wal {
         Ok(())
     }
 
-    /// Allocates the file that is missing.
-    pub(super) fn make_spare(&self, missing: Missing, class: WriteClass) -> Result<()> {
-        let settings = &self.place.settings;
-        let len = settings
+    /// Sees to a spare in which records with this charge fit.
+    pub(super) fn make_spare(&self, charge: u64, class: WriteClass) -> Result<()> {
+        let len = self
+            .place
+            .settings
             .file_bytes
-            .max(missing.charge + OPENING_LEN + CLOSING_LEN);
-        let mut number = self.next_number.lock();
+            .max(charge + OPENING_LEN + CLOSING_LEN);
+        let mut next_number = self.next_number.lock();
         // Somebody else may have made one while this waited for the lock.
-        if self
-            .group
-            .with_queue(|queue| queue.plan.made != missing.made)
-        {
-            return Ok(());
-        }
-        if class == WriteClass::Growing
-            && self.place.storage.free_bytes()? < settings.soft_free_bytes.saturating_add(len)
-        {
-            let message = format!("no space for a log file of {len} bytes");
-            return Err(Error::disk_full("reserve", message).with_path(&*self.place.dir));
-        }
-        let spare = allocate(&self.place, &mut number, len)?;
-        let too_small = self.group.with_queue(|queue| {
-            queue.plan.add(spare);
-            std::mem::take(&mut queue.plan.passed_over)
-        });
-        self.drop_spares(too_small);
+        let small = self.group.with_queue(|queue| queue.plan.take_small(charge));
+        let made = match small {
+            Small::No => return Ok(()),
+            Small::Spare(spare) => {
+                let outcome = self.check_room(len, class).and_then(|()| spare.grow(len));
+                // What is on the disk counts, whether or not it grew.
+                match spare.file.len() {
+                    Ok(len) if outcome.is_ok() || spare.file.sync_all().is_ok() => {
+                        let spare = Spare { len, ..spare };
+                        self.group
+                            .with_queue(|queue| queue.plan.spare = Some(spare));
+                    }
+                    // It is made anew, under the same number, when it is needed.
+                    Ok(_) | Err(_) => *next_number = spare.number,
+                }
+                return outcome;
+            }
+            Small::Missing => {
+                self.check_room(len, class)?;
+                // Files get their headers in the order of their numbers: only the highest may be
+                // without.
+                if !self.is_settled(*next_number) {
+                    self.wait(self.group.last())?;
+                }
+                fresh(&self.place, *next_number, len)?
+            }
+        };
+        *next_number += 1;
+        self.group.with_queue(|queue| queue.plan.spare = Some(made));
         Ok(())
     }
 
-    /// Has one spare ahead of need, unless that would take the last space there is.
+    /// Whether the file before this number has its header.
+    fn is_settled(&self, next_number: u64) -> bool {
+        self.files.lock().active_number + 1 == next_number
+    }
+
+    fn check_room(&self, len: u64, class: WriteClass) -> Result<()> {
+        let soft = self.place.settings.soft_free_bytes;
+        if class == WriteClass::Shrinking || soft == 0 {
+            return Ok(());
+        }
+        let free = self.place.storage.free_bytes()?;
+        if free >= soft.saturating_add(len) {
+            return Ok(());
+        }
+        let message = format!("{free} bytes are free, too few for a log file of {len}");
+        Err(Error::disk_full("reserve", message).with_path(&*self.place.dir))
+    }
+
+    /// Has a spare ahead of need, unless that would take the last space there is.
     pub(super) fn keep_spare(&self) {
-        let (missing, too_small) = self.group.with_queue(|queue| {
-            let none = queue.plan.spares.is_empty() && !queue.closed;
-            (
-                none.then(|| queue.plan.missing(charge(0))),
-                std::mem::take(&mut queue.plan.passed_over),
-            )
-        });
-        self.drop_spares(too_small);
-        let file_bytes = self.place.settings.file_bytes;
-        let enough = |free: u64| free >= file_bytes.saturating_mul(2);
-        if let Some(missing) = missing
-            && self.place.storage.free_bytes().is_ok_and(enough)
-            && let Err(error) = self.make_spare(missing, WriteClass::Shrinking)
+        let wanted = self
+            .group
+            .with_queue(|queue| queue.plan.spare.is_none() && !queue.closed);
+        let settled = self
+            .next_number
+            .try_lock()
+            .is_some_and(|next| self.is_settled(*next));
+        let twice = self.place.settings.file_bytes.saturating_mul(2);
+        if wanted
+            && settled
+            && self
+                .place
+                .storage
+                .free_bytes()
+                .is_ok_and(|free| free >= twice)
+            && let Err(error) = self.make_spare(charge(0), WriteClass::Shrinking)
         {
             tracing::warn!(%error, "no spare log file");
         }
     }
-
-    fn drop_spares(&self, spares: Vec<Spare>) {
-        for spare in spares {
-            if let Err(error) = self
-                .place
-                .storage
-                .remove_file(&self.place.path(spare.number))
-            {
-                tracing::warn!(%error, "unused log file stays");
-            }
-        }
-    }
 }
 
-/// Makes the next file: name and length are durable when it returns. A number that failed is not
-/// used again, so that a file that could not be removed is in nobody's way.
-fn allocate(place: &Place, next_number: &mut u64, len: u64) -> Result<Spare> {
-    let number = *next_number;
-    *next_number += 1;
+/// Makes a file: name and length are durable when it returns.
+fn fresh(place: &Place, number: u64, len: u64) -> Result<Spare> {
     let path = place.path(number);
-    let file = place.storage.create(&path)?;
-    // DURABILITY: the length, so that a shorter file is known to be damaged, and the name, so that
-    // no record is acknowledged in a file that a crash takes away.
-    let made = file
-        .allocate(len)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| place.storage.sync_dir(&place.dir));
-    match made {
-        Ok(()) => Ok(Spare { number, len, file }),
-        Err(error) => {
-            if let Err(leftover) = place.storage.remove_file(&path) {
-                tracing::warn!(%leftover, "unused log file stays");
-            }
-            Err(error)
+    let file = match place.storage.create(&path) {
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            // Left by an attempt that failed half-way; no header was ever written.
+            place.storage.remove_file(&path)?;
+            place.storage.create(&path)?
         }
+        created => created?,
+    };
+    let spare = Spare { number, len, file };
+    if let Err(error) = spare
+        .grow(len)
+        .and_then(|()| place.storage.sync_dir(&place.dir))
+    {
+        if let Err(leftover) = place.storage.remove_file(&path) {
+            tracing::warn!(%leftover, "unused log file stays");
+        }
+        return Err(error);
+    }
+    Ok(spare)
+}
+
+/// What the first file of a process is made from.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(super) enum Begin {
+    /// A file that does not exist.
+    New(u64),
+    /// A void file: a spare of an earlier process.
+    Void(u64),
+    /// A file with a header, perhaps an opening marker, and nothing behind: it begins anew.
+    Again(u64),
+}
+
+impl Begin {
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Self::New(number) | Self::Void(number) | Self::Again(number) => number,
+        }
+    }
+
+    /// The file to begin in. A smaller one rather than none, so that a full disk can be opened,
+    /// and emptied.
+    pub(super) fn prepare(self, place: &Place) -> Result<Spare> {
+        let mut len = place.settings.file_bytes.max(OPENING_LEN + CLOSING_LEN);
+        loop {
+            match self.prepare_with(place, len) {
+                Err(error) if error.kind() == ErrorKind::DiskFull && len > FILE_BYTES_MIN => {
+                    len = (len / 4).max(FILE_BYTES_MIN);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn prepare_with(self, place: &Place, len: u64) -> Result<Spare> {
+        let number = self.number();
+        if let Self::New(_) = self {
+            return fresh(place, number, len);
+        }
+        let file = place.storage.open(&place.path(number))?;
+        if let Self::Again(_) = self {
+            // DURABILITY: the old marker goes before the new header comes, for a header that is
+            // cut off must have zeros behind it. The length stays, the old header names it.
+            let opening = to_zero(file.len()?);
+            file.write_at(FILE_HEADER_LEN as u64, &opening)?;
+            file.sync_data()?;
+        } else if file.len()? < len.min(FILE_BYTES_MIN) {
+            file.allocate(len)?;
+        }
+        // DURABILITY: the earlier process may have died before it could do this.
+        file.sync_all()?;
+        place.storage.sync_dir(&place.dir)?;
+        let len = file.len()?;
+        if len < OPENING_LEN + CLOSING_LEN {
+            return Err(Error::damaged(
+                place.path(number),
+                format!("only {len} bytes long"),
+            ));
+        }
+        Ok(Spare { number, len, file })
     }
 }
 
-/// The file that a log begins with; a smaller one rather than none, so that a full disk can be
-/// opened, and emptied. Returns also the number after it.
-pub(super) fn first_file(place: &Place, number: u64) -> Result<(Spare, u64)> {
-    let mut next_number = number;
-    let mut len = place
-        .settings
-        .file_bytes
-        .max(OPENING_LEN + CLOSING_LEN + MARKER_LEN);
-    loop {
-        match allocate(place, &mut next_number, len) {
-            Ok(spare) => return Ok((spare, next_number)),
-            Err(error) if error.kind() == ErrorKind::DiskFull && len > FILE_BYTES_MIN => {
-                len = (len / 4).max(FILE_BYTES_MIN);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Whether a spare of this length is to be taken over.
-pub(super) fn is_worth_having(place: &Place, len: u64) -> bool {
-    len >= place.settings.file_bytes.min(FILE_BYTES_MIN)
-}
-
-/// Takes over a spare that an earlier process left.
-pub(super) fn adopt(place: &Place, number: u64, len: u64) -> Result<Spare> {
-    let file = place.storage.open(&place.path(number))?;
-    // DURABILITY: the earlier process may have died before it could do this.
-    file.sync_all()?;
-    place.storage.sync_dir(&place.dir)?;
-    Ok(Spare { number, len, file })
+/// Zeros for what may stand between the header and the first operation.
+fn to_zero(file_len: u64) -> Vec<u8> {
+    let opening = MARKER_LEN.min(file_len.saturating_sub(FILE_HEADER_LEN as u64));
+    vec![0; usize::try_from(opening).unwrap_or_default()]
 }
