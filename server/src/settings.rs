@@ -1,6 +1,6 @@
 //! What an operator sets: a YAML file, then the environment, then flags; the later wins.
 //!
-//! Every setting is one row of [`KEYS`]: its path (`service.http_port`) and how its text becomes
+//! Every setting is one row of `KEYS`: its path (`service.http_port`) and how its text becomes
 //! a value. A key of the file is that path nested, a variable is `CAIRN__SERVICE__HTTP_PORT`, a
 //! flag is `--set service.http_port=6333`. Variables with the prefix `QDRANT__` mean the same,
 //! so that existing compose files work, and give way to `CAIRN__` ones.
