@@ -2,7 +2,7 @@
 //! depend on the state.
 //!
 //! Not here: JSON, files, threads of its own. A request comes as plain values ([`request`],
-//! [`write`]), runs over an [`engine::Snapshot`], and leaves as plain values or as an
+//! [`mod@write`]), runs over an [`engine::Snapshot`], and leaves as plain values or as an
 //! [`engine::WriteBatch`].
 //!
 //! ```text
