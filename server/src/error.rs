@@ -202,11 +202,13 @@ pub(crate) fn no_vector(name: &str, field: &str) -> ApiError {
     ApiError::bad_input(format!("Not existing vector name error: {name} in {field}"))
 }
 
-/// The query side's errors. `field` is where the vector of the request was (`query`).
+/// The query side's errors, of an operation that might take `limit`.
 pub(crate) fn of_query(error: QueryError, operation: &str, limit: Duration) -> ApiError {
     use QueryError as E;
     match error {
-        E::UnknownVector { name } => no_vector(&name, "using"),
+        E::UnknownVector { name } => {
+            ApiError::bad_input(format!("Not existing vector name error: {name}"))
+        }
         E::Dimension { expected, got, .. } => ApiError::bad_input(format!(
             "Vector dimension error: expected dim: {expected}, got {got} in the query vector"
         )),

@@ -32,6 +32,7 @@ pub(crate) struct QueryBody {
     score_threshold: Option<f32>,
     limit: Option<u64>,
     offset: Option<u64>,
+    #[serde(alias = "with_vectors")]
     with_vector: Option<WithVector>,
     with_payload: Option<WithPayload>,
     lookup_from: Option<IgnoredAny>,
@@ -49,6 +50,7 @@ pub(crate) struct SearchBody {
     score_threshold: Option<f32>,
     limit: u64,
     offset: Option<u64>,
+    #[serde(alias = "with_vectors")]
     with_vector: Option<WithVector>,
     with_payload: Option<WithPayload>,
     #[serde(default)]
@@ -68,6 +70,7 @@ pub(crate) struct ScrollBody {
     limit: Option<u64>,
     filter: Option<JsonFilter>,
     with_payload: Option<WithPayload>,
+    #[serde(alias = "with_vectors")]
     with_vector: Option<WithVector>,
     order_by: Option<IgnoredAny>,
     #[serde(default)]
@@ -88,6 +91,7 @@ pub(crate) struct CountBody {
 pub(crate) struct RetrieveBody {
     ids: Vec<Id>,
     with_payload: Option<WithPayload>,
+    #[serde(alias = "with_vectors")]
     with_vector: Option<WithVector>,
     #[serde(default)]
     shard_key: ShardKey,
@@ -109,14 +113,18 @@ struct SearchParams {
     /// Tunes the use of codes, of which there are none yet.
     quantization: Option<Quantization>,
     /// Asks for a way of filtering in the graph; Cairn chooses its own.
-    #[serde(rename = "acorn")]
-    _acorn: Option<IgnoredAny>,
+    acorn: Option<Acorn>,
     idf: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Quantization {
     oversampling: Option<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Acorn {
+    max_selectivity: Option<f64>,
 }
 
 /// Whether a value, or a list of them, is there.
@@ -131,19 +139,19 @@ impl SearchParams {
                 "sparse vectors, asked for in {field}.idf"
             )));
         }
-        if params.hnsw_ef == Some(0) {
-            let text = format!("{field}.hnsw_ef: value 0 invalid, must be 1 or larger");
-            return Err(ApiError::validation(Part::Body, text));
-        }
-        if let Some(Quantization {
-            oversampling: Some(factor),
-        }) = params.quantization
-            && factor < 1.0
-        {
-            let text = format!(
-                "{field}.quantization.oversampling: value {factor} invalid, must be 1.0 or larger"
-            );
-            return Err(ApiError::validation(Part::Body, text));
+        let quantization = params.quantization.and_then(|q| q.oversampling);
+        let acorn = params.acorn.and_then(|acorn| acorn.max_selectivity);
+        let wrong = if params.hnsw_ef == Some(0) {
+            "hnsw_ef: value 0 invalid, must be 1 or larger".to_owned()
+        } else if let Some(factor) = quantization.filter(|factor| *factor < 1.0) {
+            format!("quantization.oversampling: value {factor} invalid, must be 1.0 or larger")
+        } else if let Some(share) = acorn.filter(|share| !(0.0..=1.0).contains(share)) {
+            format!("acorn.max_selectivity: value {share} invalid, must be from 0.0 to 1.0")
+        } else {
+            String::new()
+        };
+        if !wrong.is_empty() {
+            return Err(ApiError::validation(Part::Body, format!("{field}.{wrong}")));
         }
         Ok(Params {
             hnsw_ef: params.hnsw_ef,
@@ -525,8 +533,18 @@ mod tests {
         assert!(error.message().contains("limit: "), "{error}");
         let error = query(r#"{"offset": 9223372036854775808}"#).unwrap_err();
         assert!(error.message().contains("internal.offset"), "{error}");
-        let error = query(r#"{"params": {"hnsw_ef": 0}}"#).unwrap_err();
-        assert!(error.message().contains("hnsw_ef"), "{error}");
+        for (params, field) in [
+            (r#"{"hnsw_ef": 0}"#, "internal.params.hnsw_ef"),
+            (r#"{"quantization": {"oversampling": 0.5}}"#, "oversampling"),
+            (
+                r#"{"acorn": {"enable": true, "max_selectivity": 2}}"#,
+                "max_selectivity",
+            ),
+        ] {
+            let error = query(&format!("{{\"params\": {params}}}")).unwrap_err();
+            assert_eq!(error.status(), 422);
+            assert!(error.message().contains(field), "{error}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
     reason = "a test measures real time and damages real files"
 )]
 
+mod command;
 mod harness;
 mod inspecting;
 mod limits;

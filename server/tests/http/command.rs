@@ -1,0 +1,99 @@
+//! The commands of the binary, and the demo from nothing to its answers.
+
+use std::process::{Command, Output};
+
+use crate::harness::Server;
+
+fn cairn(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+    command.args(arguments).envs(variables.iter().copied());
+    command.output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn the_demo_loads_queries_and_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = server::Settings::default();
+    settings.service.port = 0;
+    settings.storage.path = directory.path().join("data");
+    let mut out = Vec::new();
+    server::demo(settings, true, &mut out).unwrap();
+    let out = text(&out);
+    for part in [
+        "Loaded 3000 Python packages",
+        "Nearest to the JavaScript package",
+        "levenshtein",
+        "released in 2026",
+        "Most like numpy, by example: point 20",
+        "ms in the server",
+    ] {
+        assert!(out.contains(part), "{part} is missing in\n{out}");
+    }
+}
+
+#[test]
+fn health_says_what_the_server_says() {
+    let mut server = Server::new();
+    let url = format!("http://{}", server.addr());
+    let healthy = cairn(&["health", "--url", &url], &[]);
+    assert!(healthy.status.success());
+    assert!(text(&healthy.stdout).contains("all shards are ready"));
+    server.stop();
+    let gone = cairn(&["health", "--url", &url], &[]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(text(&gone.stderr).starts_with("cairn: "), "{gone:?}");
+}
+
+#[test]
+fn a_setting_that_does_not_exist_stops_the_start() {
+    let started = cairn(&["serve"], &[("CAIRN__SERVICE__HTPP_PORT", "1")]);
+    assert_eq!(started.status.code(), Some(1));
+    let error = text(&started.stderr);
+    assert!(
+        error.contains("did you mean `service.http_port`?"),
+        "{error}"
+    );
+    let started = cairn(&["serve", "--set", "service.max_conections=1"], &[]);
+    assert!(
+        text(&started.stderr).contains("`service.max_connections`"),
+        "{started:?}"
+    );
+    let started = cairn(&["serve"], &[("QDRANT__SERVICE__API_KEY", "sesame")]);
+    let error = text(&started.stderr);
+    assert!(
+        error.contains("no authentication") && !error.contains("sesame"),
+        "{error}"
+    );
+}
+
+#[test]
+fn inspect_prints_and_fails_on_damage() {
+    let mut server = Server::new();
+    server.make();
+    server.stop();
+    let data = server.directory.path().join("data");
+    let catalog = std::fs::read_dir(data.join("catalog"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let path = catalog.to_str().unwrap();
+    let sound = cairn(&["inspect", path], &[]);
+    assert!(sound.status.success());
+    assert!(text(&sound.stdout).contains("kind: catalog\n"), "{sound:?}");
+    let json = cairn(&["inspect", path, "--json"], &[]);
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["collections"][0]["name"], "c");
+    let mut bytes = std::fs::read(&catalog).unwrap();
+    let last = bytes.len() - 10;
+    bytes[last] ^= 1;
+    std::fs::write(&catalog, bytes).unwrap();
+    let damaged = cairn(&["inspect", path], &[]);
+    assert_eq!(damaged.status.code(), Some(1));
+    assert!(text(&damaged.stderr).contains("at byte"), "{damaged:?}");
+}
