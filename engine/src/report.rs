@@ -20,9 +20,14 @@ impl Shard {
             &self.base.meters.flush_error,
             &self.base.meters.compaction_error,
         ];
-        let optimizer_error = errors
+        let poisoned = self
+            .wal
+            .poison_reason()
+            .map(|why| format!("no more writes: {why}"));
+        let failing = errors
             .iter()
             .find_map(|error| error.lock().as_ref().map(|(_, why)| why.clone()));
+        let optimizer_error = poisoned.or(failing);
         Status {
             color: self.color(&state, optimizer_error.is_some()),
             points: snapshot.live_count(),
@@ -39,7 +44,7 @@ impl Shard {
     }
 
     fn color(&self, state: &ShardState, failing: bool) -> Color {
-        if failing || !state.damaged.is_empty() || self.wal.poison_reason().is_some() {
+        if failing || !state.damaged.is_empty() {
             return Color::Red;
         }
         let due = self.due().iter().any(is_indexing);

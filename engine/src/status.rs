@@ -32,7 +32,7 @@ pub struct Status {
     pub segments: usize,
     /// Batches that are durable and not yet visible.
     pub queue_length: usize,
-    /// Why background work fails, if it does.
+    /// Why background work fails, or no write is taken any more.
     pub optimizer_error: Option<String>,
     /// Segments that are set aside: id, file and reason.
     pub damaged: Vec<String>,

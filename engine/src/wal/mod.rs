@@ -241,14 +241,17 @@ impl Wal {
             settings,
         };
         end.tail.secure(&*place.storage)?;
-        let wal = Self::start(place, end.begin, end.link, end.files)?;
-        for number in end.leftovers {
-            // Spares behind the one that was taken; nothing is in them.
-            if let Err(error) = wal.place.storage.remove_file(&wal.place.path(number)) {
-                tracing::warn!(%error, "leftover log file stays");
+        // Spares behind the file that is begun; nothing is in them. They go first, because only
+        // the highest file may be without a header.
+        for &number in end.leftovers.iter().rev() {
+            if let Err(error) = place.storage.remove_file(&place.path(number)) {
+                tracing::warn!(%error, "unused log file stays");
             }
         }
-        Ok(wal)
+        if !end.leftovers.is_empty() {
+            place.storage.sync_dir(&place.dir)?;
+        }
+        Self::start(place, end.begin, end.link, end.files)
     }
 
     fn start(

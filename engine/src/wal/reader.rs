@@ -155,7 +155,7 @@ pub fn replay(
         next_file_no: next.number(),
         torn: end.torn,
         records,
-        clean: end.torn.is_none() && !end.unproven,
+        clean: end.torn.is_none() && end.tail.bytes.is_empty(),
         tail: end.tail,
         link,
         begin: next,
@@ -220,8 +220,6 @@ struct End {
     /// Nothing but the opening marker, and zeros behind it.
     empty: bool,
     torn: Option<Torn>,
-    /// Whether some operations may not be durable.
-    unproven: bool,
     tail: Tail,
 }
 
@@ -300,7 +298,12 @@ impl Replay<'_> {
         let number = self.chain[at].number;
         let cut = matches!(scanner.outcome(), Some(ScanOutcome::TornTail { .. }));
         let sealed = scanner.outcome() == Some(ScanOutcome::CleanEnd { sealed: true });
-        let range = to_usize(proven)..to_usize(records_end);
+        let unproven = if ops_end > proven {
+            proven..records_end
+        } else {
+            0..0
+        };
+        let range = to_usize(unproven.start)..to_usize(unproven.end);
         Ok(End {
             sealed,
             empty: ops_end == 0 && !cut && !sealed,
@@ -308,10 +311,9 @@ impl Replay<'_> {
                 file: number,
                 at: records_end,
             }),
-            unproven: ops_end > proven,
             tail: Tail {
                 path: self.path(at),
-                offset: proven,
+                offset: unproven.start,
                 bytes: bytes.get(range).unwrap_or_default().to_vec(),
             },
         })

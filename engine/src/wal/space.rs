@@ -337,15 +337,14 @@ impl Begin {
         }
         let file = place.storage.open(&place.path(number))?;
         if let Self::Again(_) = self {
-            // DURABILITY: the old marker goes before the new header comes, for a header that is
-            // cut off must have zeros behind it. The length stays, the old header names it.
+            // The old marker goes before the new header comes, for a header that is cut off must
+            // have zeros behind it. The length stays, the old header names it.
             let opening = to_zero(file.len()?);
             file.write_at(FILE_HEADER_LEN as u64, &opening)?;
-            file.sync_data()?;
         } else if file.len()? < len.min(FILE_BYTES_MIN) {
             file.allocate(len)?;
         }
-        // DURABILITY: the earlier process may have died before it could do this.
+        // DURABILITY: the zeros, and what the earlier process may have died before it could sync.
         file.sync_all()?;
         place.storage.sync_dir(&place.dir)?;
         let len = file.len()?;

@@ -101,6 +101,8 @@ enum Step {
     Idle,
     Rotate,
     Retire(u64),
+    /// Retires everything acknowledged.
+    RetireAll,
     Close,
     /// Closes nothing, reads back and opens again, as after a kill.
     Reopen,
@@ -147,6 +149,10 @@ impl Progress {
             Step::Retire(below) => {
                 self.retired = self.retired.max(below.saturating_sub(1));
                 wal.retire_below(SeqNo(below))?;
+            }
+            Step::RetireAll => {
+                self.retired = self.acked;
+                wal.retire_below(SeqNo(self.acked + 1))?;
             }
             Step::Close => {
                 wal.close()?;
@@ -218,6 +224,15 @@ impl Progress {
             );
         }
         assert_eq!(end.last.0, last, "{state}");
+        let survey = chain::survey(disk, DIR, ME).unwrap();
+        let below = survey.iter().rev().skip(1);
+        for (number, found) in below {
+            let opened = matches!(found, chain::Found::Opened(_));
+            assert!(
+                opened,
+                "{state}: file {number} is {found:?} and not the highest"
+            );
+        }
         Some(end)
     }
 }
@@ -356,7 +371,24 @@ fn writers_on_many_threads_are_all_durable() {
 #[test]
 fn acked_records_survive_every_crash_and_nothing_is_a_false_alarm() {
     let rule = CrashRule::default();
-    let scripts: [&[Step]; 5] = [
+    let scripts: [&[Step]; 7] = [
+        &[
+            Step::Reopen,
+            Step::Reopen,
+            Step::Idle,
+            Step::Reopen,
+            Step::Write(10),
+            Step::Reopen,
+        ],
+        &[
+            Step::Write(3000),
+            Step::Rotate,
+            Step::RetireAll,
+            Step::Reopen,
+            Step::Reopen,
+            Step::Reopen,
+            Step::Write(10),
+        ],
         &[
             Step::Write(20),
             Step::Append(700),
@@ -414,14 +446,15 @@ fn drawn_script(seed: u64, steps: usize) -> Vec<Step> {
     let mut script = vec![Step::Write(20)];
     for _ in 0..steps {
         let len = [10, 300, 1000, 2500][draw(4) as usize] + draw(90) as usize;
-        script.push(match draw(12) {
+        script.push(match draw(14) {
             0..=2 => Step::Write(len),
             3..=5 => Step::Append(len),
             6 => Step::Run(2 + draw(3) as usize, len),
             7 => Step::Wait,
             8 => Step::Idle,
             9 => Step::Rotate,
-            10 => Step::Reopen,
+            10 | 11 => Step::Reopen,
+            12 => Step::RetireAll,
             _ => Step::Append(len * 2),
         });
     }
@@ -523,8 +556,9 @@ fn files_are_numbered_without_gaps() {
         .iter()
         .map(|path| path[4..10].parse().unwrap())
         .collect::<Vec<u64>>();
-    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<u64>>());
-    assert!(numbers.len() > 10);
+    let (first, last) = (numbers[0], numbers[numbers.len() - 1]);
+    assert_eq!(numbers, (first..=last).collect::<Vec<u64>>());
+    assert!(last > 10);
 }
 
 #[test]
@@ -916,6 +950,29 @@ fn an_allocation_that_fails_leaves_the_log_as_it_was() {
         write(&wal, 2, 3000).unwrap();
         let (records, _) = read(&disk.crash(&CrashChoice::nothing()), 0).unwrap();
         assert_eq!(records.len(), 2, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_spare_that_cannot_grow_is_used_as_it_is_or_made_anew() {
+    for sticky in [false, true] {
+        for kind in [OpKind::Allocate, OpKind::Sync] {
+            let disk = SimDisk::new();
+            let wal = create(&disk).unwrap();
+            wal.idle_marker().unwrap();
+            let fault = Fault::once(kind, 0).with_error(FaultError::NoSpace);
+            disk.inject(if sticky { fault.sticky() } else { fault });
+            let refused = append(&wal, 1, 9000).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::DiskFull);
+            disk.clear_faults();
+            write(&wal, 1, 3000).unwrap();
+            write(&wal, 2, 3000).unwrap();
+            write(&wal, 3, 9000).unwrap();
+            drop(wal);
+            assert_eq!(disk.files().len(), 3);
+            let (records, _) = read(&disk.crash(&CrashChoice::nothing()), 0).unwrap();
+            assert_eq!(records.len(), 3);
+        }
     }
 }
 

@@ -293,33 +293,32 @@ fn systematic(count: usize, number: usize) -> Vec<bool> {
     (0..count).map(keep).collect()
 }
 
-/// Torn sectors and lengths in between: each unit last of its prefix, and with all others.
+/// Where a sector is torn: at its ends, in its middle, and within the small headers that files and
+/// records begin with.
+const TEARS: [usize; 5] = [1, 64, 160, SECTOR_BYTES / 2, SECTOR_BYTES - 1];
+
+/// Torn sectors and lengths in between: each unit alone, last of its prefix, and with all others.
 fn partial(units: &[PendingUnit]) -> Vec<CrashChoice> {
     let mut choices = Vec::new();
     for (unit, what) in units.iter().enumerate() {
+        let single: Vec<bool> = (0..units.len()).map(|at| at == unit).collect();
         let prefix: Vec<bool> = (0..units.len()).map(|at| at <= unit).collect();
         let all = vec![true; units.len()];
-        for keep in [prefix, all] {
+        for keep in [single, prefix, all] {
             match *what {
                 PendingUnit::Sector { .. } => {
-                    for bytes in [1, SECTOR_BYTES / 2, SECTOR_BYTES - 1] {
-                        let torn = Some((unit, bytes));
-                        choices.push(CrashChoice {
-                            keep: keep.clone(),
-                            torn,
-                            length: None,
-                        });
-                    }
+                    choices.extend(TEARS.map(|bytes| CrashChoice {
+                        keep: keep.clone(),
+                        torn: Some((unit, bytes)),
+                        length: None,
+                    }));
                 }
                 PendingUnit::Length { from, to, .. } if to > from + 1 => {
-                    for len in [from + 1, from + (to - from) / 2] {
-                        let length = Some((unit, len));
-                        choices.push(CrashChoice {
-                            keep: keep.clone(),
-                            torn: None,
-                            length,
-                        });
-                    }
+                    choices.extend([from + 1, from + (to - from) / 2].map(|len| CrashChoice {
+                        keep: keep.clone(),
+                        torn: None,
+                        length: Some((unit, len)),
+                    }));
                 }
                 PendingUnit::Length { .. } | PendingUnit::Name { .. } => {}
             }
