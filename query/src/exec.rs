@@ -51,14 +51,15 @@ impl Search<'_> {
     pub(crate) fn source(&self, source: &Source) -> Result<Vec<Near>, QueryError> {
         self.budget.check()?;
         let rows = self.rows(source)?;
+        let live = rows.count();
         let found = match self.filter {
             Some(filter) => candidates(filter, source, &rows)?,
             None => Candidates {
                 open: RowSet::new(rows.len()),
-                sure: rows.clone(),
+                sure: rows,
             },
         };
-        let facts = self.facts(source, &rows, &found)?;
+        let facts = self.facts(source, live, &found)?;
         if facts.sure + facts.open == 0 || self.leaves_out(&facts) {
             return Ok(Vec::new());
         }
@@ -92,12 +93,7 @@ impl Search<'_> {
         Ok(rows)
     }
 
-    fn facts(
-        &self,
-        source: &Source,
-        rows: &RowSet,
-        found: &Candidates,
-    ) -> Result<Facts, QueryError> {
+    fn facts(&self, source: &Source, rows: u32, found: &Candidates) -> Result<Facts, QueryError> {
         let (sure, open) = (found.sure.count(), found.open.count());
         let graph = !self.params.exact && graph::exists(source, self.vector)?;
         let mut open_share = 1.0;
@@ -111,14 +107,12 @@ impl Search<'_> {
             open_share = (f64::from(matched) + 2.0) / (f64::from(tested) + 4.0);
         }
         Ok(Facts {
-            rows: rows.count(),
+            rows,
             sure,
             open,
             open_share,
             row_bytes: self.query.row_len(),
-            wanted: u32::try_from(self.wanted)
-                .unwrap_or(u32::MAX)
-                .min(rows.len()),
+            wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows),
             graph,
             sealed: source.segment_id().is_some(),
         })
@@ -418,7 +412,7 @@ mod tests {
                 sure: rows.clone(),
             },
         };
-        let facts = search.facts(source, &rows, &found).unwrap();
+        let facts = search.facts(source, rows.count(), &found).unwrap();
         assert!(facts.graph && facts.sealed);
         let plan = Plan {
             path,

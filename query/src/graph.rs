@@ -28,10 +28,11 @@ use crate::error::QueryError;
 /// Rows sought at least.
 const SOUGHT_LEAST: usize = 10;
 
-/// The margin when every row is accepted.
+/// The margin when most rows are accepted.
 const MARGIN: f32 = 0.3;
 
-/// The margin with a filter: the beam holds accepted rows only, so that it spans more of the graph.
+/// The margin when fewer are: the beam holds accepted rows only, so that it spans more of the
+/// graph.
 const MARGIN_FILTERED: f32 = 0.2;
 
 thread_local! {
@@ -61,10 +62,11 @@ pub(crate) fn nearest(
         return Ok(None);
     };
     let scorer = Bounded::new(among.source.scorer(among.vector, query)?, query);
-    let all = among.rows.count() == among.rows.len();
-    let settings = settings(wanted, ef, all).budget(visits_max);
+    let (accepted, all) = (among.rows.count(), among.rows.len());
+    let most = accepted > all / 5 * 3;
+    let settings = settings(wanted, ef, most).budget(visits_max);
     let mut scratch = SCRATCH.take();
-    let found: Found = if all {
+    let found: Found = if accepted == all {
         index::search(&graph, &scorer, &AcceptAll, settings, &mut scratch)
     } else {
         index::search(&graph, &scorer, among.rows, settings, &mut scratch)
@@ -79,13 +81,13 @@ pub(crate) fn nearest(
     Ok(Some(nearest))
 }
 
-fn settings(wanted: usize, ef: Option<usize>, all: bool) -> SearchSettings {
+fn settings(wanted: usize, ef: Option<usize>, most: bool) -> SearchSettings {
     let number = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
     if let Some(ef) = ef {
         return SearchSettings::with_ef(number(wanted), number(ef));
     }
     let adaptive = SearchSettings::adaptive(number(wanted.max(SOUGHT_LEAST)));
-    let gamma = if all { MARGIN } else { MARGIN_FILTERED };
+    let gamma = if most { MARGIN } else { MARGIN_FILTERED };
     SearchSettings {
         // The last of as many rows as the beam is wide is found by luck.
         ef: adaptive.ef.max(adaptive.limit.saturating_mul(2)),

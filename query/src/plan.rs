@@ -149,40 +149,39 @@ pub(crate) fn choose(facts: &Facts, rules: &Rules) -> Plan {
         reason = "bytes of one source are far below 2^53"
     )]
     let small = facts.expected() * facts.row_bytes as f64 <= rules.full_scan_bytes as f64;
-    let rare = facts.share() < GRAPH_SHARE_LEAST;
-    if small || rare {
-        return exact;
+    let mut cheapest = exact;
+    if !small && facts.share() >= GRAPH_SHARE_LEAST {
+        let walk = Walk::new(facts, facts.share(), facts.wanted, rules);
+        cheapest = cheapest.or(Plan {
+            path: AccessPath::Graph,
+            cost_ns: settle + walk.cost_ns(),
+            visits_max: walk.visits_for(scan),
+        });
     }
-    let walk = Walk::new(facts, facts.share(), facts.wanted, rules);
-    let graph = Plan {
-        path: AccessPath::Graph,
-        cost_ns: settle + walk.cost_ns(),
-        visits_max: walk.visits_for(scan),
-    };
-    let mut cheapest = if graph.cost_ns < exact.cost_ns {
-        graph
-    } else {
-        exact
-    };
-    if facts.open > 0 {
-        let possible = f64::from(facts.sure) + f64::from(facts.open);
-        let share = (possible / f64::from(facts.rows.max(1))).min(1.0);
+    let possible = f64::from(facts.sure) + f64::from(facts.open);
+    let share = (possible / f64::from(facts.rows.max(1))).min(1.0);
+    if facts.open > 0 && share >= GRAPH_SHARE_LEAST {
         let wanted = facts.wanted_before_payloads();
         let walk = Walk::new(facts, share, wanted, rules);
-        let open_part = f64::from(facts.open) / possible;
-        let payloads = f64::from(wanted) * open_part * payload_alone_ns(facts);
-        let cost_ns = walk.cost_ns() + payloads;
-        if cost_ns < cheapest.cost_ns {
-            let path = AccessPath::GraphThenPayloads;
-            let visits_max = walk.visits_for(exact.cost_ns);
-            cheapest = Plan {
-                path,
-                cost_ns,
-                visits_max,
-            };
-        }
+        let tests = f64::from(wanted) * f64::from(facts.open) / possible;
+        cheapest = cheapest.or(Plan {
+            path: AccessPath::GraphThenPayloads,
+            cost_ns: walk.cost_ns() + tests * payload_alone_ns(facts),
+            visits_max: walk.visits_for(exact.cost_ns),
+        });
     }
     cheapest
+}
+
+impl Plan {
+    /// The cheaper of two.
+    fn or(self, other: Self) -> Self {
+        if other.cost_ns < self.cost_ns {
+            other
+        } else {
+            self
+        }
+    }
 }
 
 /// Scanning so many rows of so many bytes.
