@@ -212,6 +212,11 @@ impl Beam {
         self.entries.get(rank).map(|entry| unpack(*entry))
     }
 
+    /// The number of rows kept at most.
+    pub(crate) const fn width(&self) -> usize {
+        self.width
+    }
+
     /// The number of rows kept.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

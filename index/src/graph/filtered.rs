@@ -1,11 +1,14 @@
 //! Searching a graph when only some rows may be results.
 //!
 //! The beam holds accepted rows only and a heap, the frontier, the rows to be expanded. Where
-//! most neighbours are accepted, the others are scored too and lead the way. Where few are, the
+//! enough neighbours are accepted, the others are scored too and lead the way. Where few are, the
 //! walk looks through those that are not: their neighbours are read and the accepted ones among
 //! them scored, so that no distance is spent on rows that cannot be results. Rows passed over in
-//! this way are set aside and become the frontier if it runs dry before `limit` rows are found;
-//! no accepted row that the graph reaches is lost for good.
+//! this way are set aside and become the frontier if it runs dry before the beam is full; no
+//! accepted row that the graph reaches is lost for good.
+//!
+//! The figures of the constants are from 100,000 text embeddings of 384 dimensions (m = 16, limit
+//! 10), with filters of 1 to 95 % of the rows at random and of the clusters farthest from the query.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,16 +18,54 @@ use crate::neighbor::Neighbor;
 use crate::{Accept, Row, Scorer};
 
 /// From this share of accepted neighbours on, the others are scored and lead the way.
-const DENSE_SHARE: f32 = 0.35;
+///
+/// At 0.35 the farthest half takes a third more distances, at 0.2 the farthest tenth twice as many.
+const DENSE_SHARE: f32 = 0.25;
 
-/// Accepted rows from which a walk starts beside the entry.
+/// Rows for which neighbours that are not accepted are looked through, at each step.
+///
+/// The base list of m = 16. Without this bound a filter of 30 % takes half as much again for the
+/// same recall.
+const GATHER_MOST: usize = 32;
+
+/// Accepted rows from which a walk starts beside the entry. A filter that is far from the query is
+/// entered through them.
 const SEEDS: usize = 8;
+
+/// Accepted rows that an adaptive walk finds at least, if there are as many, before it ends
+/// because the frontier is dry: below one accepted row in a hundred the steps of two hops no longer
+/// connect them.
+const DRY_LEAST: usize = 64;
+
+/// The margin of an adaptive stop follows the share of accepted rows, down to this one.
+///
+/// Finding 10 of the half that is accepted is finding 20 of all, for which a smaller margin is
+/// enough (the cube root of `SearchSettings::adaptive`). Steps of two hops take that advantage back.
+const MARGIN_SHARE_LEAST: f32 = 0.35;
 
 /// Rows to be expanded, and rows passed over.
 #[derive(Debug, Default)]
 pub(crate) struct Frontier {
     heap: BinaryHeap<Reverse<Neighbor>>,
     aside: Vec<Row>,
+    /// Neighbours of expanded rows, and how many of them are accepted.
+    met: u64,
+    accepted: u64,
+}
+
+impl Frontier {
+    fn clear(&mut self) {
+        self.heap.clear();
+        self.aside.clear();
+        self.met = 0;
+        self.accepted = 0;
+    }
+
+    /// How much of the margin of an adaptive stop the filter leaves.
+    fn margin(&self) -> f32 {
+        let share = (self.accepted + 1) as f32 / (self.met + 1) as f32;
+        share.max(MARGIN_SHARE_LEAST).cbrt()
+    }
 }
 
 /// Walks the base layer from `scratch.rows`; tells whether the budget ended the walk.
@@ -35,33 +76,52 @@ pub(crate) fn walk<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
     ending: Ending,
     scratch: &mut Scratch,
 ) -> bool {
-    scratch.frontier.heap.clear();
-    scratch.frontier.aside.clear();
+    scratch.frontier.clear();
     accept.sample(SEEDS, &mut scratch.rows);
     let visited = &mut scratch.visited;
     scratch.rows.retain(|row| visited.insert(*row));
-    push_scored(scorer, accept, scratch);
+    push_scored(scorer, accept, f32::INFINITY, scratch);
+    let wanted = if ending.is_adaptive() {
+        scratch.beam.width().min(ending.limit.max(DRY_LEAST))
+    } else {
+        scratch.beam.width()
+    };
     loop {
-        while let Some(Reverse(nearest)) = scratch.frontier.heap.pop() {
-            if nearest.distance > scratch.beam.bound()
-                || ending.reached(nearest.distance, &scratch.beam)
-            {
-                break;
-            }
-            if scratch.lists_read >= ending.budget {
-                return true;
-            }
-            gather(layer, scorer, accept, nearest.row, scratch);
-            if let Some(Reverse(upcoming)) = scratch.frontier.heap.peek() {
-                layer.prefetch(upcoming.row);
-            }
-            push_scored(scorer, accept, scratch);
+        if expand(layer, scorer, accept, ending, scratch) {
+            return true;
         }
-        let enough = ending.limit.min(accept.count() as usize);
-        if scratch.beam.len() >= enough || !resume(scorer, accept, scratch) {
+        let found = scratch.beam.len();
+        let done = found >= wanted || found >= accept.count() as usize;
+        if done || !resume(scorer, accept, scratch) {
             return false;
         }
     }
+}
+
+/// Expands the frontier until it is dry or too far; tells whether the budget ended the walk.
+fn expand<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
+    layer: &L,
+    scorer: &S,
+    accept: &F,
+    ending: Ending,
+    scratch: &mut Scratch,
+) -> bool {
+    while let Some(Reverse(nearest)) = scratch.frontier.heap.pop() {
+        let ending = ending.with_margin(scratch.frontier.margin());
+        let cutoff = ending.cutoff(&scratch.beam).min(scratch.beam.bound());
+        if nearest.distance > cutoff {
+            break;
+        }
+        if scratch.lists_read >= ending.budget {
+            return true;
+        }
+        gather(layer, scorer, accept, nearest.row, scratch);
+        if let Some(Reverse(upcoming)) = scratch.frontier.heap.peek() {
+            layer.prefetch(upcoming.row);
+        }
+        push_scored(scorer, accept, cutoff, scratch);
+    }
+    false
 }
 
 /// Puts into `scratch.rows` what is to be scored when `row` is expanded.
@@ -76,25 +136,22 @@ fn gather<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
     scratch.lists_read += 1;
     scratch.rows.clear();
     let accepted = list.iter().filter(|row| accept.accepts(**row)).count();
-    if accepted as f32 >= DENSE_SHARE * list.len() as f32 {
-        for row in list {
-            if scratch.visited.insert(*row) {
-                scorer.prefetch(*row);
-                scratch.rows.push(*row);
-            }
-        }
-        return;
-    }
+    scratch.frontier.met += list.len() as u64;
+    scratch.frontier.accepted += accepted as u64;
+    let dense = accepted as f32 >= DENSE_SHARE * list.len() as f32;
     for row in list {
         if !scratch.visited.insert(*row) {
             continue;
         }
-        if accept.accepts(*row) {
+        if dense || accept.accepts(*row) {
             scorer.prefetch(*row);
             scratch.rows.push(*row);
             continue;
         }
         scratch.frontier.aside.push(*row);
+        if scratch.rows.len() >= GATHER_MOST {
+            continue;
+        }
         scratch.lists_read += 1;
         for beyond in layer.neighbours(*row) {
             if accept.accepts(*beyond) && scratch.visited.insert(*beyond) {
@@ -105,15 +162,16 @@ fn gather<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
     }
 }
 
-/// Scores `scratch.rows`: near ones enter the frontier and, if accepted, the beam.
+/// Scores `scratch.rows`: those not beyond `cutoff` enter the frontier and, if accepted, the beam.
 fn push_scored<S: Scorer + ?Sized, F: Accept + ?Sized>(
     scorer: &S,
     accept: &F,
+    cutoff: f32,
     scratch: &mut Scratch,
 ) {
     scratch.score(scorer);
     for (row, distance) in scratch.rows.iter().zip(&scratch.distances) {
-        if *distance > scratch.beam.bound() {
+        if *distance > cutoff.min(scratch.beam.bound()) {
             continue;
         }
         let neighbor = Neighbor {
@@ -135,7 +193,7 @@ fn resume<S: Scorer + ?Sized, F: Accept + ?Sized>(
 ) -> bool {
     scratch.rows.clear();
     scratch.rows.append(&mut scratch.frontier.aside);
-    push_scored(scorer, accept, scratch);
+    push_scored(scorer, accept, f32::INFINITY, scratch);
     !scratch.frontier.heap.is_empty()
 }
 

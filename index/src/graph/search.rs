@@ -157,7 +157,7 @@ where
 pub(crate) struct Ending {
     pub(crate) limit: usize,
     pub(crate) budget: u64,
-    /// With an adaptive stop: `1 + gamma`, and what distances are measured from.
+    /// With an adaptive stop: the margin, and what distances are measured from.
     adaptive: Option<(f32, f32)>,
 }
 
@@ -172,7 +172,7 @@ impl Ending {
     fn new(settings: &SearchSettings, floor: Option<f32>) -> Self {
         let adaptive = match settings.stop {
             Stop::Beam => None,
-            Stop::Adaptive { gamma } => floor.map(|floor| (1.0 + gamma, floor)),
+            Stop::Adaptive { gamma } => floor.map(|floor| (gamma, floor)),
         };
         let budget = settings.budget_visits.unwrap_or(u64::MAX);
         Self {
@@ -182,13 +182,28 @@ impl Ending {
         }
     }
 
-    /// Whether a search that has its `limit` rows ends before it expands a row at `distance`.
-    pub(crate) fn reached(&self, distance: f32, beam: &Beam) -> bool {
-        let Some((factor, floor)) = self.adaptive else {
-            return false;
+    /// Whether the walk may end before the beam does.
+    pub(crate) const fn is_adaptive(&self) -> bool {
+        self.adaptive.is_some()
+    }
+
+    /// The same with a margin `factor` times as wide.
+    pub(crate) fn with_margin(mut self, factor: f32) -> Self {
+        if let Some((gamma, _)) = &mut self.adaptive {
+            *gamma *= factor;
+        }
+        self
+    }
+
+    /// A row farther than this need not be expanded, and so need not enter the beam either.
+    pub(crate) fn cutoff(&self, beam: &Beam) -> f32 {
+        let Some((gamma, floor)) = self.adaptive else {
+            return f32::INFINITY;
         };
         let last = beam.get(self.limit - 1);
-        last.is_some_and(|last| distance - floor > factor * (last.distance - floor))
+        last.map_or(f32::INFINITY, |last| {
+            floor + (1.0 + gamma) * (last.distance - floor)
+        })
     }
 }
 
@@ -244,7 +259,8 @@ pub(crate) fn walk<L: Layer, S: Scorer + ?Sized>(
     scratch: &mut Scratch,
 ) -> bool {
     while let Some(nearest) = scratch.beam.expand() {
-        if ending.reached(nearest.distance, &scratch.beam) {
+        let cutoff = ending.cutoff(&scratch.beam);
+        if nearest.distance > cutoff {
             break;
         }
         if scratch.lists_read >= ending.budget {
@@ -265,7 +281,9 @@ pub(crate) fn walk<L: Layer, S: Scorer + ?Sized>(
         }
         scratch.score(scorer);
         for (row, distance) in scratch.rows.iter().zip(&scratch.distances) {
-            scratch.beam.insert(*distance, *row);
+            if *distance <= cutoff {
+                scratch.beam.insert(*distance, *row);
+            }
         }
     }
     false
