@@ -50,7 +50,7 @@ impl CatalogStore {
             return Ok(store);
         };
         let mut damage = None;
-        for &number in numbers.iter().take(2) {
+        for &number in &numbers {
             let path = format_spec::path::catalog_file(number);
             match Catalog::decode(&numbered::read(storage, &path)?, number) {
                 Ok(current) => {
@@ -67,16 +67,16 @@ impl CatalogStore {
                 }
             }
         }
-        // A single torn file with nothing below is the very first catalog, never acknowledged.
-        if numbers == [1] && storage.list(format_spec::path::COLLECTIONS_DIR)?.is_empty() {
+        // Torn files with nothing below are tries at the very first catalog, never acknowledged.
+        if storage.list(format_spec::path::COLLECTIONS_DIR)?.is_empty() {
             let first = Catalog {
-                number: 2,
+                number: highest + 1,
                 collections: Vec::new(),
                 aliases: Vec::new(),
             };
             let mut store = Self {
                 current: first.clone(),
-                next: 2,
+                next: highest + 1,
                 fell_back: false,
             };
             store.install(storage, first)?;
@@ -103,11 +103,7 @@ impl CatalogStore {
         let kept = self.current.number;
         self.current = catalog;
         self.fell_back = false;
-        for number in numbered::numbers(storage, dir, format_spec::path::parse_manifest_name)? {
-            if number < kept {
-                remove_if_there(storage, &format_spec::path::catalog_file(number))?;
-            }
-        }
+        numbered::remove_below(storage, dir, kept, format_spec::path::parse_manifest_name);
         Ok(())
     }
 

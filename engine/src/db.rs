@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use format_spec::{CollectionEntry, CollectionId, Schema, ShardId};
@@ -31,6 +32,8 @@ pub(crate) struct Inner {
     collections: RwLock<BTreeMap<String, Arc<Collection>>>,
     /// Collections whose shard does not open, with the reason; the others serve.
     failed: RwLock<BTreeMap<String, Error>>,
+    /// Collections this process has tried to make: a failed try leaves files, and never shares its id.
+    tries: AtomicU64,
     _lock: Box<dyn Lock>,
 }
 
@@ -100,6 +103,7 @@ impl Db {
             catalog: Mutex::new(catalog),
             collections: RwLock::new(collections),
             failed: RwLock::new(failed),
+            tries: AtomicU64::new(0),
             _lock: lock,
         });
         let threads = Mutex::new(start(&inner, workers)?);
@@ -148,7 +152,9 @@ impl Db {
         }
         schema.version = 1;
         let created_at_ms = around.clock.now_ms();
-        let id = new_id(around.settings.seed, catalog.next_number(), created_at_ms);
+        let tried = self.inner.tries.fetch_add(1, Ordering::Relaxed);
+        let salt = around.settings.seed ^ tried.rotate_left(32);
+        let id = new_id(salt, catalog.next_number(), created_at_ms);
         let shard_name = ShardName {
             collection: id,
             shard: SHARD,
@@ -160,7 +166,11 @@ impl Db {
             shards: vec![SHARD],
             created_at_ms,
         };
-        let shard = Shard::create(around.clone(), shard_name, Arc::new(entry.schema.clone()))?;
+        let made = Shard::create(around.clone(), shard_name, Arc::new(entry.schema.clone()));
+        let shard = made.inspect_err(|_| {
+            // What could not be made is no collection; what stays of it is an orphan at the next start.
+            drop(remove_collection(&*around.storage, id));
+        })?;
         let mut next = catalog.current.clone();
         next.collections.push(entry.clone());
         if let Err(error) = catalog.install(&*around.storage, next) {

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use format_spec::{PartEntry, PartKind, Row, SegmentEntry, SegmentId, SeqNo, ShardManifest};
 
 use crate::bits::Bits;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::install::{install_manifest, set_part};
 use crate::memtable::MemtableView;
 use crate::rate::urgently;
@@ -113,17 +113,19 @@ pub(crate) fn write_flush(
     next.segments.extend(new.iter().cloned());
     next.flushed = upto;
     next.first_wal = first_wal;
-    let written = written_bytes(&next, &version.current);
-    install_manifest(base, version, next, current)?;
-    Meters::add(&base.meters.flushed_bytes, written);
-    let open = |id: SegmentId| open_listed(base, version, current, id);
+    // Everything that can fail comes before the manifest, which cannot be taken back.
+    let open = |id: SegmentId| open_listed(base, current, &next, id);
     let segment = match new {
         Some(entry) => Some((open(entry.id)?, rows)),
         None => None,
     };
     for touched in &mut touched {
+        // One that is set aside does not open, and is not served.
         touched.segment = open(touched.id).ok();
     }
+    let written = written_bytes(&next, &version.current);
+    install_manifest(base, version, next, current)?;
+    Meters::add(&base.meters.flushed_bytes, written);
     Ok(Some(Flushed {
         memtable: memtable.clone(),
         segment,
@@ -131,19 +133,24 @@ pub(crate) fn write_flush(
     }))
 }
 
-/// Opens a segment as the newest manifest lists it, sharing the parts that are open already.
+/// Opens a segment as `manifest` lists it, sharing the parts that are open already.
+///
+/// # Errors
+/// `NotFound` when it is not listed; what opening its parts says.
 pub(crate) fn open_listed(
     base: &Base,
-    version: &VersionSide,
     current: &ShardState,
+    manifest: &ShardManifest,
     id: SegmentId,
 ) -> Result<Arc<Segment>> {
+    let listed = manifest.segments.iter().find(|entry| entry.id == id);
+    let missing = || Error::not_found("open segment", format!("segment {}", id.0));
+    let entry = listed.ok_or_else(missing)?.clone();
     let known = current
         .segments
         .iter()
         .find(|state| state.segment.id() == id);
     let known = known.map_or(&[][..], |state| state.segment.parts());
-    let entry = version.entry(id)?.clone();
     let dir = base.name.parts_dir();
     let owner = base.name.owner();
     let segment = Segment::open(base.storage(), &dir, owner, entry, &current.schema, known)?;

@@ -83,7 +83,17 @@ pub(crate) fn install_manifest(
     }
     let before = std::mem::replace(&mut version.current, next);
     version.previous = Some(before);
-    remove_old_manifests(base, version)
+    let oldest = version
+        .previous
+        .as_ref()
+        .map_or(version.current.number, |m| m.number);
+    numbered::remove_below(
+        storage,
+        &dir,
+        oldest,
+        format_spec::path::parse_manifest_name,
+    );
+    Ok(())
 }
 
 fn dropped_parts(before: &ShardManifest, next: &ShardManifest) -> Vec<(PartId, PartKind)> {
@@ -96,22 +106,4 @@ fn dropped_parts(before: &ShardManifest, next: &ShardManifest) -> Vec<(PartId, P
         .into_iter()
         .filter(|part| !kept.contains(part))
         .collect()
-}
-
-fn remove_old_manifests(base: &Base, version: &VersionSide) -> Result<()> {
-    let storage = base.storage();
-    let dir = base.name.manifest_dir();
-    let oldest = version
-        .previous
-        .as_ref()
-        .map_or(version.current.number, |m| m.number);
-    for number in numbered::numbers(storage, &dir, format_spec::path::parse_manifest_name)? {
-        if number < oldest {
-            storage.remove_file(&format!(
-                "{dir}/{}",
-                format_spec::path::manifest_name(number)
-            ))?;
-        }
-    }
-    Ok(())
 }

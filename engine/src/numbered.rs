@@ -4,14 +4,31 @@
 //! and then its directory is synced; nothing is renamed and no number is used twice.
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::Storage;
+use crate::storage::{File, Storage};
 
 /// Creates the file `dir/name` and makes it and its name durable.
 ///
 /// # Errors
-/// What the disk says. The file may then exist, whole or torn: its number is spent.
+/// What the disk says. The file is then taken away again, so that what was refused does not turn
+/// up after a restart; its number is spent all the same. A disk that fails that too may keep it,
+/// whole or torn.
 pub(crate) fn create(storage: &dyn Storage, dir: &str, name: &str, bytes: &[u8]) -> Result<()> {
-    let file = storage.create(&format!("{dir}/{name}"))?;
+    let path = format!("{dir}/{name}");
+    let file = storage.create(&path)?;
+    let written = write(storage, dir, &*file, bytes);
+    if written.is_err() {
+        drop(file);
+        // The first error is the one to report.
+        drop(
+            storage
+                .remove_file(&path)
+                .and_then(|()| storage.sync_dir(dir)),
+        );
+    }
+    written
+}
+
+fn write(storage: &dyn Storage, dir: &str, file: &dyn File, bytes: &[u8]) -> Result<()> {
     file.write_at(0, bytes)?;
     file.sync_data()?;
     storage.sync_dir(dir)
@@ -48,4 +65,25 @@ pub(crate) fn numbers(
     }
     numbers.sort_unstable_by(|a, b| b.cmp(a));
     Ok(numbers)
+}
+
+/// Removes the files with numbers below `kept`. The newest is durable by now, so one that cannot be
+/// removed is only said, and goes with the next.
+pub(crate) fn remove_below(
+    storage: &dyn Storage,
+    dir: &str,
+    kept: u64,
+    parse: fn(&str) -> Option<u64>,
+) {
+    let removed = storage.list(dir).and_then(|entries| {
+        let old = |name: &str| parse(name).is_some_and(|number| number < kept);
+        let old = entries
+            .iter()
+            .filter(|entry| !entry.is_dir && old(&entry.name));
+        old.map(|entry| format!("{dir}/{}", entry.name))
+            .try_for_each(|path| storage.remove_file(&path))
+    });
+    if let Err(error) = removed {
+        tracing::warn!(error = %error.chain(), "a superseded file could not be removed");
+    }
 }

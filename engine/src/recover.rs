@@ -219,7 +219,8 @@ fn choose_manifest(storage: &dyn Storage, name: ShardName) -> Result<Chosen> {
             })
         }
         Err(damage) => {
-            let Some(Ok(current)) = read.next() else {
+            // Every try that failed has left one; what lies below them is judged by its parts.
+            let Some(current) = read.find_map(Result::ok) else {
                 return Err(damage);
             };
             for part in current.segments.iter().flat_map(|segment| &segment.parts) {

@@ -122,9 +122,8 @@ class Oracle:
 def merged(value: Any, path: list[JsonPathItem], payload: dict[str, Any]) -> Any:
     """`value` with `payload` set at `path`, made on the way where it is missing."""
     if not path:
-        if not isinstance(value, dict):
-            return deepcopy(payload)
-        kept = {key: item for key, item in value.items() if payload.get(key, 0) is not None}
+        old = value if isinstance(value, dict) else {}
+        kept = {key: item for key, item in old.items() if payload.get(key, 0) is not None}
         added = {key: item for key, item in payload.items() if item is not None}
         return kept | deepcopy(added)
     head, rest = path[0], path[1:]

@@ -12,6 +12,11 @@
 //! or below its floor: a suite that silently did nothing is a failure.
 
 pub mod http;
+pub mod model;
 pub mod process;
 pub mod python;
+pub mod readback;
 pub mod report;
+pub mod session;
+pub mod watched;
+pub mod workload;

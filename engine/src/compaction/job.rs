@@ -161,10 +161,11 @@ impl Job<'_> {
             return Err(Error::conflict("compact", "an input is no longer listed"));
         }
         next.segments.push(entry);
+        // Everything that can fail comes before the manifest, which cannot be taken back.
+        let segment = open_listed(&shard.base, &now, &next, id)?;
         let written = written_bytes(&next, &version.current);
         install_manifest(&shard.base, &mut version, next, &now)?;
         Meters::add(&shard.base.meters.compacted_bytes, written);
-        let segment = open_listed(&shard.base, &version, &now, id)?;
         let persisted_dead = carried.dead.clone();
         let CarriedOver { dead, patches } = carried;
         // The patch part just written has them all; only newer ones stay in memory.
@@ -398,10 +399,10 @@ impl Job<'_> {
                 ));
             }
         }
+        let segment = open_listed(&shard.base, &now, &next, id)?;
         let written = written_bytes(&next, &version.current);
         install_manifest(&shard.base, version, next, &now)?;
         Meters::add(&shard.base.meters.compacted_bytes, written);
-        let segment = open_listed(&shard.base, version, &now, id)?;
         let mut side = shard.apply.lock();
         if let Some(state) = side.segments.iter_mut().find(|s| s.segment.id() == id) {
             let state = Arc::make_mut(state);
