@@ -55,7 +55,8 @@ macro_rules! entry_points {
                     let at = n * stride;
                     let ahead = prefetch::AHEAD_IN_ORDER.wrapping_mul(stride);
                     prefetch::lines(rows.as_ptr().wrapping_add(at).wrapping_add(ahead), lines);
-                    let [sum] = $sum::<$($query),*, _, { entry::BLOCK }>(bytes, [&rows[at..][..len]]);
+                    let row = &rows[at..][..len];
+                    let [sum] = $sum::<$($query),*, _, { entry::BLOCK }>(bytes, [row]);
                     *distance = entry::$finish(sum, left.norm);
                 }
             }
