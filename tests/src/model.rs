@@ -4,7 +4,7 @@
 //! payload, a write changes points one after the other, a filter is a function of a point.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use format_spec::{PointId, Value};
 
@@ -28,7 +28,7 @@ pub struct Contents {
 }
 
 /// One point.
-#[derive(Clone, PartialEq, Default, Debug)]
+#[derive(Clone, PartialEq, Default)]
 pub struct Point {
     /// Bytes as they are stored, by place in the schema.
     pub vectors: [Option<Vec<u8>>; VECTORS],
@@ -90,6 +90,26 @@ pub enum Write {
 /// The first id that a request names and that does not exist.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub struct Absent(pub PointId);
+
+impl fmt::Debug for Point {
+    /// In one short line: of a vector only a part, of a long text only its length.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(")?;
+        for (name, vector) in ["a", "b"].iter().zip(&self.vectors) {
+            match vector {
+                Some(bytes) => write!(f, "{name} {:?}.. ", &bytes[..bytes.len().min(4)])?,
+                None => write!(f, "{name} none ")?,
+            }
+        }
+        for (key, value) in &self.payload {
+            match value {
+                Value::Text(text) if text.len() > 20 => write!(f, "{key}: {} bytes ", text.len())?,
+                value => write!(f, "{key}: {value:?} ")?,
+            }
+        }
+        f.write_str(")")
+    }
+}
 
 impl Test {
     /// Whether a point passes.

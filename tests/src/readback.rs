@@ -27,6 +27,25 @@ pub fn world(db: &Db) -> Result<World, String> {
     Ok(shown)
 }
 
+/// Fails when a collection is red: after a restart on a good disk none is.
+///
+/// # Errors
+/// Which one, and what it says.
+pub fn check_healthy(db: &Db) -> Result<(), String> {
+    let red = db
+        .collections()
+        .into_iter()
+        .find(|c| c.status().color == Color::Red);
+    match red {
+        Some(collection) => Err(format!(
+            "{}: red: {:?}",
+            collection.name(),
+            collection.status()
+        )),
+        None => Ok(()),
+    }
+}
+
 fn contents(collection: &Collection) -> Result<Contents, String> {
     let status = collection.status();
     // Background work that fails makes it red, and rightly so; damage there is none.

@@ -316,6 +316,7 @@ impl Session {
 /// # Errors
 /// How it differs from each.
 pub fn recovered(db: &Db, candidates: &[World]) -> Result<World, String> {
+    readback::check_healthy(db)?;
     let shown = readback::world(db)?;
     if candidates.contains(&shown) {
         return Ok(shown);
