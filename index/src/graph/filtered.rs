@@ -106,9 +106,13 @@ fn expand<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
     ending: Ending,
     scratch: &mut Scratch,
 ) -> bool {
+    let mut expanded = 0;
     while let Some(Reverse(nearest)) = scratch.frontier.heap.pop() {
         let ending = ending.with_margin(scratch.frontier.margin());
-        let cutoff = ending.cutoff(&scratch.beam).min(scratch.beam.bound());
+        let cutoff = ending
+            .cutoff(&scratch.beam, expanded)
+            .min(scratch.beam.bound());
+        expanded += 1;
         if nearest.distance > cutoff {
             break;
         }

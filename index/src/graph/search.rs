@@ -13,6 +13,13 @@ use crate::{Accept, Adjacency, Row, Scorer};
 /// Vectors asked for while a list is still being read.
 const PREFETCH_FIRST: usize = 4;
 
+/// Rows that a search with an adaptive stop expands at least.
+///
+/// Where vectors have few degrees of freedom, distances grow fast from row to row, and few rows
+/// lie within the margin: with 32 of them behind 128 dimensions, recall of 10 rows at margin 0.2
+/// rises from 0.95 to 0.97. Text embeddings expand more in any case.
+const EXPANDED_LEAST: u32 = 64;
+
 /// What a search found and what it cost.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
@@ -196,8 +203,9 @@ impl Ending {
     }
 
     /// A row farther than this need not be expanded, and so need not enter the beam either.
-    pub(crate) fn cutoff(&self, beam: &Beam) -> f32 {
-        let Some((gamma, floor)) = self.adaptive else {
+    /// `expanded` rows were so far.
+    pub(crate) fn cutoff(&self, beam: &Beam, expanded: u32) -> f32 {
+        let Some((gamma, floor)) = self.adaptive.filter(|_| expanded >= EXPANDED_LEAST) else {
             return f32::INFINITY;
         };
         let last = beam.get(self.limit - 1);
@@ -258,8 +266,10 @@ pub(crate) fn walk<L: Layer, S: Scorer + ?Sized>(
     ending: Ending,
     scratch: &mut Scratch,
 ) -> bool {
+    let mut expanded = 0;
     while let Some(nearest) = scratch.beam.expand() {
-        let cutoff = ending.cutoff(&scratch.beam);
+        let cutoff = ending.cutoff(&scratch.beam, expanded);
+        expanded += 1;
         if nearest.distance > cutoff {
             break;
         }
