@@ -28,7 +28,7 @@ use crate::segment::Segment;
 use crate::segment::build::{Selection, write_patches, write_segment, write_tombstones};
 use crate::shard::{ApplySide, Base, Shard, VersionSide};
 use crate::source::Source;
-use crate::status::Meters;
+use crate::status::{JobReport, Meters};
 use crate::version::{SegmentState, ShardState};
 
 /// A flush that is durable and waits to be published.
@@ -260,10 +260,15 @@ impl Shard {
         let Some(sealed) = self.apply.lock().sealed.front().map(Arc::clone) else {
             return Ok(false);
         };
+        let started_ms = self.base.around.clock.now_ms();
         let current = self.state();
         let first_wal = self.wal.first_needed(version.current.flushed);
         let flushed =
             urgently(|| write_flush(&self.base, &mut version, &current, &sealed, first_wal))?;
+        let rows = flushed
+            .as_ref()
+            .and_then(|flushed| flushed.segment.as_ref());
+        let rows = rows.map_or(0, |(_, rows)| rows.len() as u64);
         let mut side = self.apply.lock();
         if let Some(flushed) = flushed {
             side.install_flush(flushed);
@@ -272,6 +277,16 @@ impl Shard {
         drop(side);
         drop((sealed, current));
         self.make_room();
+        self.jobs.note(JobReport {
+            kind: "flush",
+            why: "a memtable was sealed".to_owned(),
+            segments: Vec::new(),
+            rows,
+            progress: 1.0,
+            started_ms,
+            ended_ms: Some(self.base.around.clock.now_ms()),
+            error: None,
+        });
         let kept = version
             .previous
             .as_ref()

@@ -123,6 +123,13 @@ impl Jobs {
         self.completed.lock().iter().cloned().collect()
     }
 
+    /// Notes a job that ended, a flush too.
+    pub(crate) fn note(&self, report: JobReport) {
+        let mut completed = self.completed.lock();
+        completed.push_front(report);
+        completed.truncate(COMPLETED_MAX);
+    }
+
     fn busy(&self) -> Vec<SegmentId> {
         self.running
             .lock()
@@ -240,10 +247,7 @@ impl Shard {
             .running
             .lock()
             .retain(|job| !Arc::ptr_eq(job, running));
-        let mut completed = self.jobs.completed.lock();
-        completed.push_front(report);
-        completed.truncate(COMPLETED_MAX);
-        drop(completed);
+        self.jobs.note(report);
         self.make_room();
         self.base.around.wakeup.notify();
     }

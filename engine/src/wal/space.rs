@@ -185,7 +185,9 @@ impl Wal {
             tracing::warn!(free, wanted, refused = now, "writes that grow the data");
         }
         if now {
-            let message = format!("{free} bytes are free, {wanted} are wanted for data to grow");
+            let message = format!(
+                "{free} bytes of disk space are free, {wanted} are wanted for data to grow"
+            );
             return Err(Error::disk_full("reserve", message).with_path(&*self.place.dir));
         }
         Ok(())
@@ -246,7 +248,8 @@ impl Wal {
         if free >= soft.saturating_add(len) {
             return Ok(());
         }
-        let message = format!("{free} bytes are free, too few for a log file of {len}");
+        let message =
+            format!("{free} bytes of disk space are free, too few for a log file of {len}");
         Err(Error::disk_full("reserve", message).with_path(&*self.place.dir))
     }
 
