@@ -249,10 +249,19 @@ def read_text(data, at, end, field):
 
 
 def read_payload(data, first, last):
+    """Exactly one value, an object."""
     check(first < last and data[first] == 12, first, "payload", "not an object")
     value, at = read_value(data, first, last)
     check(at == last, at, "payload", f"{last - at} trailing bytes")
     return value
+
+
+def read_payloads(raw, ends, base):
+    """The payloads between these ends of `raw`; offsets in errors count from `base`."""
+    try:
+        return [read_payload(raw, first, last) for first, last in zip(ends, ends[1:])]
+    except Invalid as error:
+        raise Invalid(base + error.at, error.field, error.why) from None
 
 
 # ---------------------------------------------------------------- chapter 1: names of files and folders
@@ -328,7 +337,7 @@ class Part:
         check(found == (self.kind_tag, self.part_id, self.collection, self.shard), 0, "header", "wrong identity")
         self.kind = one_of(PART_KINDS, kind, 12, "kind")
         self.version = version
-        check_version(version, 16, "format_version")
+        check(version == 1 or version > 1 and self.kind not in PART_READERS, 16, "format_version", f"{version}")
         check(block_len == BLOCK, 20, "block_len", f"{block_len}")
         check_features(required, 24)
         check(self.part_id != 0, 40, "part_id", "0 is not a part id")
@@ -382,12 +391,9 @@ class Part:
             end = offset + length
 
     def demand(self, tags):
-        """The sections of a chapter, in its order; others may stand among them."""
-        tags = [tag.encode() for tag in tags.split()]
-        for tag in tags:
-            check(tag in self.sections, self.body_len, "sections", f"no {tag.decode()}")
-        order = [self.sections[tag][0] for tag in tags]
-        check([tag for tag in self.sections if tag in tags] == tags, self.body_len, "sections", f"order {order}")
+        """All sections of a chapter, in whatever order; others may stand among them."""
+        for tag in tags.split():
+            check(tag.encode() in self.sections, self.body_len, "sections", f"no {tag}")
 
     def at(self, tag):
         return self.sections[tag.encode()][0]
@@ -511,7 +517,6 @@ def read_vectors(part):
     element = one_of(ELEMENTS, element, at + 8, "element")
     metric = one_of(METRICS, metric, at + 12, "metric")
     check(stride == dim * ELEMENT_WIDTH[element], at + 16, "stride", f"{stride}")
-    check(part.at("DATA") == 4096, part.body_len, "DATA", "does not begin at 4096")
     data = part.raw("DATA", rows * stride)
     with_vector = set(read_bitmap(part.raw("PRES"), rows, part.at("PRES"), "PRES"))
     check(len(with_vector) == present, at + 24, "present", f"{present} instead of {len(with_vector)}")
@@ -597,17 +602,17 @@ def read_payload_blocks(part, rows, blocks, raw_bytes):
     for i in range(blocks):
         (offset, first, raw_len), (end, last, _) = index[i], index[i + 1]
         check(offset < end and first < last, at + 16 * i, "INDX", "not strictly ascending")
-        check(4 * (last - first) < raw_len <= 1 << 28, at + 16 * i, "raw_len", f"{raw_len}")
+        check(4 * (last - first) <= raw_len <= 1 << 28, at + 16 * i, "raw_len", f"{raw_len}")
         check(end - offset <= raw_len, at + 16 * i, "INDX", "a block is longer stored than raw")
         check(last - first == 1 or raw_len <= 65536, at + 16 * i, "raw_len", f"{raw_len} of several rows")
     for i in range(blocks):
         (offset, first, raw_len), (end, last, _) = index[i], index[i + 1]
         where = part.at("DATA") + offset
         raw = data[offset:end] if end - offset == raw_len else decompress(data[offset:end], raw_len, where)
-        found = split_payload_block(raw, last - first, where)
-        check(room is None or 4 + len(found[0]) > room, where, "payload blocks", "not packed greedily")
+        ends = table_of_ends(raw, last - first, where)
+        check(room is None or 4 + ends[1] - ends[0] > room, where, "payload blocks", "not packed greedily")
         room = 65536 - raw_len
-        payloads.extend(read_payload(each, 0, len(each)) for each in found)
+        payloads.extend(read_payloads(raw, ends, where))  # the offset in an error is one in the raw block
     return payloads
 
 
@@ -623,10 +628,11 @@ def decompress(stored, raw_len, at):
     return raw
 
 
-def split_payload_block(raw, count, at):
-    ends = [0, *struct.unpack_from(f"<{count}I", raw)]
-    check(ends == sorted(ends) and 4 * count + ends[-1] == len(raw), at, "table of ends", "does not fit the block")
-    return [raw[4 * count + first : 4 * count + last] for first, last in zip(ends, ends[1:])]
+def table_of_ends(raw, count, at):
+    """Where the payloads of a raw block begin and end."""
+    ends = [4 * count + end for end in (0, *struct.unpack_from(f"<{count}I", raw))]
+    check(ends == sorted(ends) and ends[-1] == len(raw), at, "table of ends", "does not fit the block")
+    return ends
 
 
 def read_payload_part(part):
@@ -643,8 +649,9 @@ COLUMN_SECTIONS = {"keyword": "POST POFF TEXT TOFF", "integer": "KEYS ROWS", "fl
 
 
 def read_column(part):
+    part.demand("META")
     (tag, rows, exact_for, values, distinct, with_value, with_null, indexed, zero, low, high) = \
-        part.meta("IIQQQIIII8s8s") if b"META" in part.sections else part.demand("META")
+        part.meta("IIQQQIIII8s8s")
     at = part.at("META")
     kind = one_of(FIELD_TYPES, tag, at, "type")
     part.demand(COLUMN_SECTIONS[kind] + " HASV HNUL META")
@@ -883,6 +890,7 @@ def read_catalog(data, expect, _contents):
 # ---------------------------------------------------------------- chapter 3: the write-ahead log
 
 RECORD_KINDS = {1: "ops", 2: "sync marker", 3: "seal"}
+RUN, IGNORABLE = 2, 4
 BODY_MAX = 67108864
 
 
@@ -904,7 +912,7 @@ def read_wal_header(data, expect):
     found = {"number": number, "collection": uuid_text(collection), "shard": shard}
     for field, value in found.items():
         check(expect.get(field, value) == value, 32, field, f"{value} is not that of the path")
-    return {"kind": "wal", "version": version, "void": False, **found, "file_id": file_id,
+    return {"kind": "wal", "version": version, "cut_off": False, **found, "file_id": file_id,
             "previous_number": previous, "previous_file_id": previous_id, "features_optional": optional}, length
 
 
@@ -951,60 +959,58 @@ def proof_after(data, file_id, at):
     return None
 
 
+def is_cut_off(data):
+    """Whether the file was made, but not its header: it holds nothing."""
+    verifies = data[:8] == b"CAIRNWAL" and len(data) >= 128 and crc32(0, data[:124]) == struct.unpack_from("<I", data, 124)[0]
+    return not verifies and is_zero(data, min(128, len(data)), len(data))
+
+
 def read_wal(data, expect, contents):
-    try:
-        found, length = read_wal_header(data, expect)
-    except Invalid:
-        if is_zero(data, 128, max(128, len(data))) and len(data[:8]) < 8 | (data[:8] != b"CAIRNWAL"):
-            return {"kind": "wal", "void": True, "records": []}
-        if is_zero(data, 128, max(128, len(data))) and crc32(0, data[:124]) != int.from_bytes(data[124:128], "little"):
-            return {"kind": "wal", "void": True, "records": []}
-        raise
+    if is_cut_off(data):
+        return {"kind": "wal", "cut_off": True}
+    found, length = read_wal_header(data, expect)
     check(length == len(data), 88, "file length", f"{length} in a file of {len(data)} bytes")
-    records, at, outcome = [], 128, None
-    log = {"last": 0, "in_run": False, "run": [], "records": records}
+    records, at, last, in_run, outcome = [], 128, 0, False, None
     while outcome is None:
-        if (records and records[-1]["kind"] == "seal") or is_zero(data, at, len(data)):
-            sealed = bool(records) and records[-1]["kind"] == "seal"
+        sealed = bool(records) and records[-1]["kind"] == "seal"
+        if sealed or is_zero(data, at, len(data)):
             check(is_zero(data, at, len(data)), at, "seal", "corrupt: bytes after it are not zero")
             outcome = {"outcome": "clean", "sealed": sealed}
-            continue
+            break
         record, why = record_at(data, found["file_id"], at)
         if record is None:
             proof = proof_after(data, found["file_id"], at)
             check(proof is None, at, "record", f"corrupt: {why}; the record at {proof} was made after these were synced")
-            outcome = {"outcome": "torn", "why": why}
-            continue
-        ops = read_record(data, record, log)
+            outcome = {"outcome": "torn", "at": at, "why": why}
+            break
+        ops = read_record(data, record, len(records), last, in_run)
         if contents and ops is not None:
             record["ops"] = ops
+        if record["kind"] in RECORD_KINDS.values():
+            last = record["seq_last"]
+        if record["kind"] == "ops":
+            in_run = record["flags"] == RUN
         records.append(record)
         at = up(at + 56 + record["len"], 8)
-    found.update(records=records if contents else len(records), end_of_records=at, end=outcome,
-                 void_run=log["run"], last_seqno=log["kept"] if "kept" in log else 0)
+    found.update(records=records, end_of_records=at, end=outcome)
     return found
 
 
-def read_record(data, record, log):
-    """The rules of order, runs and seals; the operations of a record."""
+def read_record(data, record, before, last, in_run):
+    """The rules of order, runs and seals for a record after `before` others; its operations, if it has any."""
     at, kind = record["at"], record["kind"]
     if kind not in RECORD_KINDS.values():
-        if not record["flags"] & 4:
+        if not record["flags"] & IGNORABLE:
             raise TooOld(at, "record kind", f"{kind} is not known and not ignorable: written by a newer version")
         return None
     if kind != "ops":
-        check(record["seq_last"] >= log["last"], at, "last seqno", "corrupt: less than one before it")
-        log["last"] = record["seq_last"]
+        check(record["seq_last"] >= last, at, "last seqno", "corrupt: less than one before it")
         if kind == "seal":
-            count, last = struct.unpack_from("<QQ", data, at + 56)
-            check((count, last) == (len(log["records"]), record["seq_last"]), at + 56, "seal", "corrupt: wrong body")
+            body = struct.unpack_from("<QQ", data, at + 56)
+            check(body == (before, record["seq_last"]), at + 56, "seal", "corrupt: wrong body")
         return None
-    check(record["seq_first"] > log["last"], at, "first seqno", "corrupt: not above those before it")
-    check(record["flags"] & 2 or not log["run"], at, "run", "corrupt: a record without the flag stands in it")
-    log["last"] = record["seq_last"]
-    log["run"] = log["run"] + [at] if record["flags"] == 2 else []
-    if record["flags"] != 2:
-        log["kept"] = record["seq_last"]
+    check(record["seq_first"] > last, at, "first seqno", "corrupt: not above those before it")
+    check(record["flags"] & RUN or not in_run, at, "run", "corrupt: a record without the flag stands in it")
     ops = read_ops(data[at + 56 : at + 56 + record["len"]], at + 56)
     check(len(ops) == record["seq_last"] - record["seq_first"] + 1, at, "operation count", "corrupt: not the SeqNos")
     return ops
@@ -1116,7 +1122,7 @@ def read_payload_table(ops, m):
     ops.ok(offsets[0] == 0 and list(offsets) == sorted(offsets), "payload offsets", "do not ascend from 0")
     ops.align()
     raw = ops.take(offsets[-1], "payloads")
-    payloads = [read_payload(raw, first, last) for first, last in zip(offsets, offsets[1:])]
+    payloads = read_payloads(raw, offsets, ops.base + ops.at - len(raw))
     ops.align()
     return payloads
 
@@ -1184,7 +1190,8 @@ def read_shard(shard, results):
         say("the highest manifest is missing or invalid")
     else:
         check_segments(shard, manifests[-1], by_path, say)
-        check_chain(shard, manifests[-1], by_path, say)
+        files = {number: by_path[path] for number, path in numbered(os.path.join(shard, "wal"), ".wal")}
+        found["last_seqno"] = check_log(files, manifests[-1]["flushed"], say)
     return {**found, "valid": not found["problems"]}
 
 
@@ -1209,17 +1216,58 @@ def check_segments(shard, manifest, by_path, say):
                     say(f"{name} has other SeqNos than segment {segment['id']}")
 
 
-def check_chain(shard, manifest, by_path, say):
-    files = [(n, by_path[path]) for n, path in numbered(os.path.join(shard, "wal"), ".wal") if n >= manifest["first_wal"]]
-    for (n, _), expected in zip(files, range(manifest["first_wal"], U64_MAX)):
-        if n != expected:
-            say(f"WAL file {expected} is missing")
-            break
-    for (_, before), (n, file) in zip(files, files[1:]):
-        if not (before["valid"] and file["valid"]) or file["void"] or before["void"]:
-            continue
-        if (file["previous_number"], file["previous_file_id"]) != (before["number"], before["file_id"]):
-            say(f"WAL file {n} does not name the one before it")
+def opening(file):
+    """The SeqNo of the opening marker of a WAL file, or None if it has none."""
+    records = file.get("records") or [{"kind": "nothing"}]
+    return records[0]["seq_last"] if records[0]["kind"] == "sync marker" else None
+
+
+def log_of(files, flushed, say):
+    """The files of the log, first to last, out of all WAL files by number."""
+    numbers = sorted(files)
+    while numbers and files[numbers[-1]]["valid"] and not files[numbers[-1]].get("records"):
+        numbers.pop()
+    if not numbers:
+        return say("no file of the log is there")
+    log, number, file_id = [], numbers[-1], None
+    if files[number]["valid"] and files[number]["end"].get("sealed") and number == max(files):
+        say(f"WAL file {number} is sealed, but no file has a higher number")
+    while True:
+        file = files.get(number)
+        if file is None or not file["valid"] or file["cut_off"] or file_id not in (None, file["file_id"]):
+            return say(f"WAL file {number} is missing, damaged, or another one than the file after it names")
+        if opening(file) is None:
+            return say(f"no marker opens WAL file {number}")
+        log.insert(0, file)
+        if opening(file) <= flushed:
+            return log
+        if not 0 < file["previous_number"] < number:
+            return say(f"the log begins after SeqNo {opening(file)}, only those up to {flushed} are flushed")
+        number, file_id = file["previous_number"], file["previous_file_id"]
+
+
+def check_log(files, flushed, say):
+    """That the SeqNos of the log follow one another, and that runs are whole; the last SeqNo that counts."""
+    log = log_of(files, flushed, say)
+    last, run = opening(log[0]) if log else 0, []
+    for file, after in zip(log or [], (log or [])[1:] + [None]):
+        until = U64_MAX if after is None else opening(after)
+        if until < last:
+            return say(f"the file after WAL file {file['number']} goes back to SeqNo {until}")
+        for record in file["records"]:
+            if record["kind"] not in RECORD_KINDS.values() or record["kind"] == "ops" and record["seq_last"] > until:
+                continue
+            if record["kind"] != "ops":
+                if record["seq_last"] != last and record["seq_last"] <= until:
+                    return say(f"WAL file {file['number']}, byte {record['at']}: the log ends at SeqNo {last} here")
+                continue
+            if record["seq_first"] != last + 1 or run and not record["flags"] & RUN:
+                return say(f"WAL file {file['number']}, byte {record['at']}: does not go on after SeqNo {last}")
+            last = record["seq_last"]
+            run = run + [record["seq_first"]] if record["flags"] == RUN else []
+        if after and last != until:
+            return say(f"WAL file {file['number']} ends at SeqNo {last}, the file after it goes on after {until}")
+    return run[0] - 1 if run else last
 
 
 def read_all(paths, contents):
@@ -1264,6 +1312,9 @@ def main():
     parser.add_argument("--contents", action="store_true", help="print every record, row and value too")
     options = parser.parse_args()
     results = read_all(options.paths, options.contents)
+    for result in results:
+        if "records" in result and not options.contents:
+            result["records"] = len(result["records"])
     if options.json:
         json.dump(printable(results), sys.stdout, ensure_ascii=False)
         print()
