@@ -12,7 +12,7 @@ use tests::process::Node;
 use tests::report;
 
 /// Size of the disk. The server keeps a reserve and preallocates its log, so not too small.
-const DISK_MIB: u64 = 512;
+const DISK_MIB: u64 = 640;
 
 /// What somebody else has on the disk, and takes away later.
 const BALLAST_MIB: u64 = 384;
