@@ -4,5 +4,6 @@
 
 mod client;
 mod disk_full;
+mod files;
 mod kills;
 mod life;
