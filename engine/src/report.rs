@@ -188,13 +188,14 @@ impl Shard {
             .sum()
     }
 
-    /// Whether every segment has the column.
+    /// Whether every segment has the column of the field index of `path`.
     pub(crate) fn is_field_indexed(&self, path: &str) -> bool {
-        self.state()
-            .segments
-            .iter()
-            .all(|state| state.segment.has_column(path))
-            && self.closed.load(Ordering::Acquire).eq(&false)
+        let state = self.state();
+        let Some(field) = state.schema.fields.iter().find(|field| field.path == path) else {
+            return false;
+        };
+        let has = |state: &SegmentState| state.segment.has_column(path, field.field_type);
+        !self.closed.load(Ordering::Acquire) && state.segments.iter().all(|segment| has(segment))
     }
 }
 

@@ -282,7 +282,7 @@ fn shape(state: &SegmentState, shard: &ShardState) -> Shape {
             .iter()
             .any(|part| part.entry().kind == PartKind::Graph),
         without_column: fields
-            .filter(|(_, field)| !segment.has_column(&field.path))
+            .filter(|(_, field)| !segment.has_column(&field.path, field.field_type))
             .map(|(index, _)| index)
             .collect(),
     }

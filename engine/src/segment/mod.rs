@@ -21,7 +21,7 @@ use format_spec::rows::{RowsLayout, RowsView};
 use format_spec::tombstones::{TombstonesLayout, TombstonesView};
 use format_spec::vectors::{VectorsLayout, VectorsView};
 use format_spec::{
-    CollectionId, DecodeError, PartKind, Row, Schema, SegmentEntry, SegmentId, ShardId,
+    CollectionId, DecodeError, FieldType, PartKind, Row, Schema, SegmentEntry, SegmentId, ShardId,
 };
 
 use crate::bits::Bits;
@@ -283,11 +283,11 @@ impl Segment {
         Ok(Some(lazy.layout(bytes, ColumnLayout::open)?.view(bytes)))
     }
 
-    /// Whether there is a column for `path` that is not known to be damaged.
-    pub(crate) fn has_column(&self, path: &str) -> bool {
-        self.columns
-            .get(path)
-            .is_some_and(|lazy| lazy.part.damage().is_none())
+    /// Whether there is a usable column of this type for `path`: one of another type is what is left
+    /// of an index that was dropped.
+    pub(crate) fn has_column(&self, path: &str, field_type: FieldType) -> bool {
+        let column = self.column(path).ok().flatten();
+        column.is_some_and(|column| column.stats().field_type == field_type)
     }
 
     /// Payload blocks; a block must be verified before its bytes are used.
