@@ -83,32 +83,36 @@ pub(super) fn sum_floats<A: Lanes, B: Lanes, S: Step, const R: usize, const PLAC
     rows: [&[u8]; R],
 ) -> [f32; R] {
     elements(left, A::SIZE, rows, B::SIZE);
-    rows.map(|row| sum::<A, B, S>(left, row))
+    rows.map(|row| {
+        let mut sums = [0.0; LANES];
+        let mut left = left.chunks_exact(A::SIZE * LANES);
+        let mut right = row.chunks_exact(B::SIZE * LANES);
+        for (a, b) in left.by_ref().zip(right.by_ref()) {
+            add::<A, B, S>(&mut sums, a, b);
+        }
+        // In an array of its own: a loop of unknown length over `sums` would keep the sums out of
+        // vector registers in the loop above as well.
+        let mut rest = [0.0; LANES];
+        add::<A, B, S>(&mut rest, left.remainder(), right.remainder());
+        for (sum, rest) in sums.iter_mut().zip(rest) {
+            *sum += rest;
+        }
+        fold(sums)
+    })
 }
 
-/// The sum of all terms of `left` and `row`. On its own the compiler vectorises it; inlined into
-/// loops over rows it does not always, which costs a factor of three.
-#[inline(never)]
-fn sum<A: Lanes, B: Lanes, S: Step>(left: &[u8], row: &[u8]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let mut left = left.chunks_exact(A::SIZE * LANES);
-    let mut right = row.chunks_exact(B::SIZE * LANES);
-    for (a, b) in left.by_ref().zip(right.by_ref()) {
-        let terms = a.chunks_exact(A::SIZE).zip(b.chunks_exact(B::SIZE));
-        for (sum, (a, b)) in sums.iter_mut().zip(terms) {
-            *sum += S::term(A::read(a), B::read(b));
-        }
-    }
-    let (a, b) = (left.remainder(), right.remainder());
+/// Adds the terms of `a` and `b`, lane by lane.
+#[inline]
+fn add<A: Lanes, B: Lanes, S: Step>(sums: &mut [f32; LANES], a: &[u8], b: &[u8]) {
     let terms = a.chunks_exact(A::SIZE).zip(b.chunks_exact(B::SIZE));
     for (sum, (a, b)) in sums.iter_mut().zip(terms) {
         *sum += S::term(A::read(a), B::read(b));
     }
-    fold(sums)
 }
 
-/// Sum of the lanes, as a tree: four roundings.
-#[inline]
+/// Sum of the lanes, as a tree: four roundings. Not inlined, because its last, narrow steps would
+/// have the compiler make the sums themselves narrow.
+#[inline(never)]
 fn fold(mut sums: [f32; LANES]) -> f32 {
     let mut half = LANES / 2;
     while half > 0 {
