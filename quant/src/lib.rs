@@ -46,7 +46,7 @@
 //! - No distance is NaN and none is a negative zero, so that any order of floats orders them.
 //! - `unsafe` code is in `kernel` only, behind functions that are safe for all arguments.
 //!
-//! What the kernels cost is kept in `benches/record/epyc-zen5/2026-11-22-kernels.md`.
+//! What the kernels cost is kept in `benches/record/amd-epyc/2026-11-22-kernels.md`.
 
 pub use error::EncodeError;
 pub use kernel::{Isa, MAX_DIM, isa, prefetch, rounding};

@@ -7,7 +7,7 @@
 //!
 //! A block takes its rows one by one, as the hardware's streamer likes them; rows by number are
 //! taken several at a time, so that the misses of several rows are under way together. Both were
-//! measured: `benches/record/epyc-zen5/2026-11-22-kernels.md`.
+//! measured: `benches/record/amd-epyc/2026-11-22-kernels.md`.
 
 use super::prefetch;
 

@@ -1,7 +1,7 @@
 //! Asking the CPU for rows before their turn: how, how far ahead, and how much of each.
 //!
 //! The distances and lengths are what measured best over rows in memory, without a cost for rows in
-//! the caches worth naming: `benches/record/epyc-zen5/2026-11-22-kernels.md`.
+//! the caches worth naming: `benches/record/amd-epyc/2026-11-22-kernels.md`.
 
 #![expect(unsafe_code, reason = "prefetch instructions")]
 
