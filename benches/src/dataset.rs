@@ -71,6 +71,20 @@ impl Dataset {
             payloads,
         })
     }
+
+    /// Share of the exact `k` nearest among the first `rows` rows that the answers, one a query,
+    /// contain.
+    pub fn recall(&self, answers: &[Vec<u64>], rows: usize, k: usize) -> f64 {
+        let (mut hits, mut wanted) = (0, 0);
+        for (at, answer) in answers.iter().enumerate() {
+            let truth = self.truth.row(at).iter().map(|&row| u64::from(row));
+            for row in truth.filter(|&row| row < rows as u64).take(k) {
+                wanted += 1;
+                hits += usize::from(answer.contains(&row));
+            }
+        }
+        hits as f64 / wanted.max(1) as f64
+    }
 }
 
 /// Reads a two-dimensional npy file, version 1 (numpy.lib.format).

@@ -30,3 +30,8 @@ pub fn argument(name: &str) -> Option<String> {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.next().and_then(|_| arguments.next())
 }
+
+/// Whether `--name` was given.
+pub fn flag(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
+}

@@ -77,6 +77,8 @@ fn load(client: &Client, data: &Dataset, rows: usize) -> Result<(), Failure> {
     println!("| points loaded | {rows} |");
     println!("| ingestion, one connection, batches of {BATCH}, durable | {rate:.0} points/s |");
     println!("| first upsert to green | {:.1} s |", green.as_secs_f64());
+    let indexed = &client.get("/collections/real")?["result"]["indexed_vectors_count"];
+    println!("| vectors in a graph at green | {indexed} |");
     Ok(())
 }
 
@@ -103,26 +105,8 @@ fn search(client: &Client, data: &Dataset, rows: usize, judge: bool) -> Result<A
 
 /// Share of the exact answers among those that are loaded.
 fn recall(answers: &Answers, data: &Dataset, rows: usize) -> f64 {
-    let (mut hits, mut wanted) = (0, 0);
-    for (at, answer) in answers.iter().enumerate() {
-        let truth: Vec<u64> = data
-            .truth
-            .row(at)
-            .iter()
-            .map(|&row| u64::from(row))
-            .collect();
-        let truth: Vec<u64> = truth
-            .into_iter()
-            .filter(|&row| row < rows as u64)
-            .take(K)
-            .collect();
-        wanted += truth.len();
-        hits += truth
-            .iter()
-            .filter(|row| answer.iter().any(|(id, _)| id == *row))
-            .count();
-    }
-    hits as f64 / wanted.max(1) as f64
+    let ids = |answer: &Vec<(u64, f64)>| answer.iter().map(|(id, _)| *id).collect();
+    data.recall(&answers.iter().map(ids).collect::<Vec<_>>(), rows, K)
 }
 
 struct Client {

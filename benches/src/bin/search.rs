@@ -1,0 +1,232 @@
+//! Search in process, on one thread: recall and queries a second for each width of the beam.
+//!
+//! `cargo run --release -p benches --bin search -- --data DIR [--at DIRECTORY] [--rows N]
+//! [--ef 16,64,default] [--csv]`
+//!
+//! Opens the collection in `--at`, or makes it there first, as one segment with a graph and the
+//! payload and field indexes that `real` has; without `--at` the directory is temporary. `--ef -`
+//! reads one setting a line from standard input and answers each with a line, so that another
+//! engine can take its turn in between.
+
+#![expect(clippy::print_stdout, reason = "it prints a table")]
+
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::Arc;
+
+use benches::dataset::Dataset;
+use benches::{Failure, argument, flag, timed};
+use engine::{
+    Collection, Db, DiskStorage, Settings, Snapshot, StepKind, SystemClock, UpsertRows, WriteBatch,
+};
+use format_spec::{
+    Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value, VectorSchema,
+};
+use query::{Env, Params, PayloadSelector, QueryRequest, Target, VectorSelector};
+
+const NAME: &str = "search";
+const BATCH: usize = 1_000;
+const K: usize = 10;
+/// What is measured without `--ef`.
+const SETTINGS: &str = "16,24,32,48,64,96,128,192,256,384,512,768,1024,default";
+
+fn main() -> Result<(), Failure> {
+    let dir = argument("--data").ok_or("--data DIR is missing")?;
+    let data = Dataset::read(Path::new(&dir))?;
+    let rows = argument("--rows").map_or(Ok(data.base.rows), |rows| rows.parse())?;
+    let rows = rows.min(data.base.rows);
+    let temporary = tempfile::tempdir()?;
+    let at = argument("--at").map_or_else(|| temporary.path().to_owned(), Into::into);
+    let db = open(&at)?;
+    let collection = match db.collection(NAME) {
+        Some(collection) => collection,
+        None => make(&db, &data, rows)?,
+    };
+    let snapshot = collection.snapshot();
+    check(&collection, &snapshot, rows)?;
+    let bench = Bench {
+        pool: rayon::ThreadPoolBuilder::new().num_threads(1).build()?,
+        data,
+        rows,
+        snapshot,
+        csv: flag("--csv"),
+    };
+    // The first pass verifies the checksums of every block it touches.
+    bench.measure(None)?;
+    bench.head();
+    let settings = argument("--ef").unwrap_or_else(|| SETTINGS.to_owned());
+    if settings == "-" {
+        for setting in std::io::stdin().lock().lines() {
+            bench.line(&setting?)?;
+        }
+        return Ok(());
+    }
+    settings.split(',').try_for_each(|ef| bench.line(ef))
+}
+
+struct Bench {
+    data: Dataset,
+    rows: usize,
+    snapshot: Snapshot,
+    pool: rayon::ThreadPool,
+    csv: bool,
+}
+
+impl Bench {
+    fn head(&self) {
+        if self.csv {
+            println!("segments,hnsw_ef,recall,qps");
+        } else {
+            println!("| segments | hnsw_ef | recall@{K} | queries a second |\n|--:|--:|--:|--:|");
+        }
+    }
+
+    fn line(&self, setting: &str) -> Result<(), Failure> {
+        let setting = setting.trim();
+        let ef = match setting {
+            "default" => None,
+            number => Some(number.parse()?),
+        };
+        let (recall, rate) = self.measure(ef)?;
+        let segments = self.snapshot.sources().len();
+        if self.csv {
+            println!("{segments},{setting},{recall:.5},{rate:.2}");
+        } else {
+            println!("| {segments} | {setting} | {recall:.4} | {rate:.0} |");
+        }
+        Ok(())
+    }
+
+    /// Recall and queries a second, each query a call of its own.
+    fn measure(&self, ef: Option<usize>) -> Result<(f64, f64), Failure> {
+        let clock = SystemClock::new();
+        let env = Env {
+            pool: &self.pool,
+            clock: &clock,
+            deadline: None,
+        };
+        let requests: Vec<QueryRequest> = (0..self.data.queries.rows)
+            .map(|at| request(self.data.queries.row(at), ef))
+            .collect();
+        let ask = |request| query::search(&self.snapshot, request, &env);
+        let (answers, elapsed) = timed(|| requests.iter().map(ask).collect::<Result<Vec<_>, _>>());
+        let ids = |hits: &Vec<query::Hit>| -> Vec<u64> {
+            let number = |hit: &query::Hit| match hit.record.id {
+                PointId::Number(id) => Some(id),
+                PointId::Uuid(_) => None,
+            };
+            hits.iter().filter_map(number).collect()
+        };
+        let answers: Vec<Vec<u64>> = answers?.iter().map(ids).collect();
+        let rate = answers.len() as f64 / elapsed.as_secs_f64();
+        Ok((self.data.recall(&answers, self.rows, K), rate))
+    }
+}
+
+fn request(vector: &[f32], ef: Option<usize>) -> QueryRequest {
+    QueryRequest {
+        target: Some(Target::Vector(vector.to_vec())),
+        using: String::new(),
+        filter: None,
+        params: Params {
+            hnsw_ef: ef,
+            ..Params::default()
+        },
+        score_threshold: None,
+        limit: K,
+        offset: 0,
+        with_payload: PayloadSelector::All(false),
+        with_vector: VectorSelector::All(false),
+    }
+}
+
+fn open(directory: &Path) -> Result<Arc<Db>, Failure> {
+    let storage = Arc::new(DiskStorage::new(directory)?);
+    let settings = Settings {
+        workers: 0,
+        ..Settings::default()
+    };
+    Ok(Db::open(storage, Arc::new(SystemClock::new()), settings)?)
+}
+
+fn make(db: &Db, data: &Dataset, rows: usize) -> Result<Arc<Collection>, Failure> {
+    let collection = db.create_collection(NAME, schema(data.base.columns))?;
+    let ids: Vec<usize> = (0..rows).collect();
+    for ids in ids.chunks(BATCH) {
+        let mut points = UpsertRows::new(&collection.schema());
+        for &at in ids {
+            points.begin(PointId::Number(at as u64));
+            points.vector(0, data.base.row(at))?;
+            points.payload(&value(&data.payloads[at]).to_bytes());
+        }
+        let mut batch = WriteBatch::new();
+        batch.upsert(points);
+        collection.write(batch)?;
+        db.step_of(StepKind::Flush);
+    }
+    // Each round merges what the one before made, until one graph covers everything.
+    while collection.snapshot().sources().len() > 1 || !indexed(&collection) {
+        collection.run_now();
+        if !db.step() {
+            break;
+        }
+        while db.step() {}
+    }
+    Ok(collection)
+}
+
+fn indexed(collection: &Collection) -> bool {
+    let status = collection.status();
+    status.indexed_vectors == status.points
+}
+
+/// A measurement of scans, or of another data set, would say nothing.
+fn check(collection: &Collection, snapshot: &Snapshot, rows: usize) -> Result<(), Failure> {
+    let status = collection.status();
+    if snapshot.live_count() != rows as u64 || !indexed(collection) {
+        let points = status.points;
+        let indexed = status.indexed_vectors;
+        return Err(format!("{points} points, {indexed} in a graph; expected {rows}").into());
+    }
+    Ok(())
+}
+
+fn schema(dim: usize) -> Schema {
+    let vector = VectorSchema {
+        name: String::new(),
+        dim: dim as u32,
+        metric: Metric::Cosine,
+        element: Element::F32,
+        hnsw: HnswSettings::default(),
+    };
+    let field = |path: &str, field_type| FieldIndex {
+        path: path.to_owned(),
+        field_type,
+        settings: Value::Object(Vec::new()).to_bytes(),
+    };
+    Schema {
+        vectors: vec![vector],
+        fields: vec![
+            field("rank", FieldType::Integer),
+            field("released", FieldType::Keyword),
+        ],
+        ..Schema::default()
+    }
+}
+
+fn value(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(is) => Value::Bool(*is),
+        serde_json::Value::Number(number) => {
+            let float = || Value::Float(number.as_f64().unwrap_or_default());
+            number.as_i64().map_or_else(float, Value::Int)
+        }
+        serde_json::Value::String(text) => Value::Text(text.clone()),
+        serde_json::Value::Array(items) => Value::Array(items.iter().map(value).collect()),
+        serde_json::Value::Object(members) => {
+            let member = |(key, member): (&String, _)| (key.clone(), value(member));
+            Value::Object(members.iter().map(member).collect())
+        }
+    }
+}
