@@ -280,6 +280,11 @@ impl Db {
     /// The first shard that could not be closed cleanly.
     pub fn close(&self) -> Result<()> {
         self.inner.around.wakeup.stop();
+        // A job that waits for its rate would be waited for.
+        self.inner
+            .all()
+            .iter()
+            .for_each(|c| c.shard().base.rate.set(0));
         for thread in self.threads.lock().drain(..) {
             // A worker that panicked has said so; closing goes on.
             drop(thread.join());

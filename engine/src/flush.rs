@@ -247,6 +247,7 @@ impl ApplySide {
         }
         self.memtables.remove(0);
         self.sealed.pop_front();
+        self.sealed_patches = self.sealed_patches.min(self.patch_bytes());
     }
 }
 
@@ -257,6 +258,7 @@ impl Shard {
     /// What the disk says; the memtable stays sealed and is tried again.
     pub(crate) fn flush(&self) -> Result<bool> {
         let mut version = self.version.lock();
+        self.check_open("flush")?;
         let Some(sealed) = self.apply.lock().sealed.front().map(Arc::clone) else {
             return Ok(false);
         };

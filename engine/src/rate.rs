@@ -27,6 +27,9 @@ pub(crate) fn urgently<T>(work: impl FnOnce() -> T) -> T {
 /// Longest sleep at once, so that a raised limit is noticed.
 const NAP: Duration = Duration::from_millis(100);
 
+/// Debt beyond this is forgiven: flushes that never wait must not stop the jobs for good.
+const DEBT_MOST: Duration = Duration::from_secs(5);
+
 /// A limit shared by all jobs of a shard.
 #[derive(Debug)]
 pub(crate) struct RateLimit {
@@ -61,7 +64,8 @@ impl RateLimit {
         let cost = Duration::from_secs_f64(bytes as f64 / limit as f64);
         let due = {
             let mut paid = self.paid_until.lock();
-            let due = (*paid).max(self.clock.monotonic());
+            let now = self.clock.monotonic();
+            let due = (*paid).clamp(now, now + DEBT_MOST);
             *paid = due + cost;
             due
         };
@@ -89,6 +93,8 @@ mod tests {
         urgently(|| rate.take(5000));
         urgently(|| rate.take(5000));
         assert_eq!(*rate.paid_until.lock(), Duration::from_secs(10));
+        urgently(|| rate.take(5000));
+        assert_eq!(*rate.paid_until.lock(), DEBT_MOST + Duration::from_secs(5));
         clock.advance(Duration::from_secs(10));
         rate.take(1);
     }

@@ -28,6 +28,7 @@ use crate::flush::write_flush;
 use crate::memtable::Memtable;
 use crate::numbered;
 use crate::publish::Cell;
+use crate::rate::urgently;
 use crate::retire::RetiredFiles;
 use crate::segment::{Segment, part_path};
 use crate::shard::{AppendSide, ApplySide, Base, Shard, ShardName, Surroundings, VersionSide};
@@ -102,6 +103,7 @@ impl Shard {
             segments,
             sealed: VecDeque::new(),
             damaged,
+            sealed_patches: 0,
         };
         let mut version = VersionSide {
             current: chosen.current,
@@ -353,16 +355,18 @@ fn flush_or_keep(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) 
     }
 }
 
-/// Seals and flushes the memtable at once.
+/// Seals the memtable, unless one waits already, and flushes what is sealed, oldest first: what a
+/// full disk has kept back goes before what came after it.
 fn flush_all(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) -> Result<()> {
-    let sealed = Arc::new(apply.state());
-    apply.sealed.push_back(Arc::clone(&sealed));
-    apply
-        .memtables
-        .push(Memtable::new(Shard::strides(&apply.schema)));
-    let first_wal = version.current.first_wal;
-    if let Some(flushed) = write_flush(base, version, &sealed, &sealed, first_wal)? {
-        apply.install_flush(flushed);
+    apply.seal_in_place();
+    while let Some(oldest) = apply.sealed.front().map(Arc::clone) {
+        let current = apply.state();
+        let first_wal = version.current.first_wal;
+        let flushed = urgently(|| write_flush(base, version, &current, &oldest, first_wal))?;
+        match flushed {
+            Some(flushed) => apply.install_flush(flushed),
+            None => drop(apply.sealed.pop_front()),
+        }
     }
     Ok(())
 }

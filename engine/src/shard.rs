@@ -143,6 +143,8 @@ pub(crate) struct ApplySide {
     /// For each sealed memtable, the state when it was sealed.
     pub(crate) sealed: VecDeque<Arc<ShardState>>,
     pub(crate) damaged: Vec<Damaged>,
+    /// Bytes of patches in memory that a seal has counted already.
+    pub(crate) sealed_patches: u64,
 }
 
 impl ApplySide {

@@ -75,7 +75,7 @@ impl Shard {
             .memtables
             .last()
             .is_some_and(|memtable| memtable.rows() > 0);
-        if dirty || rows {
+        if rows || dirty && side.sealed.is_empty() {
             self.seal(&mut side);
             self.publish(&side);
         }
@@ -173,11 +173,12 @@ impl Shard {
     /// # Errors
     /// What the disk says; what was acknowledged is safe all the same.
     pub(crate) fn close(&self) -> Result<()> {
-        let side = self.append.lock();
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.base.rate.set(0);
         self.make_room();
+        let side = self.append.lock();
         let closed = self.wal.close();
         drop(side);
         closed
@@ -186,9 +187,9 @@ impl Shard {
     /// Ends the shard because its collection is dropped: waits for an install that is under way.
     pub(crate) fn abandon(&self) {
         self.closed.store(true, Ordering::Release);
+        self.base.rate.set(0);
         self.make_room();
-        let version = self.version.lock();
-        let append = self.append.lock();
-        drop((append, version));
+        drop(self.version.lock());
+        drop(self.append.lock());
     }
 }

@@ -76,15 +76,16 @@ pub(crate) fn start(inner: &Arc<Inner>, workers: usize) -> Result<Vec<JoinHandle
         let inner = Arc::clone(inner);
         let thread = std::thread::Builder::new()
             .name(name)
-            .spawn(move || pull(&inner, kind));
+            .spawn(move || pull(&inner, kind, workers == 1));
         threads.push(thread.map_err(|error| Error::io("start thread", "", error))?);
     }
     Ok(threads)
 }
 
-fn pull(inner: &Inner, kind: StepKind) {
+/// Pulls steps of one kind, or of both when there is no other thread.
+fn pull(inner: &Inner, kind: StepKind, alone: bool) {
     while !inner.wakeup().stopping() {
-        if !inner.step(kind) {
+        if !(inner.step(kind) || alone && inner.step(StepKind::Compact)) {
             inner.wakeup().wait();
         }
     }

@@ -76,7 +76,7 @@ impl Turn<'_> {
         shard.admit(&batch)?;
         let (appended, ticket) = shard.enqueue(&mut side, batch)?;
         drop(side);
-        shard.wait_durable(ticket)?;
+        shard.wait_durable(ticket, appended.last)?;
         Ok(appended)
     }
 }
@@ -91,7 +91,7 @@ impl Shard {
         let mut side = self.append.lock();
         let (appended, ticket) = self.enqueue(&mut side, batch)?;
         drop(side);
-        self.wait_durable(ticket)?;
+        self.wait_durable(ticket, appended.last)?;
         Ok(appended)
     }
 
@@ -179,10 +179,11 @@ impl Shard {
         Ok((appended, ticket))
     }
 
-    fn wait_durable(&self, ticket: Option<Ticket>) -> Result<()> {
+    /// Waits until what was enqueued is durable; for an empty batch, until all before it is.
+    fn wait_durable(&self, ticket: Option<Ticket>, last: SeqNo) -> Result<()> {
         match ticket {
             Some(ticket) => self.wal.wait(ticket).map(drop),
-            None => Ok(()),
+            None => self.wal.wait_upto(last).map(drop),
         }
     }
 
@@ -214,10 +215,7 @@ impl Shard {
 
     /// Seals the active memtable: later writes go to a new one, and a flush is due.
     pub(crate) fn seal(&self, side: &mut ApplySide) {
-        self.publish(side);
-        side.sealed.push_back(self.state());
-        let strides = Self::strides(&side.schema);
-        side.memtables.push(Memtable::new(strides));
+        side.seal_in_place();
         self.base.around.wakeup.notify();
     }
 }
@@ -309,13 +307,26 @@ impl ApplySide {
         }
     }
 
-    /// Bytes that a flush would free.
-    pub(crate) fn unflushed_bytes(&self) -> u64 {
-        let patches = self
-            .segments
+    /// Keeps the state of this moment for a flush, and begins a new memtable.
+    pub(crate) fn seal_in_place(&mut self) {
+        self.sealed.push_back(Arc::new(self.state()));
+        self.sealed_patches = self.patch_bytes();
+        let strides = Shard::strides(&self.schema);
+        self.memtables.push(Memtable::new(strides));
+    }
+
+    /// Bytes of all patches that are only in memory.
+    pub(crate) fn patch_bytes(&self) -> u64 {
+        self.segments
             .iter()
-            .map(|state| state.patches.delta.bytes());
-        self.memtables.last().map_or(0, Memtable::bytes) + patches.sum::<u64>()
+            .map(|state| state.patches.delta.bytes())
+            .sum()
+    }
+
+    /// Bytes that came since the last seal and that a flush would free.
+    pub(crate) fn unflushed_bytes(&self) -> u64 {
+        let patches = self.patch_bytes().saturating_sub(self.sealed_patches);
+        self.memtables.last().map_or(0, Memtable::bytes) + patches
     }
 
     pub(crate) fn is_full(&self, most: u64) -> bool {

@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::flush::{open_listed, written_bytes};
 use crate::install::{install_manifest, set_part, unset_part};
 use crate::patches::{Patch, Patches};
+use crate::rate::urgently;
 use crate::segment::Segment;
 use crate::segment::build::{
     Selection, write_column, write_folded, write_patches, write_segment, write_tombstones,
@@ -153,7 +154,8 @@ impl Job<'_> {
         let now = shard.state();
         let carried = self.carry(ids, &now, maps, entry.rows)?;
         let id = entry.id;
-        self.write_carried(&mut entry, &carried, now.seqno)?;
+        // Flushes wait for `version`, so what is written under it does not wait for the rate.
+        urgently(|| self.write_carried(&mut entry, &carried, now.seqno))?;
         let mut next = version.next(&shard.base);
         let before = next.segments.len();
         next.segments.retain(|listed| !ids.contains(&listed.id));

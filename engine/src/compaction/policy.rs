@@ -265,7 +265,7 @@ impl Chooser<'_> {
         self.each(|this, shape| {
             // A segment larger than what a flat merge gathers will not be merged flat again soon.
             let big = this.threshold().is_some_and(|least| {
-                shape.vector_bytes >= least.max(this.settings.memtable_bytes_max * 2)
+                shape.vector_bytes >= least.max(this.settings.memtable_bytes_max.saturating_mul(2))
             });
             let vector = *shape.without_graph.first()?;
             let due = this.wants_graph(shape) && (shape.has_graph || big || settled && !pending);

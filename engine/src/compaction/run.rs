@@ -142,8 +142,9 @@ impl Jobs {
 impl Shard {
     /// The jobs that are due now, most urgent first; none of a segment that is in a running one.
     pub(crate) fn due(&self) -> Vec<Choice> {
-        let state = self.state();
+        // Busy first: a job that ends in between then shows its outcome in the state.
         let busy = self.jobs.busy();
+        let state = self.state();
         let shapes: Vec<Shape> = state
             .segments
             .iter()
