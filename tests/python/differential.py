@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import threading
@@ -417,6 +418,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=seeds_of, help="A..B, both included")
     parser.add_argument("--minutes", type=float, help="go on through the seeds for so long")
     parser.add_argument("--steps", type=int, default=150, help="operations a seed")
+    parser.add_argument("--keep", help="copy the data directory of a failed seed here")
     parser.add_argument("--recall", type=float, default=0.97, help="floor without `exact`")
     return parser.parse_args()
 
@@ -466,6 +468,9 @@ def run_seed(
         print(f"  replay: differential.py {where} --seeds {seed}..{seed} --steps {options.steps}")
         if node is not None:
             print(f"  log of the server:\n{node.log()}")
+            if options.keep:
+                node.close()
+                shutil.copytree(node.directory, options.keep)
         return False
     counts["seeds"] += 1
     return True

@@ -5,16 +5,18 @@
 //! Now and then the recovery itself is cut at each of its operations, the recovered database is
 //! crashed again at once, or written to: what one restart showed, the next one must show.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use engine::Collection;
 use engine::storage::sim::{CrashChoice, CrashRule, SimDisk};
 use proptest::collection::vec;
 use rayon::prelude::*;
-use tests::model::World;
+use tests::model::{World, Write};
 use tests::readback::check_counts;
 use tests::report;
-use tests::session::{Outcome, Session, lock, open, recovered};
+use tests::session::{Outcome, Session, lock, open, perform_request, recovered};
 use tests::watched::Watched;
 use tests::workload::{Action, NAMES, action};
 
@@ -66,28 +68,26 @@ fn power_loss_at_any_operation_loses_nothing() {
     report::floor("crashes", "states", states, 250_000);
 }
 
-/// Runs a workload and collects the disk before each of its operations.
+/// Runs a workload and collects the disk before each of its operations. Further requests come
+/// in from inside background steps, where a writer's thread would.
 fn moments(seed: u64) -> Vec<Moment> {
     let watched = Watched::new(SimDisk::new());
-    let collected: Arc<std::sync::Mutex<Vec<Moment>>> = Arc::default();
+    let collected: Arc<Mutex<Vec<Moment>>> = Arc::default();
     let session = Session::start(Arc::new(watched.clone())).expect("an empty disk opens");
-    let (journal, disk) = (session.journal(), watched.disk.clone());
-    let into = Arc::clone(&collected);
-    watched.set_hook(Some(Box::new(move |kind, path| {
-        let what = format!("operation {}, {kind:?} {path}", disk.operations());
-        let candidates = lock(&journal).candidates();
-        lock(&into).push(Moment {
-            disk: disk.kill(),
-            candidates,
-            what,
-        });
-    })));
+    let intruders = Arc::new(Mutex::new(intruders(seed)));
     for action in script(seed) {
+        let background = matches!(action, Action::StepFlush | Action::StepCompact);
+        let collection = session.db().collection(NAMES[0]).filter(|_| background);
+        watch(&watched, &session, &collected, collection, &intruders);
         match session.perform(&action) {
             Ok(Outcome::Done | Outcome::Refused) => {}
             other => panic!("CAIRN_SEED={seed}: {action:?}: {other:?}"),
         }
+        session
+            .check()
+            .unwrap_or_else(|why| panic!("CAIRN_SEED={seed}: {action:?}:\n{why}"));
     }
+    watch(&watched, &session, &collected, None, &intruders);
     let candidates = session.candidates();
     session.close().expect("a good disk closes");
     watched.set_hook(None);
@@ -101,14 +101,76 @@ fn moments(seed: u64) -> Vec<Moment> {
     std::mem::take(&mut collected)
 }
 
-/// A short workload in which everything happens: collections come and go, indexes are built,
-/// memtables are written, segments are merged.
+/// Collects a moment before each operation; lets requests into `collection` at some.
+fn watch(
+    watched: &Watched,
+    session: &Session,
+    collected: &Arc<Mutex<Vec<Moment>>>,
+    collection: Option<Arc<Collection>>,
+    intruders: &Arc<Mutex<VecDeque<Vec<Write>>>>,
+) {
+    let (journal, disk) = (session.journal(), watched.disk.clone());
+    let (into, intruders) = (Arc::clone(collected), Arc::clone(intruders));
+    let mut operations = 0_u64;
+    watched.set_hook(Some(Box::new(move |kind, path| {
+        let moment = |what: String| {
+            let candidates = lock(&journal).candidates();
+            lock(&into).push(Moment {
+                disk: disk.kill(),
+                candidates,
+                what,
+            });
+        };
+        moment(format!("operation {}, {kind:?} {path}", disk.operations()));
+        operations += 1;
+        let Some(collection) = &collection else {
+            return;
+        };
+        if !path.contains("/parts/") || !operations.is_multiple_of(3) {
+            return;
+        }
+        let Some(request) = lock(&intruders).pop_front() else {
+            return;
+        };
+        match perform_request(collection, &journal, &request) {
+            Ok(Outcome::Done | Outcome::Refused) => {}
+            other => panic!("{request:?} inside a step: {other:?}"),
+        }
+        moment(format!(
+            "operation {}, after a request inside a step",
+            disk.operations()
+        ));
+    })));
+}
+
+/// Requests that come in the middle of background steps.
+fn intruders(seed: u64) -> VecDeque<Vec<Write>> {
+    let drawn = draw(&vec(action(false), 24), seed ^ 0x5EED);
+    let requests = drawn.into_iter().filter_map(|action| match action {
+        Action::Request(name, request) if name == NAMES[0] => Some(request),
+        _ => None,
+    });
+    requests.collect()
+}
+
+/// A short workload in which everything happens: collections come and go, indexes are built, and
+/// twice over memtables are sealed, written and merged, with requests between any two of these.
 fn script(seed: u64) -> Vec<Action> {
     let mut script = vec![Action::Create(NAMES[0])];
-    let drawn = draw(&vec(action(false), 4..12), seed);
-    script.extend(drawn.into_iter().filter(|action| *action != Action::Reopen));
-    script.push(Action::RunNow(NAMES[0]));
-    script.extend([Action::StepFlush, Action::StepCompact, Action::StepCompact]);
+    for round in 0..2 {
+        let drawn = draw(
+            &vec(action(false), 8),
+            seed.wrapping_mul(3).wrapping_add(round),
+        );
+        let mut drawn = drawn.into_iter().filter(|action| *action != Action::Reopen);
+        script.extend(drawn.by_ref().take(3));
+        script.push(Action::RunNow(NAMES[0]));
+        for step in [Action::StepFlush, Action::StepCompact, Action::StepCompact] {
+            script.extend(drawn.next());
+            script.push(step);
+        }
+        script.extend(drawn);
+    }
     script
 }
 
@@ -191,7 +253,7 @@ fn again_the_same(disk: SimDisk, found: &World, nth: u64) -> Result<(), String> 
 /// Power is lost during the recovery, at each of its operations.
 fn cut_recovery(disk: &SimDisk, candidates: &[World], nth: u64) -> Result<(), String> {
     let watched = Watched::new(disk.kill());
-    let moments: Arc<std::sync::Mutex<Vec<SimDisk>>> = Arc::default();
+    let moments: Arc<Mutex<Vec<SimDisk>>> = Arc::default();
     let (into, inner) = (Arc::clone(&moments), watched.disk.clone());
     watched.set_hook(Some(Box::new(move |_, _| lock(&into).push(inner.kill()))));
     let db = open(Arc::new(watched.clone())).map_err(|error| format!("open: {error:?}"))?;

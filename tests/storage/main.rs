@@ -3,6 +3,7 @@
 //! ```text
 //! states    random actions, writes between and inside background steps, crashes, restarts
 //! crashes   every operation boundary of scripted workloads, every kind of power loss at each
+//! scenarios histories that once lost something
 //! faults    every operation fails once: errors, full disks, lost syncs
 //! ```
 //!
@@ -11,6 +12,7 @@
 
 mod crashes;
 mod faults;
+mod scenarios;
 mod states;
 
 use proptest::strategy::{Strategy, ValueTree};
