@@ -139,7 +139,7 @@ def compare_loads(data, binaries, rounds, remarks):
         greens.append((figures["cairn"][1], figures["peer"][1]))
     return [
         Line("ingestion, points/s (HTTP, durable : in process)", "qdrant-edge", rates, ">=", 0.4),
-        Line(f"{data.rows:,} points in a graph, s", "qdrant-edge", greens, "<=", 0.5),
+        Line(f"{data.rows:,} points, first upsert to graph (green), s", "qdrant-edge", greens, "<=", 0.5),
     ]
 
 
@@ -297,15 +297,22 @@ def cpu():
 
 
 def load():
-    return " ".join(f"{value:.2f}" for value in os.getloadavg())
+    return ", ".join(f"{value:.2f}" for value in os.getloadavg())
 
 
-def machine(binaries, data, started):
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    changed = command("git", "status", "--porcelain", "--", ":!benches/record")
+def tree():
     head = command("git", "rev-parse", "--short", "HEAD")
-    state = "with uncommitted changes" if changed else "as committed"
-    built = datetime.datetime.fromtimestamp((binaries / "cairn").stat().st_mtime)
+    changed = command("git", "status", "--porcelain", "--", ":!benches/record")
+    return f"repository at {head} {'with uncommitted changes' if changed else 'as committed'}"
+
+
+def built(binary):
+    moment = datetime.datetime.fromtimestamp(binary.stat().st_mtime)
+    return f"`{binary.name}` built {moment:%Y-%m-%d %H:%M}"
+
+
+def machine(binaries, data, started, source):
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     versions = [
         f"{name} {importlib.metadata.version(name)}"
         for name in ("qdrant-edge-py", "hnswlib", "numpy")
@@ -316,20 +323,22 @@ def machine(binaries, data, started):
         f"{platform.release()}.",
         f"- Load average (1, 5, 15 minutes) at the start: {started}; at the end: {load()}; "
         f"niceness {niceness}.",
-        f"- {command(binaries / 'cairn', '--version')}, tree {head} {state}, built {built:%Y-%m-%d %H:%M}; {', '.join(versions)}; Python "
-        f"{platform.python_version()}.",
+        f"- {command(binaries / 'cairn', '--version')}; {source} at the start; "
+        f"{', '.join(built(binaries / name) for name in ('cairn', 'real', 'search'))}.",
+        f"- {', '.join(versions)}; Python {platform.python_version()}.",
         f"- Data: {data.directory.name}, {data.rows:,} x {data.base.shape[1]}, cosine, "
         f"{len(data.queries):,} queries, k = {K}, exact truth.",
     ]
 
 
 HOW = f"""How: the sides take turns. Ingestion: batches of {BATCH:,} with payload, the fields `rank`
-(integer) and `released` (keyword) indexed from the start; Cairn over HTTP as JSON on one connection,
-each batch durable before its answer; qdrant-edge in process, points made beforehand, one flush at the
-end. Graph: from the first upsert until graphs cover the points; Cairn until it is green, qdrant-edge by
-`optimize` without quantization; both with m {M} and ef_construct {EF_CONSTRUCTION}. Search: one thread, one query a call;
-Cairn through `query::search` in process, hnswlib with M {M} and ef_construction {EF_CONSTRUCTION};
-interpolated in log QPS between the settings around the recall; both warmed by a pass."""
+(integer) and `released` (keyword) indexed from the start; Cairn over HTTP as JSON on one
+connection, each batch durable before its answer; qdrant-edge in process, points made beforehand,
+one flush at the end. Graph: from the first upsert until graphs cover the points; Cairn until it is
+green, qdrant-edge by `optimize` without quantization; both with m {M} and ef_construct
+{EF_CONSTRUCTION}. Search: one thread, one query a call; Cairn through `query::search` in process,
+hnswlib with M {M} and ef_construction {EF_CONSTRUCTION}; interpolated in log QPS between the
+settings around the recall; both warmed by a pass."""
 
 
 def record(text):
@@ -349,14 +358,19 @@ def main():
     parser.add_argument("--passes", type=int, default=5, help="of search over all settings")
     parser.add_argument("--record", action="store_true", help="write benches/record")
     options = parser.parse_args()
-    started = load()
-    data = Data(options.data, options.rows)
+    started, source = load(), tree()
     remarks = []
+    if os.getloadavg()[0] > 0.5 * os.cpu_count():
+        remarks.append(
+            "The machine was NOT quiet: others took most of its time, the side with more threads "
+            "gets the larger share of it, and no absolute figure here is one."
+        )
+    data = Data(options.data, options.rows)
     lines = compare_loads(data, options.bin, options.rounds, remarks)
     searches, curves = compare_search(data, options.bin, options.passes, remarks)
     table = "\n".join([HEAD, *map(str, lines + searches)])
     print(table)
-    facts = "\n".join(machine(options.bin, data, started) + [f"- {text}" for text in remarks])
+    facts = "\n".join(machine(options.bin, data, started, source) + [f"- {text}" for text in remarks])
     text = f"# Cairn beside its peers, {datetime.date.today()}\n\n{facts}\n\n{table}\n\n{HOW}\n"
     text += f"\nRecall and median queries a second for each width of the beam:\n\n{curves}\n"
     print("\n" + text.split("\n\n", 1)[1])
