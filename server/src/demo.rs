@@ -17,6 +17,8 @@ use crate::settings::Settings;
 
 const COLLECTION: &str = "demo";
 const DIM: usize = 384;
+/// The point that the next steps ask about: the rank of fastapi.
+const EXAMPLE: u64 = 67;
 /// Points a request.
 const BATCH: usize = 250;
 /// Longest wait for the graph; the queries work without it.
@@ -266,13 +268,13 @@ fn next_steps(url: &str, out: &mut dyn Write) -> io::Result<()> {
 
   curl {url}/collections/{COLLECTION}
   curl {url}/collections/{COLLECTION}/points/query -H 'content-type: application/json' \\
-       -d '{{\"query\": 31, \"limit\": 3, \"with_payload\": [\"name\", \"summary\"]}}'
+       -d '{{\"query\": {EXAMPLE}, \"limit\": 3, \"with_payload\": [\"name\", \"summary\"]}}'
 
   pip install qdrant-client
   python3 -c \"
 from qdrant_client import QdrantClient
 client = QdrantClient('{url}')
-for point in client.query_points('{COLLECTION}', query=31, limit=3).points:
+for point in client.query_points('{COLLECTION}', query={EXAMPLE}, limit=3).points:
     print(point.score, point.payload['name'], '-', point.payload['summary'])
 \"
 
@@ -289,6 +291,7 @@ mod tests {
         let points = sample().unwrap();
         assert_eq!(points.len(), 3000);
         assert_eq!(VECTORS.len(), 3000 * DIM * 2);
+        assert!(points.iter().any(|point| point.id == EXAMPLE));
         for point in &points {
             let length: f32 = point.vector.iter().map(|x| x * x).sum();
             assert!((length - 1.0).abs() < 0.01, "{}", point.id);

@@ -16,7 +16,8 @@
 //!
 //! # Threads
 //! `cairn-net-N` move bytes and never wait for anything else. `cairn-search-N` is the rayon pool
-//! of the reads, `cairn-write-N` parse, append and apply writes (see `pool`). The engine's own
+//! of the reads, `cairn-write-N` parse, append and apply writes, `cairn-admin-N` change
+//! collections (see `pool`). The engine's own
 //! threads are its own.
 
 mod body;

@@ -1,7 +1,7 @@
 //! The `cairn` binary: arguments to settings, settings to one of four commands.
 
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -110,6 +110,7 @@ impl Flags {
             "warn".clone_into(&mut settings.log_level.0);
         }
         start_log(&settings)?;
+        tracing::debug!(?settings, "settings");
         for name in skipped {
             tracing::warn!(name, "Cairn does not have this setting of Qdrant");
         }
@@ -128,6 +129,7 @@ fn start_log(settings: &Settings) -> Result<(), Failure> {
         .map_err(|error| format!("log_level `{}`: {error}", settings.log_level.0))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     if settings.log_json {
         log.json().init();

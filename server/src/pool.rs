@@ -2,8 +2,9 @@
 //!
 //! Reads run on a rayon pool (`cairn-search-N`), which a read also uses to search its sources in
 //! parallel. Writes run on threads of their own (`cairn-write-N`): they wait for the disk, and
-//! the more of them wait at once, the more share one sync. Both are behind a bounded number of
-//! places; whoever finds none waits for one without holding a thread.
+//! the more of them wait at once, the more share one sync. Changes of collections have a few
+//! other ones (`cairn-admin-N`), because it may take one to let held-back writes go on. All are
+//! behind a bounded number of places; whoever finds none waits for one without holding a thread.
 //!
 //! # Invariants
 //! - A job whose client has gone before it began is not run.
@@ -77,9 +78,9 @@ impl SearchPool {
 /// By so much the answer of a job that kept its deadline may come late.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// The threads that write.
+/// Threads that may wait: for the disk, for a turn, for compaction.
 #[derive(Debug)]
-pub(crate) struct WritePool {
+pub(crate) struct BlockingPool {
     queue: Arc<Queue>,
     places: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -105,9 +106,9 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-impl WritePool {
-    pub(crate) fn new(threads: usize, queue: usize) -> io::Result<Self> {
-        let threads = if threads == 0 { WRITE_THREADS } else { threads };
+impl BlockingPool {
+    /// Threads called `cairn-NAME-N`, and places for `queue` jobs that wait for one.
+    pub(crate) fn new(name: &str, threads: usize, queue: usize) -> io::Result<Self> {
         let pool = Self {
             queue: Arc::default(),
             places: Arc::new(Semaphore::new(threads + queue)),
@@ -116,7 +117,7 @@ impl WritePool {
         for n in 0..threads {
             let queue = Arc::clone(&pool.queue);
             let thread = thread::Builder::new()
-                .name(format!("cairn-write-{n}"))
+                .name(format!("cairn-{name}-{n}"))
                 .spawn(move || queue.work())?;
             pool.threads.lock().push(thread);
         }
@@ -146,7 +147,7 @@ impl WritePool {
         Ok(receive)
     }
 
-    /// As [`WritePool::start`], and waits.
+    /// As [`BlockingPool::start`], and waits.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
@@ -164,9 +165,6 @@ impl WritePool {
         }
     }
 }
-
-/// One sync of a disk takes a millisecond or more; so many writers may share it.
-const WRITE_THREADS: usize = 16;
 
 impl Queue {
     fn work(&self) {
@@ -223,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_one_requests_failure() {
-        let pool = WritePool::new(1, 4).unwrap();
+        let pool = BlockingPool::new("test", 1, 4).unwrap();
         let failed = pool.run(|| -> Result<(), _> { panic!("no") }).await;
         assert_eq!(failed.unwrap_err().status(), 500);
         assert_eq!(pool.run(|| Ok(7)).await.unwrap(), 7);
@@ -237,7 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn close_finishes_what_was_taken_and_refuses_the_rest() {
-        let pool = WritePool::new(1, 4).unwrap();
+        let pool = BlockingPool::new("test", 1, 4).unwrap();
         let slow = pool
             .start(|| {
                 thread::sleep(Duration::from_millis(20));
@@ -254,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_without_a_client_is_not_run() {
-        let pool = WritePool::new(1, 4).unwrap();
+        let pool = BlockingPool::new("test", 1, 4).unwrap();
         let (ran, seen) = std::sync::mpsc::channel();
         let first = pool
             .start(|| {

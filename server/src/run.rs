@@ -135,7 +135,7 @@ impl Running {
         let _ = self.stop.send(true);
         if let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) {
             runtime.block_on(serving)?;
-            self.state.write.close();
+            self.state.close_threads();
             runtime.shutdown_timeout(RUNTIME_END);
         }
         self.state.db.close()?;
@@ -148,7 +148,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.stop.send(true);
         if let Some(runtime) = self.runtime.take() {
-            self.state.write.close();
+            self.state.close_threads();
             runtime.shutdown_background();
         }
     }

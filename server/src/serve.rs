@@ -98,7 +98,9 @@ fn builder(settings: &ServiceSettings) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        // Without a timer hyper has no timeouts at all.
+        // Without a timer hyper has no timeouts at all. Its clock for a head starts when the
+        // answer before it ends, so an idle connection has to fit in; the first head of a
+        // connection has only its own time, see `Activity::is_over`.
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout.max(settings.keep_alive))
         .max_headers(HEADERS_MAX)

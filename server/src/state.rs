@@ -7,10 +7,15 @@ use engine::{Clock, Collection, Db};
 
 use crate::body::BodyReader;
 use crate::error::ApiError;
-use crate::pool::{SearchPool, WritePool};
+use crate::pool::{BlockingPool, SearchPool};
 use crate::route::Routes;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
+
+/// One sync of a disk takes a millisecond or more; so many writers may share it.
+const WRITE_THREADS: usize = 16;
+/// Changes of collections take turns anyway.
+const ADMIN_THREADS: usize = 2;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -21,7 +26,8 @@ pub(crate) struct State {
     pub(crate) routes: Routes,
     pub(crate) bodies: BodyReader,
     pub(crate) search: SearchPool,
-    pub(crate) write: WritePool,
+    pub(crate) write: BlockingPool,
+    pub(crate) admin: BlockingPool,
     pub(crate) telemetry: Telemetry,
     stopping: AtomicBool,
 }
@@ -33,11 +39,16 @@ impl State {
         settings: Settings,
     ) -> std::io::Result<Self> {
         let service = &settings.service;
+        let writers = match service.write_threads {
+            0 => WRITE_THREADS,
+            threads => threads,
+        };
         Ok(Self {
             routes: Routes::new().map_err(std::io::Error::other)?,
             bodies: BodyReader::new(service),
             search: SearchPool::new(service.search_threads, service.search_queue)?,
-            write: WritePool::new(service.write_threads, service.write_queue)?,
+            write: BlockingPool::new("write", writers, service.write_queue)?,
+            admin: BlockingPool::new("admin", ADMIN_THREADS, service.write_queue)?,
             telemetry: Telemetry::new(),
             stopping: AtomicBool::new(false),
             db,
@@ -65,6 +76,12 @@ impl State {
     /// From now on the server says that it is not ready.
     pub(crate) fn begin_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Finishes the writes that were taken and takes no more.
+    pub(crate) fn close_threads(&self) {
+        self.admin.close();
+        self.write.close();
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

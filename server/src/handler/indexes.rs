@@ -24,7 +24,7 @@ pub(crate) fn create(call: Arc<Call>) -> Pending {
         let job = Arc::clone(&call);
         let path = call
             .state
-            .write
+            .admin
             .run(move || {
                 job.collection()?;
                 let index = json::read::<IndexBody>(job.body.bytes())?.convert()?;
@@ -57,7 +57,7 @@ pub(crate) fn create(call: Arc<Call>) -> Pending {
 pub(crate) fn delete(call: Arc<Call>) -> Pending {
     Box::pin(async move {
         let job = Arc::clone(&call);
-        let dropped = call.state.write.run(move || {
+        let dropped = call.state.admin.run(move || {
             job.collection()?;
             let path = path(job.path("field_name"), "field_name")?.to_string();
             alter(&job, job.collection_name(), &mut |schema| {

@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     Inline(fn(&Call) -> Result<Reply, ApiError>),
     /// On the search threads, with a deadline; the text names it in a timeout.
     Read(&'static str, fn(&Call) -> Result<Reply, ApiError>),
-    /// On the write threads.
+    /// On the admin threads.
     Admin(fn(&Call) -> Result<Reply, ApiError>),
     /// On the write threads, answered when durable or when visible.
     Write(fn(&Call, points::Durable) -> Result<points::Written, ApiError>),
@@ -196,7 +196,7 @@ async fn run(kind: Kind, call: Arc<Call>) -> Result<Reply, ApiError> {
                 .run(name, limit, move || operation(&call))
                 .await
         }
-        Kind::Admin(operation) => state.write.run(move || operation(&call)).await,
+        Kind::Admin(operation) => state.admin.run(move || operation(&call)).await,
         Kind::Write(operation) => points::write(operation, call).await,
         Kind::Waiting(operation) => operation(call).await,
         Kind::NotYet => Err(ApiError::not_yet("this route")),

@@ -76,12 +76,8 @@ fn inspect_prints_and_fails_on_damage() {
     server.make();
     server.stop();
     let data = server.directory.path().join("data");
-    let catalog = std::fs::read_dir(data.join("catalog"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let entries = std::fs::read_dir(data.join("catalog")).unwrap();
+    let catalog = entries.map(|entry| entry.unwrap().path()).max().unwrap();
     let path = catalog.to_str().unwrap();
     let sound = cairn(&["inspect", path], &[]);
     assert!(sound.status.success());
