@@ -32,7 +32,8 @@ pub(crate) struct Inner {
     collections: RwLock<BTreeMap<String, Arc<Collection>>>,
     /// Collections whose shard does not open, with the reason; the others serve.
     failed: RwLock<BTreeMap<String, Error>>,
-    /// Collections this process has tried to make: a failed try leaves files, and never shares its id.
+    /// Collections this process has tried to make: a failed try leaves files, and never shares its
+    /// id.
     tries: AtomicU64,
     _lock: Box<dyn Lock>,
 }
@@ -50,7 +51,8 @@ impl Db {
     ///
     /// # Errors
     /// `Busy` when another process has it; `Corrupt`, naming file and offset, when the catalog
-    /// cannot be trusted. A collection that does not open is in [`Self::failure`]; the others serve.
+    /// cannot be trusted. A collection that does not open is in [`Self::failure`]; the others
+    /// serve.
     pub fn open(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
@@ -168,7 +170,8 @@ impl Db {
         };
         let made = Shard::create(around.clone(), shard_name, Arc::new(entry.schema.clone()));
         let shard = made.inspect_err(|_| {
-            // What could not be made is no collection; what stays of it is an orphan at the next start.
+            // What could not be made is no collection; what stays of it is an orphan at the next
+            // start.
             drop(remove_collection(&*around.storage, id));
         })?;
         let mut next = catalog.current.clone();

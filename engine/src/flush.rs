@@ -26,7 +26,7 @@ use crate::memtable::MemtableView;
 use crate::rate::urgently;
 use crate::segment::Segment;
 use crate::segment::build::{Selection, write_patches, write_segment, write_tombstones};
-use crate::shard::{ApplySide, Base, Shard, VersionSide};
+use crate::shard::{ApplySide, Ground, Shard, VersionSide};
 use crate::source::Source;
 use crate::status::{JobReport, Meters};
 use crate::version::{SegmentState, ShardState};
@@ -59,7 +59,7 @@ struct Touched {
 /// # Errors
 /// What the disk says; nothing has changed then but for orphan files.
 pub(crate) fn write_flush(
-    base: &Base,
+    base: &Ground,
     version: &mut VersionSide,
     current: &ShardState,
     sealed: &ShardState,
@@ -138,7 +138,7 @@ pub(crate) fn write_flush(
 /// # Errors
 /// `NotFound` when it is not listed; what opening its parts says.
 pub(crate) fn open_listed(
-    base: &Base,
+    base: &Ground,
     current: &ShardState,
     manifest: &ShardManifest,
     id: SegmentId,
@@ -160,7 +160,7 @@ pub(crate) fn open_listed(
 /// Writes the tombstones and patches of one segment as of `upto`, if they are not durable yet;
 /// tells whether a patch part was written.
 fn write_changes(
-    base: &Base,
+    base: &Ground,
     state: &SegmentState,
     entry: &mut SegmentEntry,
     upto: SeqNo,

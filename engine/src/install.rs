@@ -11,12 +11,12 @@ use format_spec::{PartEntry, PartId, PartKind, SegmentEntry, SegmentId, ShardMan
 use crate::error::{Error, Result};
 use crate::numbered;
 use crate::segment::part_path;
-use crate::shard::{Base, VersionSide};
+use crate::shard::{Ground, VersionSide};
 use crate::version::ShardState;
 
 impl VersionSide {
     /// The newest manifest as the start of the next one.
-    pub(crate) fn next(&self, base: &Base) -> ShardManifest {
+    pub(crate) fn next(&self, base: &Ground) -> ShardManifest {
         let (next_part, next_segment) = base.next_ids();
         ShardManifest {
             next_part,
@@ -56,7 +56,7 @@ pub(crate) fn unset_part(entry: &mut SegmentEntry, kind: PartKind) {
 /// although its sync failed; both describe the same points, so either may be found at the next
 /// start.
 pub(crate) fn install_manifest(
-    base: &Base,
+    base: &Ground,
     version: &mut VersionSide,
     mut next: ShardManifest,
     current: &ShardState,

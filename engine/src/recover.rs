@@ -31,7 +31,7 @@ use crate::publish::Cell;
 use crate::rate::urgently;
 use crate::retire::RetiredFiles;
 use crate::segment::{Segment, part_path};
-use crate::shard::{AppendSide, ApplySide, Base, Shard, ShardName, Surroundings, VersionSide};
+use crate::shard::{AppendSide, ApplySide, Ground, Shard, ShardName, Surroundings, VersionSide};
 use crate::storage::{Storage, sync_dirs_up};
 use crate::version::{Damaged, SegmentState};
 use crate::wal::{self, ReplayRecord, Wal, WalIdentity, WalSettings};
@@ -93,7 +93,7 @@ impl Shard {
         let leftover = leftover_parts(&*storage, name, &chosen)?;
         let next_part = chosen.current.next_part.max(leftover.highest + 1);
         let next_segment = chosen.current.next_segment;
-        let base = Base::new(name, around, (next_part, next_segment));
+        let base = Ground::new(name, around, (next_part, next_segment));
         base.rate.set(schema.compaction.rate_bytes_per_s);
         let (segments, damaged) = open_segments(&base, &chosen.current, &schema)?;
         let mut apply = ApplySide {
@@ -121,7 +121,7 @@ impl Shard {
         Ok(Arc::new(Self::assemble(base, wal, version, apply)))
     }
 
-    fn assemble(base: Base, wal: Wal, version: VersionSide, apply: ApplySide) -> Self {
+    fn assemble(base: Ground, wal: Wal, version: VersionSide, apply: ApplySide) -> Self {
         let next = SeqNo(apply.seqno.0 + 1);
         Self {
             base,
@@ -212,7 +212,8 @@ fn choose_manifest(storage: &dyn Storage, name: ShardName) -> Result<Chosen> {
     let next_number = highest + 1;
     match newest {
         Ok(current) => {
-            // Older than the newest, it only protects files; one that does not verify protects none.
+            // Older than the newest, it only protects files; one that does not verify protects
+            // none.
             let previous = read.next().and_then(Result::ok);
             Ok(Chosen {
                 current,
@@ -288,7 +289,7 @@ fn leftover_parts(storage: &dyn Storage, name: ShardName, chosen: &Chosen) -> Re
 
 type Opened = (Vec<Arc<SegmentState>>, Vec<Damaged>);
 
-fn open_segments(base: &Base, manifest: &ShardManifest, schema: &Schema) -> Result<Opened> {
+fn open_segments(base: &Ground, manifest: &ShardManifest, schema: &Schema) -> Result<Opened> {
     let (mut segments, mut damaged) = (Vec::new(), Vec::new());
     for entry in &manifest.segments {
         match open_segment(base, entry, schema) {
@@ -308,7 +309,7 @@ fn open_segments(base: &Base, manifest: &ShardManifest, schema: &Schema) -> Resu
     Ok((segments, damaged))
 }
 
-fn open_segment(base: &Base, entry: &SegmentEntry, schema: &Schema) -> Result<SegmentState> {
+fn open_segment(base: &Ground, entry: &SegmentEntry, schema: &Schema) -> Result<SegmentState> {
     let dir = base.name.parts_dir();
     let owner = base.name.owner();
     let segment = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
@@ -316,7 +317,7 @@ fn open_segment(base: &Base, entry: &SegmentEntry, schema: &Schema) -> Result<Se
 }
 
 /// What can be opened of a segment that cannot be served.
-fn open_aside(base: &Base, entry: &SegmentEntry, schema: &Schema) -> Option<Arc<SegmentState>> {
+fn open_aside(base: &Ground, entry: &SegmentEntry, schema: &Schema) -> Option<Arc<SegmentState>> {
     let dir = base.name.parts_dir();
     let owner = base.name.owner();
     let segment = Segment::open_rows(base.storage(), &dir, owner, entry, schema).ok()?;
@@ -324,7 +325,11 @@ fn open_aside(base: &Base, entry: &SegmentEntry, schema: &Schema) -> Option<Arc<
 }
 
 /// Applies what the WAL has above the manifest, and flushes it unless the WAL ended cleanly.
-fn replay(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) -> Result<wal::ReplayEnd> {
+fn replay(
+    base: &Ground,
+    version: &mut VersionSide,
+    apply: &mut ApplySide,
+) -> Result<wal::ReplayEnd> {
     let most = base.around.settings.memtable_bytes_max;
     let after = version.current.flushed;
     let dir = base.name.wal_dir();
@@ -345,7 +350,7 @@ fn replay(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) -> Resu
 }
 
 /// Flushes; on a full disk the rows stay in memory, bounded by the WAL, and reads go on.
-fn flush_or_keep(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) -> Result<()> {
+fn flush_or_keep(base: &Ground, version: &mut VersionSide, apply: &mut ApplySide) -> Result<()> {
     match flush_all(base, version, apply) {
         Err(error) if error.kind() == ErrorKind::DiskFull => {
             tracing::warn!(error = %error.chain(), "no room to flush what was replayed");
@@ -357,7 +362,7 @@ fn flush_or_keep(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) 
 
 /// Seals the memtable, unless one waits already, and flushes what is sealed, oldest first: what a
 /// full disk has kept back goes before what came after it.
-fn flush_all(base: &Base, version: &mut VersionSide, apply: &mut ApplySide) -> Result<()> {
+fn flush_all(base: &Ground, version: &mut VersionSide, apply: &mut ApplySide) -> Result<()> {
     apply.seal_in_place();
     while let Some(oldest) = apply.sealed.front().map(Arc::clone) {
         let current = apply.state();

@@ -74,7 +74,7 @@ impl ShardName {
 
 /// What the parts of a shard need that no lock guards.
 #[derive(Debug)]
-pub(crate) struct Base {
+pub(crate) struct Ground {
     pub(crate) name: ShardName,
     pub(crate) around: Surroundings,
     pub(crate) rate: RateLimit,
@@ -83,7 +83,7 @@ pub(crate) struct Base {
     next_segment: AtomicU64,
 }
 
-impl Base {
+impl Ground {
     /// `next_part` and `next_segment` have never been used.
     pub(crate) fn new(name: ShardName, around: Surroundings, next: (u64, u64)) -> Self {
         Self {
@@ -192,7 +192,7 @@ pub(crate) struct VersionSide {
 /// One shard.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    pub(crate) base: Base,
+    pub(crate) base: Ground,
     pub(crate) wal: Wal,
     pub(crate) version: Mutex<VersionSide>,
     pub(crate) append: Mutex<AppendSide>,

@@ -13,7 +13,8 @@
 //! - A SeqNo is visible only if its record is durable.
 //! - SeqNos become visible in order; a batch is visible whole or not at all.
 //! - Apply cannot fail: everything that can be refused is refused before the SeqNo is given.
-//! - Replay gives the same state on any manifest whose flushed SeqNo it starts from, also when deaths
+//! - Replay gives the same state on any manifest whose flushed SeqNo it starts from, also when
+//!   deaths
 //!   after that SeqNo are in the manifest already.
 //! - After a failed sync no later write of the shard succeeds; the WAL is poisoned.
 

@@ -25,7 +25,8 @@ pub fn crc32(seed: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// What [`crc32`]`(seed, bytes)` is, from `crc` = `crc32(0, bytes)` and the number of bytes, without
+/// What [`crc32`]`(seed, bytes)` is, from `crc` = `crc32(0, bytes)` and the number of bytes,
+/// without
 /// the bytes: lets the expensive part run before the place of the bytes is known.
 #[must_use]
 pub fn reseed(seed: u32, crc: u32, len: u64) -> u32 {

@@ -137,7 +137,8 @@ enum ValuesLayout {
 
 /// Where everything is in an opened column part, and its figures.
 ///
-/// All blocks must be verified before `open`. What `open` has checked, lookups rely on: the order of
+/// All blocks must be verified before `open`. What `open` has checked, lookups rely on: the order
+/// of
 /// values and rows.
 #[derive(Clone, Debug)]
 pub struct ColumnLayout {
@@ -497,7 +498,9 @@ mod tests {
                 model.entry(text).or_default().insert(row);
             }
             model.insert("everywhere".into(), (0..rows).collect());
-            let pairs = model.iter().flat_map(|(t, rows)| rows.iter().map(|&row| (t.as_str(), row)));
+            let pairs = model
+                .iter()
+                .flat_map(|(t, rows)| rows.iter().map(|&r| (t.as_str(), r)));
             let facts = facts(rows);
             let bytes = builder(rows, &facts).keywords(writer(KIND), pairs).unwrap().0;
             let view = open(&bytes, rows);

@@ -12,7 +12,8 @@
 //! - [`container`], the frame of every part file; [`bitmap`], sets of rows inside parts.
 //! - [`rows`], [`vectors`], [`graph`], [`payload`], [`columns`], [`tombstones`], [`patches`]: what
 //!   stands in parts. Each has a builder that writes through [`PartWriter`], a layout that owns
-//!   offsets only, and a view that borrows the bytes; `layout.view(bytes)` costs nothing, so a reader
+//!   offsets only, and a view that borrows the bytes; `layout.view(bytes)` costs nothing, so a
+//!   reader
 //!   keeps the layout beside its mapping.
 //!
 //! # Invariants

@@ -1,4 +1,5 @@
-//! Reading parts: the checks of the container chapter, in its order, and the verification of blocks.
+//! Reading parts: the checks of the container chapter, in its order, and the verification of
+//! blocks.
 //!
 //! # Invariants
 //! - A `PartLayout` exists only if header, footer and tables agree with each other and with the

@@ -123,7 +123,8 @@ impl<W: Write> PatchesBuilder<W> {
 
 /// Where everything is in an opened patch part, and its figures.
 ///
-/// All blocks must be verified before `open`. What `open` has checked, lookups rely on: the order of
+/// All blocks must be verified before `open`. What `open` has checked, lookups rely on: the order
+/// of
 /// the rows.
 #[derive(Clone, Debug)]
 pub struct PatchesLayout {

@@ -13,7 +13,8 @@ use crate::ids::Row;
 
 /// Rows that have a value, or a value in a range.
 ///
-/// For one value the rows are ascending and each is there once. For a range they are in the order of
+/// For one value the rows are ascending and each is there once. For a range they are in the order
+/// of
 /// the values, and a row with several values in the range is there several times: `count` is then
 /// the number of pairs, an upper bound for the number of rows.
 #[derive(Copy, Clone, Debug)]

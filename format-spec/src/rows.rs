@@ -228,7 +228,8 @@ fn inverse(by_rank: impl Iterator<Item = Row>, rows: u32) -> Vec<u32> {
 
 /// Where everything is in an opened rows part, and its figures.
 ///
-/// All blocks must be verified before `open`. What `open` has checked, lookups rely on: the order of
+/// All blocks must be verified before `open`. What `open` has checked, lookups rely on: the order
+/// of
 /// ids, and that ranks and rows are inverse.
 #[derive(Clone, Debug)]
 pub struct RowsLayout {

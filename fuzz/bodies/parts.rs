@@ -1,6 +1,7 @@
 // What the bodies on parts share: a part with correct checksums around arbitrary sections.
 //
-// The input is a list of sections: a tag of 4 bytes, a length of 4 bytes, the bytes. What is missing
+// The input is a list of sections: a tag of 4 bytes, a length of 4 bytes, the bytes. What is
+// missing
 // at the end is left out. A tag that was there before is skipped.
 
 use format_spec::{

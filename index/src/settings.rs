@@ -94,7 +94,8 @@ impl SearchSettings {
     /// Settings for `limit` rows when the caller names no beam.
     ///
     /// The margin is for a recall of 0.985 at least on 100,000 text embeddings of 384 dimensions
-    /// with queries of another distribution, at m = 16 and ef_construct = 100. What that takes falls
+    /// with queries of another distribution, at m = 16 and ef_construct = 100. What that takes
+    /// falls
     /// with the cube root of the limit: 0.45, 0.21, 0.145, 0.12 and 0.098 at limits 1, 10, 30, 50
     /// and 100. The beam only bounds the cost of queries that are far from every row.
     pub fn adaptive(limit: u32) -> Self {

@@ -175,7 +175,8 @@ pub fn action(crashes: bool) -> impl Strategy<Value = Action> {
     // A weight of zero is not allowed, so without crashes their share goes to background steps.
     let or_step = move |crash| if crashes { crash } else { Action::StepFlush };
     prop_oneof![
-        24 => (name(), vec(write(), 1..4)).prop_map(|(name, request)| Action::Request(name, request)),
+        24 => (name(), vec(write(), 1..4))
+            .prop_map(|(name, request)| Action::Request(name, request)),
         4 => name().prop_map(Action::RunNow),
         8 => Just(Action::StepFlush),
         8 => Just(Action::StepCompact),

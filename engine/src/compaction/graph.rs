@@ -7,7 +7,7 @@ use quant::Pairwise;
 
 use crate::error::{Error, Result};
 use crate::segment::{PartPlan, Segment, write_part};
-use crate::shard::Base;
+use crate::shard::Ground;
 
 /// The rows of a vectors part, all blocks of which are verified.
 struct VectorSpace<'a> {
@@ -39,7 +39,7 @@ impl Space for VectorSpace<'_> {
 /// # Errors
 /// `Corrupt` when the vectors do not verify, `Closed` when `progress` cancels, what the disk says.
 pub(crate) fn write_graph(
-    base: &Base,
+    base: &Ground,
     segment: &Segment,
     index: usize,
     vector: &VectorSchema,

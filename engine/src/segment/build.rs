@@ -21,7 +21,7 @@ use index::{ColumnDraft, FieldPath};
 use crate::bits::Bits;
 use crate::error::{Error, Result};
 use crate::segment::{PartPlan, write_part};
-use crate::shard::Base;
+use crate::shard::Ground;
 use crate::source::Source;
 use crate::version::SegmentState;
 
@@ -44,7 +44,7 @@ const CHECK_EVERY: u64 = 4096;
 /// # Errors
 /// `Corrupt` when a source does not verify; what the disk says; what `check` returns.
 pub(crate) fn write_segment(
-    base: &Base,
+    base: &Ground,
     schema: &Schema,
     selections: &[Selection<'_>],
     exact_for: SeqNo,
@@ -89,7 +89,7 @@ fn plan(kind: PartKind, name: &str, exact_for: SeqNo) -> PartPlan {
 }
 
 fn write_rows(
-    base: &Base,
+    base: &Ground,
     selections: &[Selection<'_>],
     exact_for: SeqNo,
 ) -> Result<(PartEntry, SeqNo, SeqNo)> {
@@ -111,7 +111,7 @@ fn write_rows(
 
 /// Writes the payload part and a column for each of `fields`.
 fn write_payloads(
-    base: &Base,
+    base: &Ground,
     fields: &[FieldIndex],
     selections: &[Selection<'_>],
     exact_for: SeqNo,
@@ -191,7 +191,7 @@ impl Column {
         })
     }
 
-    fn write(self, base: &Base, source: [u8; 32], exact_for: SeqNo) -> Result<PartEntry> {
+    fn write(self, base: &Ground, source: [u8; 32], exact_for: SeqNo) -> Result<PartEntry> {
         let mut plan = plan(PartKind::Column, &self.name, exact_for);
         plan.source_hash = Some(source);
         write_part(base, plan, |part| self.draft.finish(part, exact_for))
@@ -216,7 +216,7 @@ fn push_all(columns: &mut [Column], payload: &[u8]) -> Result<(), Stop> {
 /// # Errors
 /// As [`write_segment`].
 pub(crate) fn write_column(
-    base: &Base,
+    base: &Ground,
     state: &Arc<SegmentState>,
     field: &FieldIndex,
     check: Checkpoint<'_>,
@@ -250,7 +250,7 @@ pub(crate) fn write_column(
 /// # Errors
 /// As [`write_segment`].
 pub(crate) fn write_folded(
-    base: &Base,
+    base: &Ground,
     schema: &Schema,
     state: &Arc<SegmentState>,
     exact_for: SeqNo,
@@ -266,7 +266,7 @@ pub(crate) fn write_folded(
 }
 
 fn write_vectors(
-    base: &Base,
+    base: &Ground,
     vector: &VectorSchema,
     index: usize,
     selections: &[Selection<'_>],
@@ -320,7 +320,7 @@ fn any_present(index: usize, selections: &[Selection<'_>]) -> Result<bool> {
 /// # Errors
 /// What the disk says.
 pub(crate) fn write_tombstones(
-    base: &Base,
+    base: &Ground,
     rows: u32,
     dead: &Bits,
     upto: SeqNo,
@@ -340,7 +340,7 @@ pub(crate) fn write_tombstones(
 ///
 /// # Errors
 /// `Corrupt` when the older patch part does not verify; what the disk says.
-pub(crate) fn write_patches(base: &Base, state: &SegmentState, upto: SeqNo) -> Result<PartEntry> {
+pub(crate) fn write_patches(base: &Ground, state: &SegmentState, upto: SeqNo) -> Result<PartEntry> {
     let mut patches = Vec::with_capacity(state.patches.rows.count() as usize);
     let source = Source::segment(Arc::new(state.clone()));
     let mut payloads = source.payloads();

@@ -283,7 +283,8 @@ impl Segment {
         Ok(Some(lazy.layout(bytes, ColumnLayout::open)?.view(bytes)))
     }
 
-    /// Whether there is a usable column of this type for `path`: one of another type is what is left
+    /// Whether there is a usable column of this type for `path`: one of another type is what is
+    /// left
     /// of an index that was dropped.
     pub(crate) fn has_column(&self, path: &str, field_type: FieldType) -> bool {
         let column = self.column(path).ok().flatten();

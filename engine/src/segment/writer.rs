@@ -12,7 +12,7 @@ use format_spec::{PartEntry, PartId, PartKind, SeqNo};
 use crate::error::{Error, Result};
 use crate::rate::RateLimit;
 use crate::segment::part_path;
-use crate::shard::Base;
+use crate::shard::Ground;
 use crate::storage::File;
 
 /// Bytes collected before they are written.
@@ -75,7 +75,7 @@ pub(crate) type Finished<'a> = Result<(PartSink<'a>, PartSummary), WriteError>;
 /// # Errors
 /// What the disk says; the file is then removed if that is possible, and an orphan if not.
 pub(crate) fn write_part<'a>(
-    base: &'a Base,
+    base: &'a Ground,
     plan: PartPlan,
     fill: impl FnOnce(PartWriter<PartSink<'a>>) -> Finished<'a>,
 ) -> Result<PartEntry> {
@@ -101,7 +101,7 @@ pub(crate) fn write_part<'a>(
 }
 
 fn stream<'a>(
-    base: &'a Base,
+    base: &'a Ground,
     file: &Arc<dyn File>,
     id: PartId,
     plan: &PartPlan,

@@ -1,13 +1,16 @@
 //! Making a column: the values of one field of every row, gathered from payloads and put in order.
 //!
-//! What is gathered follows how filters read payloads, so that a filter has the same answer with the
+//! What is gathered follows how filters read payloads, so that a filter has the same answer with
+//! the
 //! column as without: a selected array stands for its elements, one level; a text belongs to a
-//! keyword column, a whole number to an integer column, any number to a float column (as f64, which is
+//! keyword column, a whole number to an integer column, any number to a float column (as f64, which
+//! is
 //! how ranges compare), true and false to a bool column.
 //!
 //! # Invariants
 //! - **A row with any value, null aside, that the column cannot hold has no pair at all.** It is in
-//!   `has_value` only, so that the rows in `has_value` without a pair are exactly those whose payload a
+//!   `has_value` only, so that the rows in `has_value` without a pair are exactly those whose
+//!   payload a
 //!   filter must read. A row with pairs is answered by them alone.
 
 use std::io::Write;

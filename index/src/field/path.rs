@@ -1,12 +1,14 @@
 //! Paths into a payload: `a.b`, `a[].b`, `a[0]`, `"quoted.key".c`.
 //!
 //! The grammar is Qdrant's: a path starts with a key; then follow `.key`, `[]` (every element of an
-//! array) and `[n]` (one element), in any order. A bare key is made of letters, digits, `_` and `-`;
+//! array) and `[n]` (one element), in any order. A bare key is made of letters, digits, `_` and
+//! `-`;
 //! anything else goes between double quotes, which have no escapes.
 //!
 //! # Invariants
 //! - A path has 1 to 128 items and begins with a key.
-//! - [`Display`](std::fmt::Display) writes the shortest spelling, and parsing it gives an equal path,
+//! - [`Display`](std::fmt::Display) writes the shortest spelling, and parsing it gives an equal
+//!   path,
 //!   so two spellings of one path compare equal.
 //! - Keys never look through arrays: `a.b` selects nothing when `a` is an array.
 
@@ -161,7 +163,8 @@ fn take_bracket(text: &str) -> Result<(PathItem, &str), &'static str> {
 }
 
 impl FieldPath {
-    /// Calls `visit` with every value of `payload` that the path selects, in payload order, until it
+    /// Calls `visit` with every value of `payload` that the path selects, in payload order, until
+    /// it
     /// breaks. Selected arrays are passed whole.
     ///
     /// # Errors

@@ -8,7 +8,8 @@
 //! accepted row that the graph reaches is lost for good.
 //!
 //! The figures of the constants are from 100,000 text embeddings of 384 dimensions (m = 16, limit
-//! 10), with filters of 1 to 95 % of the rows at random and of the clusters farthest from the query.
+//! 10), with filters of 1 to 95 % of the rows at random and of the clusters farthest from the
+//! query.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -40,7 +41,8 @@ const DRY_LEAST: usize = 64;
 /// The margin of an adaptive stop follows the share of accepted rows, down to this one.
 ///
 /// Finding 10 of the half that is accepted is finding 20 of all, for which a smaller margin is
-/// enough (the cube root of `SearchSettings::adaptive`). Steps of two hops take that advantage back.
+/// enough (the cube root of `SearchSettings::adaptive`). Steps of two hops take that advantage
+/// back.
 const MARGIN_SHARE_LEAST: f32 = 0.35;
 
 /// Rows to be expanded, and rows passed over.

@@ -38,7 +38,7 @@ macro_rules! entry_points {
     ) => {
         mod $name {
             use super::*;
-            use crate::kernel::entry::{self, Base};
+            use crate::kernel::entry::{self, FirstByte};
             use crate::kernel::{Operand, Ops, prefetch};
 
             $(#[$feature])?
@@ -63,7 +63,7 @@ macro_rules! entry_points {
 
             $(#[$feature])?
             fn gather(left: &Operand, base: &[u8], stride: usize, rows: &[u32], out: &mut [f32]) {
-                let Some(base) = Base::new(base, stride, left.row_len) else {
+                let Some(base) = FirstByte::new(base, stride, left.row_len) else {
                     out.fill(f32::INFINITY);
                     return;
                 };
@@ -160,7 +160,7 @@ macro_rules! table {
 /// A number that is not held reads row 0 and has its distance replaced, so that the loop over the
 /// numbers has no branch.
 #[derive(Clone, Copy)]
-pub(super) struct Base<'a> {
+pub(super) struct FirstByte<'a> {
     bytes: &'a [u8],
     stride: usize,
     /// Bytes of a row.
@@ -171,7 +171,7 @@ pub(super) struct Base<'a> {
     lines: usize,
 }
 
-impl<'a> Base<'a> {
+impl<'a> FirstByte<'a> {
     /// `None` if there is no whole row.
     #[inline]
     pub(super) fn new(bytes: &'a [u8], stride: usize, len: usize) -> Option<Self> {
