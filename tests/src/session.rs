@@ -1,8 +1,9 @@
 //! A database under test and the oracle beside it, moved on together.
 //!
 //! # Invariants
-//! - `Journal::now` is what the running process shows; `in_flight` is set while a change is under
-//!   way, so that at any moment of it a crash may leave either.
+//! - `Journal::now` is what the running process shows; `in_flight` holds what it may show once the
+//!   changes under way are done, so that at any moment of them a crash may leave either.
+//! - Changes nest: a request may come from inside a change of the catalog. They commute.
 //! - A change that failed without a clear "nothing happened" goes to `maybe`.
 
 use std::collections::BTreeMap;
@@ -38,8 +39,8 @@ static CLOCK: LazyLock<ManualClock> = LazyLock::new(|| ManualClock::new(1_700_00
 pub struct Journal {
     /// Everything acknowledged.
     pub now: World,
-    /// `now` with the change that is under way.
-    pub in_flight: Option<World>,
+    /// `now` with any of the changes that are under way.
+    pub in_flight: Vec<World>,
     /// What a restart may find instead of `now`, because an earlier change failed half-way.
     pub maybe: Vec<World>,
 }
@@ -235,18 +236,13 @@ impl Session {
         model: impl Fn(&mut World),
         real: impl FnOnce() -> engine::Result<()>,
     ) -> Result<Outcome, String> {
-        {
-            let mut journal = lock(&self.journal);
-            let mut next = journal.now.clone();
-            model(&mut next);
-            journal.in_flight = Some(next);
-        }
-        let outcome = real();
-        let mut journal = lock(&self.journal);
-        Ok(settle(&mut journal, outcome, |world| {
+        let apply = |world: &mut World| {
             model(world);
             true
-        }))
+        };
+        let (outer, _) = begin(&mut lock(&self.journal), apply);
+        let outcome = real();
+        Ok(settle(&mut lock(&self.journal), outer, outcome, apply))
     }
 
     fn reindex(&self, name: &str, path: &str, indexed: bool) -> Result<Outcome, String> {
@@ -352,31 +348,45 @@ pub fn perform_request(
         let contents = world.collections.get_mut(collection.name());
         contents.is_some_and(|contents| contents.apply(request).is_ok())
     };
-    let allowed = {
-        let mut journal = lock(journal);
-        let mut next = journal.now.clone();
-        let allowed = apply(&mut next);
-        journal.in_flight = allowed.then_some(next);
-        allowed
-    };
+    let (outer, allowed) = begin(&mut lock(journal), apply);
     match submit(collection, request) {
         Err(QueryError::PointNotFound { .. }) if !allowed => Ok(Outcome::Refused),
         Ok(()) if !allowed => Err(format!("{request:?} was done, but names an absent point")),
-        Ok(()) => Ok(settle(&mut lock(journal), Ok(()), apply)),
-        Err(QueryError::Engine(error)) => Ok(settle(&mut lock(journal), Err(error), apply)),
+        Ok(()) => Ok(settle(&mut lock(journal), outer, Ok(()), apply)),
+        Err(QueryError::Engine(error)) => Ok(settle(&mut lock(journal), outer, Err(error), apply)),
         Err(error) => Err(format!("{request:?} was refused: {error}")),
     }
+}
+
+/// Books the beginning of a change: how many worlds the changes around it have in flight, and
+/// whether it can be done.
+fn begin(journal: &mut Journal, apply: impl Fn(&mut World) -> bool) -> (usize, bool) {
+    let outer = journal.in_flight.len();
+    let mut next = journal.now.clone();
+    let allowed = apply(&mut next);
+    if allowed {
+        for at in 0..outer {
+            let mut world = journal.in_flight[at].clone();
+            if apply(&mut world) {
+                journal.in_flight.push(world);
+            }
+        }
+        journal.in_flight.push(next);
+    }
+    (outer, allowed)
 }
 
 /// Books the end of a change.
 fn settle(
     journal: &mut Journal,
+    outer: usize,
     outcome: engine::Result<()>,
     apply: impl Fn(&mut World) -> bool,
 ) -> Outcome {
-    let in_flight = journal.in_flight.take();
+    let with_it = journal.in_flight.split_off(outer);
     let Err(error) = outcome else {
-        journal.now = in_flight.unwrap_or_default();
+        apply(&mut journal.now);
+        journal.in_flight.retain_mut(&apply);
         journal.maybe.retain_mut(apply);
         return Outcome::Done;
     };
@@ -394,7 +404,7 @@ fn settle(
                 journal.maybe.push(world);
             }
         }
-        journal.maybe.extend(in_flight);
+        journal.maybe.extend(with_it);
         journal.maybe.dedup();
     }
     Outcome::Failed(error.kind(), error.chain())

@@ -34,11 +34,7 @@ struct Tally {
 
 #[test]
 fn random_histories_leave_what_the_oracle_says() {
-    let seed = if std::env::var_os("CAIRN_SEED").is_some() {
-        report::seed()
-    } else {
-        1
-    };
+    let seed = report::seed();
     report::say(&format!("states: CAIRN_SEED={seed}"));
     let cases = if report::long() { 20_000 } else { 400 };
     let config = ProptestConfig {
@@ -227,7 +223,6 @@ impl Intrusion {
             let Some(request) = lock(&waiting).pop_front() else {
                 return;
             };
-            // An outer change of the catalog is not under way: steps change no catalog.
             match perform_request(&collection, &journal, &request) {
                 Ok(Outcome::Done | Outcome::Refused) => *lock(&done) += 1,
                 Ok(Outcome::Failed(kind, why)) => {
