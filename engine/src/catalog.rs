@@ -22,6 +22,8 @@ pub(crate) struct CatalogStore {
     next: u64,
     /// Whether a file with a higher number did not verify.
     fell_back: bool,
+    /// Whether a change that failed may come true at the next start all the same.
+    in_doubt: bool,
 }
 
 impl CatalogStore {
@@ -45,6 +47,7 @@ impl CatalogStore {
                 current: first.clone(),
                 next: 1,
                 fell_back: false,
+                in_doubt: false,
             };
             store.install(storage, first)?;
             return Ok(store);
@@ -59,6 +62,7 @@ impl CatalogStore {
                         current,
                         next: highest + 1,
                         fell_back,
+                        in_doubt: false,
                     });
                 }
                 Err(error) => {
@@ -78,6 +82,7 @@ impl CatalogStore {
                 current: first.clone(),
                 next: highest + 1,
                 fell_back: false,
+                in_doubt: false,
             };
             store.install(storage, first)?;
             return Ok(store);
@@ -93,16 +98,46 @@ impl CatalogStore {
     /// Makes `catalog` (but for its number) the durable truth.
     ///
     /// # Errors
-    /// What the disk says; the one before then stays the truth.
-    pub(crate) fn install(&mut self, storage: &dyn Storage, mut catalog: Catalog) -> Result<()> {
+    /// What the disk says; the one before then stays the truth, for certain unless
+    /// [`Self::in_doubt`].
+    pub(crate) fn install(&mut self, storage: &dyn Storage, catalog: Catalog) -> Result<()> {
+        let installed = self.create(storage, catalog);
+        if self.in_doubt {
+            // The one in force, under a higher number, overrules what the disk may have kept.
+            drop(self.settle(storage));
+        }
+        installed
+    }
+
+    /// Whether a change that failed may come true at the next start.
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+
+    /// Makes what is in force the durable truth, if there is a doubt.
+    ///
+    /// # Errors
+    /// What the disk says; the doubt stays.
+    pub(crate) fn settle(&mut self, storage: &dyn Storage) -> Result<()> {
+        if self.in_doubt {
+            self.create(storage, self.current.clone())?;
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, storage: &dyn Storage, mut catalog: Catalog) -> Result<()> {
         let dir = format_spec::path::CATALOG_DIR;
         catalog.number = self.next;
         self.next += 1;
         let name = format_spec::path::manifest_name(catalog.number);
-        numbered::create(storage, dir, &name, &catalog.encode())?;
+        numbered::create(storage, dir, &name, &catalog.encode()).map_err(|failed| {
+            self.in_doubt |= failed.in_doubt;
+            failed.error
+        })?;
         let kept = self.current.number;
         self.current = catalog;
         self.fell_back = false;
+        self.in_doubt = false;
         numbered::remove_below(storage, dir, kept, format_spec::path::parse_manifest_name);
         Ok(())
     }

@@ -85,12 +85,13 @@ impl Collection {
     }
 
     /// Waits until everything appended is applied, and holds back other appends until the turn
-    /// is used or dropped.
+    /// is used or dropped. What `grows` waits first until there is room in memory; a delete does
+    /// not grow.
     ///
     /// # Errors
     /// As [`Self::append`].
-    pub fn turn(&self) -> Result<Turn<'_>> {
-        self.shard.turn()
+    pub fn turn(&self, grows: bool) -> Result<Turn<'_>> {
+        self.shard.turn(grows)
     }
 
     /// Colour and true counts.

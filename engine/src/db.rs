@@ -177,9 +177,12 @@ impl Db {
         let mut next = catalog.current.clone();
         next.collections.push(entry.clone());
         if let Err(error) = catalog.install(&*around.storage, next) {
-            // The catalog file may be whole although its sync failed, so the shard stays: at the
-            // next start it is either named or an orphan.
+            // While the catalog may name it at the next start, the shard stays: it is then either
+            // named or an orphan.
             shard.close()?;
+            if !catalog.in_doubt() {
+                drop(remove_collection(&*around.storage, id));
+            }
             return Err(error);
         }
         let collection = Arc::new(Collection::new(&entry, shard));
@@ -209,7 +212,17 @@ impl Db {
         let mut next = catalog.current.clone();
         next.collections.retain(|entry| entry.id != id);
         next.aliases.retain(|(_, target)| target != name);
-        catalog.install(&*around.storage, next)?;
+        let doubt = |doubt: bool| {
+            if let Some(collection) = self.collection(name) {
+                collection.shard().in_doubt.store(doubt, Ordering::Release);
+            }
+        };
+        // Were it to fail and come true at a restart, that would take later writes away.
+        doubt(true);
+        if let Err(error) = catalog.install(&*around.storage, next) {
+            doubt(catalog.in_doubt());
+            return Err(error);
+        }
         self.inner.failed.write().remove(name);
         let collection = self.inner.collections.write().remove(name);
         drop(catalog);
@@ -314,8 +327,25 @@ impl Inner {
         &self.around.wakeup
     }
 
+    /// Tries again to overrule a change of the catalog that failed and that the disk may have
+    /// kept; collections that wait for it then take writes again.
+    fn settle_catalog(&self) {
+        let Some(mut catalog) = self.catalog.try_lock() else {
+            return;
+        };
+        if catalog.in_doubt() && catalog.settle(&*self.around.storage).is_err() {
+            return;
+        }
+        let all = self.collections.read();
+        let doubts = all.values().map(|collection| &collection.shard().in_doubt);
+        doubts.for_each(|doubt| doubt.store(false, Ordering::Release));
+    }
+
     /// One step of `kind` in any collection.
     pub(crate) fn step(&self, kind: StepKind) -> bool {
+        if kind == StepKind::Flush {
+            self.settle_catalog();
+        }
         self.all().iter().fold(false, |busy, collection| {
             let stepped = match kind {
                 StepKind::Flush => collection.shard().step_flush(),

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use format_spec::{PartEntry, PartKind, Row, SegmentEntry, SegmentId, SeqNo, ShardManifest};
 
+use crate::attempt::attempt;
 use crate::bits::Bits;
 use crate::error::{Error, Result};
 use crate::install::{install_manifest, set_part};
@@ -265,8 +266,10 @@ impl Shard {
         let started_ms = self.base.around.clock.now_ms();
         let current = self.state();
         let first_wal = self.wal.first_needed(version.current.flushed);
-        let flushed =
-            urgently(|| write_flush(&self.base, &mut version, &current, &sealed, first_wal))?;
+        let base = &self.base;
+        let flushed = attempt(base.storage(), || {
+            urgently(|| write_flush(base, &mut version, &current, &sealed, first_wal))
+        })?;
         let rows = flushed
             .as_ref()
             .and_then(|flushed| flushed.segment.as_ref());

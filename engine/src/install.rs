@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use format_spec::{PartEntry, PartId, PartKind, SegmentEntry, SegmentId, ShardManifest};
 
+use crate::attempt::keep;
 use crate::error::{Error, Result};
 use crate::numbered;
 use crate::segment::part_path;
@@ -68,7 +69,14 @@ pub(crate) fn install_manifest(
     (next.next_part, next.next_segment) = base.next_ids();
     let dir = base.name.manifest_dir();
     let name = format_spec::path::manifest_name(next.number);
-    numbered::create(storage, &dir, &name, &next.encode())?;
+    let created = numbered::create(storage, &dir, &name, &next.encode());
+    if created
+        .as_ref()
+        .map_or_else(|failed| failed.in_doubt, |()| true)
+    {
+        keep();
+    }
+    created?;
     let dropped = dropped_parts(&version.current, &next);
     for (id, kind) in dropped {
         let path = part_path(&base.name.parts_dir(), id, kind);

@@ -26,6 +26,7 @@
 //! `cairn-flush` flushes, `cairn-compact-N` run jobs, `cairn-build-N` build graphs. Lock order
 //! within a shard: `version`, `append`, `apply` (shard.rs). Readers take none.
 
+mod attempt;
 mod batch;
 mod bits;
 mod catalog;

@@ -6,26 +6,47 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::{File, Storage};
 
+/// A file that could not be created.
+#[derive(Debug)]
+pub(crate) struct CreateError {
+    /// What the disk said first.
+    pub(crate) error: Error,
+    /// Whether the disk may keep the file all the same, whole or torn.
+    pub(crate) in_doubt: bool,
+}
+
+impl From<CreateError> for Error {
+    fn from(failed: CreateError) -> Self {
+        failed.error
+    }
+}
+
 /// Creates the file `dir/name` and makes it and its name durable.
 ///
 /// # Errors
 /// What the disk says. The file is then taken away again, so that what was refused does not turn
-/// up after a restart; its number is spent all the same. A disk that fails that too may keep it,
-/// whole or torn.
-pub(crate) fn create(storage: &dyn Storage, dir: &str, name: &str, bytes: &[u8]) -> Result<()> {
+/// up after a restart; its number is spent all the same. A disk that fails that too leaves the
+/// file in doubt.
+pub(crate) fn create(
+    storage: &dyn Storage,
+    dir: &str,
+    name: &str,
+    bytes: &[u8],
+) -> std::result::Result<(), CreateError> {
     let path = format!("{dir}/{name}");
-    let file = storage.create(&path)?;
-    let written = write(storage, dir, &*file, bytes);
-    if written.is_err() {
-        drop(file);
-        // The first error is the one to report.
-        drop(
-            storage
-                .remove_file(&path)
-                .and_then(|()| storage.sync_dir(dir)),
-        );
-    }
-    written
+    let file = storage.create(&path).map_err(|error| CreateError {
+        error,
+        in_doubt: false,
+    })?;
+    write(storage, dir, &*file, bytes).map_err(|error| {
+        let gone = storage
+            .remove_file(&path)
+            .and_then(|()| storage.sync_dir(dir));
+        CreateError {
+            error,
+            in_doubt: gone.is_err(),
+        }
+    })
 }
 
 fn write(storage: &dyn Storage, dir: &str, file: &dyn File, bytes: &[u8]) -> Result<()> {

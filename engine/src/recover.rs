@@ -1,7 +1,7 @@
 //! Opening a shard: manifest, segments, WAL, orphans.
 //!
 //! ```text
-//! highest manifest that may be trusted ── orphan parts removed ── segments opened (lazily read)
+//! highest manifest that may be trusted ── segments opened (lazily read) ── orphan parts removed
 //!   ── WAL replayed above its flushed SeqNo, flushing as it goes ── new WAL file ── published
 //! ```
 //!
@@ -22,6 +22,7 @@ use format_spec::wal_ops::OpsRef;
 use format_spec::{Epoch, PartId, Schema, SegmentEntry, SeqNo, ShardManifest};
 use parking_lot::{Condvar, Mutex};
 
+use crate::attempt::attempt;
 use crate::compaction::Jobs;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush::write_flush;
@@ -111,10 +112,15 @@ impl Shard {
             next_manifest: chosen.next_number,
             retired: RetiredFiles::default(),
         };
+        // A manifest below the newest is proved by the replay; until then its parts are all we
+        // have. Otherwise the orphans' space is there for what the replay flushes.
+        let fell_back = chosen.fell_back;
+        if !fell_back {
+            leftover.remove(&*storage)?;
+        }
         let end = replay(&base, &mut version, &mut apply)?;
-        for path in leftover.paths {
-            tracing::info!(path, "orphan part removed");
-            storage.remove_file(&path)?;
+        if fell_back {
+            leftover.remove(&*storage)?;
         }
         let settings = wal_settings(&base.around);
         let wal = Wal::open(storage, name.wal_dir(), identity(name), settings, end)?;
@@ -136,7 +142,9 @@ impl Shard {
             jobs: Jobs::default(),
             last_write_ms: AtomicU64::new(0),
             last_full_ms: AtomicU64::new(0),
+            flush_retry_at_ms: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            in_doubt: AtomicBool::new(false),
         }
     }
 
@@ -195,6 +203,8 @@ struct Chosen {
     current: ShardManifest,
     previous: Option<ShardManifest>,
     next_number: u64,
+    /// Whether a newer one did not verify.
+    fell_back: bool,
 }
 
 fn choose_manifest(storage: &dyn Storage, name: ShardName) -> Result<Chosen> {
@@ -219,6 +229,7 @@ fn choose_manifest(storage: &dyn Storage, name: ShardName) -> Result<Chosen> {
                 current,
                 previous,
                 next_number,
+                fell_back: false,
             })
         }
         Err(damage) => {
@@ -240,6 +251,7 @@ fn choose_manifest(storage: &dyn Storage, name: ShardName) -> Result<Chosen> {
                 current,
                 previous: None,
                 next_number,
+                fell_back: true,
             })
         }
     }
@@ -257,6 +269,16 @@ fn read_manifest(storage: &dyn Storage, name: ShardName, number: u64) -> Result<
 struct Leftover {
     paths: Vec<String>,
     highest: u64,
+}
+
+impl Leftover {
+    fn remove(&self, storage: &dyn Storage) -> Result<()> {
+        for path in &self.paths {
+            tracing::info!(path, "orphan part removed");
+            storage.remove_file(path)?;
+        }
+        Ok(())
+    }
 }
 
 fn leftover_parts(storage: &dyn Storage, name: ShardName, chosen: &Chosen) -> Result<Leftover> {
@@ -367,7 +389,9 @@ fn flush_all(base: &Ground, version: &mut VersionSide, apply: &mut ApplySide) ->
     while let Some(oldest) = apply.sealed.front().map(Arc::clone) {
         let current = apply.state();
         let first_wal = version.current.first_wal;
-        let flushed = urgently(|| write_flush(base, version, &current, &oldest, first_wal))?;
+        let flushed = attempt(base.storage(), || {
+            urgently(|| write_flush(base, version, &current, &oldest, first_wal))
+        })?;
         match flushed {
             Some(flushed) => apply.install_flush(flushed),
             None => drop(apply.sealed.pop_front()),

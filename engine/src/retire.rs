@@ -46,7 +46,7 @@ impl RetiredFiles {
     /// Removes what nobody needs any more.
     ///
     /// # Errors
-    /// What the disk says; the file it failed on is an orphan, removed at the next start.
+    /// What the disk says, the first time; files that could not be removed wait on.
     pub(crate) fn sweep(&mut self, storage: &dyn Storage, kept: &[&ShardManifest]) -> Result<()> {
         let segments = kept.iter().flat_map(|manifest| &manifest.segments);
         let listed: BTreeSet<PartId> = segments
@@ -57,13 +57,20 @@ impl RetiredFiles {
             .into_iter()
             .partition::<Vec<_>, _>(|file| listed.contains(&file.id));
         self.unopened = stay;
-        let paths = free.iter().map(|part| part.path().to_owned());
-        for path in paths.chain(go.into_iter().map(|file| file.path)) {
-            match storage.remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        let closed = free.iter().map(|part| RetiredFile {
+            path: part.path().to_owned(),
+            id: part.entry().id,
+        });
+        let mut swept = Ok(());
+        for file in closed.chain(go) {
+            match storage.remove_file(&file.path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    swept = swept.and(Err(error));
+                    self.unopened.push(file);
+                }
                 _ => {}
             }
         }
-        Ok(())
+        swept
     }
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::batch::WriteBatch;
+use crate::compaction::is_indexing;
 use crate::error::{Error, ErrorKind, Result};
 use crate::shard::Shard;
 use crate::status::Meters;
@@ -38,20 +39,24 @@ enum Pressure {
 }
 
 impl Shard {
-    /// Waits for room and asks the disk for it.
+    /// Waits until there is room in memory, for a write that needs some: a delete takes no memory
+    /// that a flush would free, and must not wait for one. The caller holds no lock.
     ///
     /// # Errors
-    /// `DiskFull`, `Busy`, `Poisoned`, `Closed`: nothing was logged.
-    pub(crate) fn admit(&self, batch: &WriteBatch) -> Result<()> {
+    /// `Busy`, `Closed`, and what keeps the flush from making room: nothing was logged.
+    pub(crate) fn admit(&self, grows: bool) -> Result<()> {
         self.check_open("append")?;
-        // A delete takes no memory that a flush would free, and must not wait for one.
-        if batch.grows() {
+        if grows {
             self.wait_for_room()?;
         }
-        self.reserve(batch)
+        Ok(())
     }
 
-    fn reserve(&self, batch: &WriteBatch) -> Result<()> {
+    /// Asks the disk for room for a batch.
+    ///
+    /// # Errors
+    /// `DiskFull`, `Poisoned`: nothing was logged.
+    pub(crate) fn reserve(&self, batch: &WriteBatch) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
         }
@@ -118,16 +123,21 @@ impl Shard {
         let flat = |segment: &crate::version::SegmentState| {
             (0..state.schema.vectors.len()).all(|index| !segment.segment.has_graph(index))
         };
-        match state
+        let count = state
             .segments
             .iter()
             .filter(|segment| flat(segment))
-            .count()
-        {
-            count if count >= FLAT_STOP => Pressure::Stop,
-            count if count >= FLAT_SLOW => Pressure::Slow,
-            _ => Pressure::None,
+            .count();
+        match count {
+            count if count < FLAT_SLOW || !self.is_merging() => Pressure::None,
+            count if count < FLAT_STOP => Pressure::Slow,
+            _ => Pressure::Stop,
         }
+    }
+
+    /// Whether there is compaction to wait for.
+    fn is_merging(&self) -> bool {
+        !self.jobs.running().is_empty() || self.due().iter().any(is_indexing)
     }
 
     fn hold(&self, time: Duration, stalled: &AtomicU64) {

@@ -207,7 +207,11 @@ pub(crate) struct Shard {
     pub(crate) last_write_ms: AtomicU64,
     /// Monotonic milliseconds when a memtable last filled up.
     pub(crate) last_full_ms: AtomicU64,
+    /// Monotonic milliseconds before which no flush is tried, because the last one failed.
+    pub(crate) flush_retry_at_ms: AtomicU64,
     pub(crate) closed: AtomicBool,
+    /// Whether the collection may be gone after a restart, because dropping it half failed.
+    pub(crate) in_doubt: AtomicBool,
 }
 
 impl Shard {
@@ -220,6 +224,16 @@ impl Shard {
     pub(crate) fn check_open(&self, op: &'static str) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             Err(Error::closed(op))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Refuses a write that a restart might take away with the whole collection.
+    pub(crate) fn check_certain(&self) -> Result<()> {
+        if self.in_doubt.load(Ordering::Acquire) {
+            let why = "dropping the collection failed and is not yet undone on the disk";
+            Err(Error::busy("append", why))
         } else {
             Ok(())
         }

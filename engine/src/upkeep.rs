@@ -10,6 +10,8 @@ use crate::segment::Segment;
 use crate::shard::Shard;
 use crate::version::{Damaged, SegmentState};
 
+/// Pause after a flush that failed.
+const FLUSH_RETRY_MS: u64 = 250;
 /// A memtable large enough for a graph is sealed after this long without a write, so that a
 /// finished load becomes green by itself.
 const IDLE_SEAL_MS: u64 = 300;
@@ -24,8 +26,13 @@ impl Shard {
             tracing::error!(error = %error.chain(), "sync marker failed");
         }
         self.set_damaged_aside();
-        self.sweep_retired();
         self.seal_when_idle();
+        // Where the caller runs the steps, it decides when to try again.
+        let retry_at_ms = self.flush_retry_at_ms.load(Ordering::Relaxed);
+        if self.base.around.settings.workers > 0 && self.base.now_ms() < retry_at_ms {
+            return false;
+        }
+        self.sweep_retired();
         match self.flush() {
             Ok(flushed) => {
                 *self.base.meters.flush_error.lock() = None;
@@ -37,6 +44,7 @@ impl Shard {
             Err(error) => {
                 tracing::warn!(error = %error.chain(), "flush failed, will be tried again");
                 *self.base.meters.flush_error.lock() = Some((error.kind(), error.chain()));
+                self.pause_flushes();
                 self.make_room();
                 false
             }
@@ -84,7 +92,7 @@ impl Shard {
     /// Flushes and starts every job that would do something.
     pub(crate) fn run_now(&self) {
         self.seal_now();
-        self.jobs.force();
+        self.force_jobs();
         self.base.around.wakeup.notify();
     }
 
@@ -100,7 +108,13 @@ impl Shard {
         let kept: Vec<_> = manifests.iter().flatten().collect();
         if let Err(error) = version.retired.sweep(self.base.storage(), &kept) {
             tracing::warn!(error = %error.chain(), "a retired file could not be removed");
+            self.pause_flushes();
         }
+    }
+
+    fn pause_flushes(&self) {
+        let retry_at_ms = self.base.now_ms() + FLUSH_RETRY_MS;
+        self.flush_retry_at_ms.store(retry_at_ms, Ordering::Relaxed);
     }
 
     /// Stops serving segments in which damage was found, and derived parts likewise.

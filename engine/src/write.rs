@@ -74,7 +74,7 @@ impl Turn<'_> {
     pub fn append(self, batch: WriteBatch) -> Result<Appended> {
         let Self { shard, mut side } = self;
         let batch = shard.with_whole_points(batch);
-        shard.admit(&batch)?;
+        shard.reserve(&batch)?;
         let (appended, ticket) = shard.enqueue(&mut side, batch)?;
         drop(side);
         shard.wait_durable(ticket, appended.last)?;
@@ -86,9 +86,10 @@ impl Shard {
     /// Logs a batch; durable when it returns.
     pub(crate) fn append(&self, batch: WriteBatch) -> Result<Appended> {
         if batch.patches() {
-            return self.turn()?.append(batch);
+            return self.turn(batch.grows())?.append(batch);
         }
-        self.admit(&batch)?;
+        self.admit(batch.grows())?;
+        self.reserve(&batch)?;
         let mut side = self.append.lock();
         let (appended, ticket) = self.enqueue(&mut side, batch)?;
         drop(side);
@@ -96,8 +97,10 @@ impl Shard {
         Ok(appended)
     }
 
-    /// Waits until everything appended is applied and holds back other appends.
-    pub(crate) fn turn(&self) -> Result<Turn<'_>> {
+    /// Waits for room in memory if what will be appended `grows`, then until everything appended is
+    /// applied, and holds back other appends.
+    pub(crate) fn turn(&self, grows: bool) -> Result<Turn<'_>> {
+        self.admit(grows)?;
         let side = self.append.lock();
         let last = SeqNo(side.next.0 - 1);
         self.wal.wait_upto(last)?;
@@ -140,6 +143,7 @@ impl Shard {
         batch: WriteBatch,
     ) -> Result<(Appended, Option<Ticket>)> {
         self.check_open("append")?;
+        self.check_certain()?;
         let records = batch.into_records()?;
         let first = side.next;
         let schema_version = self.state().schema.version;

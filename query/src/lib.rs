@@ -55,4 +55,4 @@ pub use resolve::resolve;
 pub use retrieve::retrieve;
 pub use scroll::scroll;
 pub use search::search;
-pub use write::{Selector, UpdateMode, WriteOp, needs_turn};
+pub use write::{Selector, UpdateMode, WriteOp, grows, needs_turn};

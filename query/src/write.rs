@@ -82,6 +82,12 @@ pub enum WriteOp {
     },
 }
 
+/// Whether the operations may take memory that only a flush frees. Deletes never wait for one.
+#[must_use]
+pub fn grows(ops: &[WriteOp]) -> bool {
+    !ops.iter().all(|op| matches!(op, WriteOp::Delete(_)))
+}
+
 /// Whether any of the operations depends on the state of the collection, so that it has to be
 /// resolved in the shard's write turn.
 #[must_use]

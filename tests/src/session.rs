@@ -419,7 +419,9 @@ fn submit(collection: &Collection, request: &[Write]) -> Result<(), QueryError> 
         .map(|write| operation(&schema, write))
         .collect();
     let appended = if query::needs_turn(&operations) {
-        let turn = collection.turn().map_err(QueryError::Engine)?;
+        let turn = collection
+            .turn(query::grows(&operations))
+            .map_err(QueryError::Engine)?;
         let snapshot = turn.snapshot();
         let batch = query::resolve(Some(&snapshot), &schema, operations, &env())?;
         turn.append(batch).map_err(QueryError::Engine)?

@@ -65,7 +65,7 @@ fn power_loss_at_any_operation_loses_nothing() {
             ("crashed twice", tally.crashed_twice.into_inner()),
         ],
     );
-    report::floor("crashes", "states", states, 250_000);
+    report::floor("crashes", "states", states, 1_000_000);
 }
 
 /// Runs a workload and collects the disk before each of its operations. Further requests come

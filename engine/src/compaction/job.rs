@@ -16,6 +16,7 @@ use format_spec::{PartEntry, PartKind, Row, Schema, SegmentEntry, SegmentId, Seq
 use super::graph::write_graph;
 use super::policy::{Choice, Plan};
 use super::run::Ticker;
+use crate::attempt::attempt;
 use crate::bits::Bits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush::{open_listed, written_bytes};
@@ -24,10 +25,11 @@ use crate::patches::{Patch, Patches};
 use crate::rate::urgently;
 use crate::segment::Segment;
 use crate::segment::build::{
-    Selection, write_column, write_folded, write_patches, write_segment, write_tombstones,
+    Replaced, Selection, write_column, write_folded, write_replaced, write_segment,
+    write_tombstones,
 };
 use crate::shard::{Shard, VersionSide};
-use crate::source::{SegmentView, Source};
+use crate::source::Source;
 use crate::status::Meters;
 use crate::version::{SegmentState, ShardState};
 
@@ -48,7 +50,7 @@ impl Shard {
             ticker,
         };
         job.check_space(choice)?;
-        match &choice.plan {
+        attempt(self.base.storage(), || match &choice.plan {
             Plan::Drop { segment } => job.drop_segment(*segment),
             Plan::Column { segment, field } => job.column(*segment, *field),
             Plan::Fold { segment } => job.fold(*segment),
@@ -56,7 +58,7 @@ impl Shard {
                 segments, graph, ..
             } => job.merge(segments, *graph),
             Plan::Graph { segment, vector } => job.graph(*segment, *vector),
-        }
+        })
     }
 }
 
@@ -70,7 +72,15 @@ struct Job<'a> {
 /// What happened to the rows of an output since the job started.
 struct CarriedOver {
     dead: Bits,
-    patches: Patches,
+    /// For each input, its patched rows.
+    patched: Vec<(Source, Vec<Replaced>)>,
+}
+
+impl CarriedOver {
+    fn patched_rows(&self, rows: u32) -> Bits {
+        let all = self.patched.iter().flat_map(|(_, replaced)| replaced);
+        Bits::from_rows(rows, all.map(|patch| patch.row))
+    }
 }
 
 impl Job<'_> {
@@ -168,18 +178,16 @@ impl Job<'_> {
         let written = written_bytes(&next, &version.current);
         install_manifest(&shard.base, &mut version, next, &now)?;
         Meters::add(&shard.base.meters.compacted_bytes, written);
-        let persisted_dead = carried.dead.clone();
-        let CarriedOver { dead, patches } = carried;
         // The patch part just written has them all; only newer ones stay in memory.
         let patches = Patches {
-            rows: patches.rows,
+            rows: carried.patched_rows(segment.row_count()),
             ..Patches::default()
         };
         let mut output = SegmentState {
             segment,
-            dead,
+            persisted_dead: carried.dead.clone(),
+            dead: carried.dead,
             patches,
-            persisted_dead,
         };
         let mut side = shard.apply.lock();
         for (id, map) in ids.iter().zip(maps) {
@@ -227,7 +235,7 @@ impl Job<'_> {
     ) -> Result<CarriedOver> {
         let mut carried = CarriedOver {
             dead: Bits::new(rows),
-            patches: Patches::new(rows),
+            patched: Vec::new(),
         };
         for (&id, map) in ids.iter().zip(maps) {
             let then = self.input(id)?;
@@ -244,21 +252,15 @@ impl Job<'_> {
             {
                 carried.dead.set(row);
             }
-            let source = Source::Segment(SegmentView(Arc::clone(state)));
-            let mut payloads = source.payloads();
-            for old in state.patches.rows.iter() {
-                let seqno = source.seqno(old)?;
-                let Some(row) = mapped(map, old).filter(|_| seqno > self.start.seqno) else {
-                    continue;
-                };
-                let payload = Arc::from(payloads.get(old)?);
-                carried.patches.rows.set(row);
-                carried.patches.delta.set(Patch {
-                    row,
-                    seqno,
-                    payload,
-                });
+            let source = Source::segment(Arc::clone(state));
+            let mut replaced = Vec::new();
+            for from in state.patches.rows.iter() {
+                let seqno = source.seqno(from)?;
+                if let Some(row) = mapped(map, from).filter(|_| seqno > self.start.seqno) {
+                    replaced.push(Replaced { row, seqno, from });
+                }
             }
+            carried.patched.push((source, replaced));
         }
         Ok(carried)
     }
@@ -276,17 +278,9 @@ impl Job<'_> {
                 write_tombstones(base, entry.rows, &carried.dead, upto)?,
             );
         }
-        if carried.patches.rows.count() > 0 {
-            let (dir, owner) = (base.name.parts_dir(), base.name.owner());
-            let schema = &self.start.schema;
-            let bare = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
-            let state = SegmentState {
-                segment: Arc::new(bare),
-                dead: carried.dead.clone(),
-                patches: carried.patches.clone(),
-                persisted_dead: carried.dead.clone(),
-            };
-            set_part(entry, write_patches(base, &state, upto)?);
+        if carried.patched.iter().any(|(_, rows)| !rows.is_empty()) {
+            let part = write_replaced(base, entry.rows, &carried.patched, upto)?;
+            set_part(entry, part);
         }
         Ok(())
     }
@@ -358,10 +352,11 @@ impl Job<'_> {
         let total = u64::from(state.segment.row_count());
         let check = |done: u64| self.ticker.at(done, total);
         let (base, upto) = (&self.shard.base, self.start.seqno);
-        let parts = write_folded(base, &self.start.schema, state, upto, &check)?;
+        let (parts, seqno_max) = write_folded(base, &self.start.schema, state, upto, &check)?;
         let mut version = self.shard.version.lock();
         let mut entry = version.entry(id)?.clone();
         unset_part(&mut entry, PartKind::Column);
+        entry.seqno_max = entry.seqno_max.max(seqno_max);
         for part in parts {
             set_part(&mut entry, part);
         }

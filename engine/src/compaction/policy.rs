@@ -9,7 +9,7 @@
 //! | drop | no row lives |
 //! | column | an indexed field has no column in the segment |
 //! | fold | more than `FOLD_PERCENT` of the rows are patched |
-//! | merge flat | `fan_out` flat segments, or two when writers are quiet |
+//! | merge flat | `fan_out` flat segments, as many as fill one, or two when writers are quiet |
 //! | graph | vectors reach `indexing_threshold_kb` and no flat merge is to be expected |
 //! | vacuum | more than `deleted_threshold` of at least `vacuum_min_rows` rows are dead |
 //! | merge tier | `fan_out` segments whose sizes are within a factor of `fan_out` |
@@ -41,6 +41,22 @@ pub(crate) struct Shape {
     pub(crate) has_graph: bool,
     /// Fields (schema positions) without a column.
     pub(crate) without_column: Vec<usize>,
+    /// Bytes of the payload part, which is what a column is made from.
+    pub(crate) payload_bytes: u64,
+    /// What an operator asked for.
+    pub(crate) forced: Forced,
+}
+
+/// What a forced run asks of a segment. It ends because nothing written after it began is part of
+/// it, and nothing it has made is done again.
+#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Forced {
+    /// Its oldest row was there: it is merged and gets its graph.
+    pub(crate) merge: bool,
+    /// The segment itself was there: its dead rows go.
+    pub(crate) vacuum: bool,
+    /// Its payload is older: patches are folded in.
+    pub(crate) fold: bool,
 }
 
 /// What the policy knows of the shard.
@@ -48,8 +64,6 @@ pub(crate) struct Shape {
 pub(crate) struct Circumstances {
     /// No memtable filled up lately, so no more flat segments are to be expected.
     pub(crate) quiet: bool,
-    /// An operator asked for everything that would do something.
-    pub(crate) forced: bool,
 }
 
 /// One job to do.
@@ -102,7 +116,7 @@ pub(crate) struct Choice {
     pub(crate) why: String,
     /// Live rows of the inputs.
     pub(crate) rows: u64,
-    /// Bytes of the inputs.
+    /// Bytes read: about what it needs on the disk while it runs.
     pub(crate) bytes: u64,
 }
 
@@ -142,7 +156,13 @@ impl Chooser<'_> {
         let ids = plan.segments();
         let taken = self.free.iter().filter(|shape| ids.contains(&shape.id));
         let rows = taken.clone().map(|shape| shape.rows - shape.dead).sum();
-        let bytes = taken.map(|shape| shape.bytes).sum();
+        let bytes = match plan {
+            Plan::Column { .. } => taken.map(|shape| shape.payload_bytes).sum(),
+            Plan::Drop { .. } => 0,
+            Plan::Fold { .. } | Plan::Merge { .. } | Plan::Graph { .. } => {
+                taken.map(|shape| shape.bytes).sum()
+            }
+        };
         self.free.retain(|shape| !ids.contains(&shape.id));
         self.choices.push(Choice {
             plan,
@@ -182,10 +202,10 @@ impl Chooser<'_> {
     }
 
     fn folds(&mut self) {
-        self.each(|this, shape| {
+        self.each(|_, shape| {
             let due =
                 shape.patched >= FOLD_ROWS_MIN && shape.patched * 100 > shape.rows * FOLD_PERCENT;
-            let due = due || this.now.forced && shape.patched > 0;
+            let due = due || shape.forced.fold && shape.patched > 0;
             let why = format!("{} of {} rows are patched", shape.patched, shape.rows);
             due.then_some((Plan::Fold { segment: shape.id }, why))
         });
@@ -205,6 +225,11 @@ impl Chooser<'_> {
     fn threshold(&self) -> Option<u64> {
         let kb = self.settings.indexing_threshold_kb;
         (kb > 0).then_some(kb.saturating_mul(1024))
+    }
+
+    /// Whether it is flat for now, and not for good.
+    fn may_get_graph(&self, shape: &Shape) -> bool {
+        !shape.has_graph && self.threshold().is_some() && !shape.without_graph.is_empty()
     }
 
     fn wants_graph(&self, shape: &Shape) -> bool {
@@ -236,21 +261,18 @@ impl Chooser<'_> {
     }
 
     fn flat_merge(&mut self) {
-        let flat = self
-            .free
-            .iter()
-            .filter(|shape| !shape.has_graph)
-            .cloned()
-            .collect();
-        let flat = self.fitting(flat);
-        let enough = if self.now.quiet || self.now.forced {
-            2
-        } else {
-            self.fan_out()
-        };
-        let large = self.now.forced || flat.iter().any(|shape| self.wants_graph(shape));
-        let many = flat.len() >= self.fan_out();
-        if flat.len() >= enough && (many || large) {
+        let all = self.free.iter().filter(|shape| self.may_get_graph(shape));
+        let all: Vec<Shape> = all.cloned().collect();
+        let forced: Vec<Shape> = all.iter().filter(|s| s.forced.merge).cloned().collect();
+        let (flat, forced) = (self.fitting(all.clone()), self.fitting(forced));
+        let bytes: u64 = flat.iter().map(|shape| shape.vector_bytes).sum();
+        // As many as go into one segment, and enough for it to be left alone from then on.
+        let full = flat.len() < all.len() && bytes * 2 >= self.most_bytes();
+        let many = flat.len() >= self.fan_out() || full && flat.len() >= 2;
+        let large = flat.iter().any(|shape| self.wants_graph(shape));
+        let due = many || self.now.quiet && large && flat.len() >= 2;
+        let flat = if due { flat } else { forced };
+        if due || flat.len() >= 2 {
             let why = format!("{} flat segments", flat.len());
             self.merge(&flat, why);
         }
@@ -261,8 +283,8 @@ impl Chooser<'_> {
             .choices
             .iter()
             .any(|choice| matches!(choice.plan, Plan::Merge { .. }));
-        let settled = self.now.quiet || self.now.forced;
         self.each(|this, shape| {
+            let settled = this.now.quiet || shape.forced.merge;
             // A segment larger than what a flat merge gathers will not be merged flat again soon.
             let big = this.threshold().is_some_and(|least| {
                 shape.vector_bytes >= least.max(this.settings.memtable_bytes_max.saturating_mul(2))
@@ -285,7 +307,7 @@ impl Chooser<'_> {
             let share = shape.dead as f64 / shape.rows.max(1) as f64;
             let due = share > this.settings.deleted_threshold
                 && shape.rows >= this.settings.vacuum_min_rows;
-            let due = due || this.now.forced && shape.dead > 0;
+            let due = due || shape.forced.vacuum && shape.dead > 0;
             let plan = Plan::Merge {
                 segments: vec![shape.id],
                 graph: shape.has_graph,
@@ -306,14 +328,14 @@ impl Chooser<'_> {
         let mut by_size: Vec<Shape> = self
             .free
             .iter()
-            .filter(|shape| !shape.without_graph_due(self))
+            .filter(|shape| !self.wants_graph(shape))
             .cloned()
             .collect();
-        by_size.sort_by_key(|shape| (shape.vector_bytes, shape.id));
+        by_size.sort_by_key(|shape| (shape.bytes, shape.id));
         let tier = by_size.windows(fan_out).find(|run| {
-            let largest = run[fan_out - 1].vector_bytes;
+            let largest = run[fan_out - 1].bytes;
             let sum: u64 = run.iter().map(|shape| shape.vector_bytes).sum();
-            largest <= run[0].vector_bytes.max(1) * fan_out as u64 && sum <= self.most_bytes()
+            largest <= run[0].bytes.max(1) * fan_out as u64 && sum <= self.most_bytes()
         });
         if let Some(tier) = tier {
             let why = format!("{fan_out} segments of similar size");
@@ -327,8 +349,9 @@ impl Chooser<'_> {
     fn count(&mut self) {
         let target = self.settings.segment_count_target as usize;
         let busy = !self.choices.is_empty();
-        if target == 0 || self.free.len() <= target || busy || !(self.now.quiet || self.now.forced)
-        {
+        let forced = self.free.iter().filter(|shape| shape.forced.merge).count();
+        let settled = self.now.quiet || forced > target;
+        if target == 0 || self.free.len() <= target || busy || !settled {
             return;
         }
         let excess = self.free.len() - target + 1;
@@ -340,12 +363,6 @@ impl Chooser<'_> {
             let why = format!("{} segments, wanted {target}", self.free.len());
             self.merge(&smallest, why);
         }
-    }
-}
-
-impl Shape {
-    fn without_graph_due(&self, chooser: &Chooser<'_>) -> bool {
-        chooser.wants_graph(self)
     }
 }
 
@@ -366,14 +383,13 @@ mod tests {
             without_graph: if graph { vec![] } else { vec![0] },
             has_graph: graph,
             without_column: vec![],
+            payload_bytes: 0,
+            forced: Forced::default(),
         }
     }
 
     fn plans(shapes: &[Shape], quiet: bool) -> Vec<Plan> {
-        let now = Circumstances {
-            quiet,
-            forced: false,
-        };
+        let now = Circumstances { quiet };
         let choices = choose(shapes, &CompactionSettings::default(), now);
         choices.into_iter().map(|choice| choice.plan).collect()
     }
@@ -404,6 +420,58 @@ mod tests {
                 vector: 0
             }]
         );
+    }
+
+    #[test]
+    fn flat_segments_that_fill_one_are_merged_although_they_are_few() {
+        let settings = CompactionSettings {
+            segment_bytes_max: 100 * MIB,
+            ..CompactionSettings::default()
+        };
+        let now = Circumstances { quiet: false };
+        let plans = |shapes: &[Shape]| -> Vec<Plan> {
+            let choices = choose(shapes, &settings, now);
+            choices.into_iter().map(|choice| choice.plan).collect()
+        };
+        let three = [40, 41, 42].map(|mib| shape(mib, mib, false));
+        assert_eq!(plans(&three), [merge(&[40, 41], false)]);
+        // Where nothing more fits, nothing is to be done, and no writer waits for it.
+        let large = [81, 82, 83].map(|mib| shape(mib, mib, false));
+        assert_eq!(plans(&large), []);
+    }
+
+    #[test]
+    fn segments_that_stay_flat_are_merged_in_tiers() {
+        let settings = CompactionSettings {
+            indexing_threshold_kb: 0,
+            ..CompactionSettings::default()
+        };
+        let plans = |shapes: &[Shape]| -> Vec<Plan> {
+            let choices = choose(shapes, &settings, Circumstances { quiet: false });
+            choices.into_iter().map(|choice| choice.plan).collect()
+        };
+        let mut flat: Vec<Shape> = (1..4).map(|id| shape(id, 10, false)).collect();
+        flat.insert(0, shape(9, 400, false));
+        assert_eq!(plans(&flat), [], "the large one is not written again");
+        flat.push(shape(4, 10, false));
+        assert_eq!(plans(&flat), [merge(&[1, 2, 3, 4], false)]);
+    }
+
+    #[test]
+    fn a_forced_run_is_about_what_was_there() {
+        let mut old = [shape(1, 1, false), shape(2, 1, false), shape(3, 1, false)];
+        for shape in &mut old[..2] {
+            shape.forced.merge = true;
+        }
+        assert_eq!(plans(&old, false), [merge(&[1, 2], false)]);
+        let mut worn = shape(1, 9, true);
+        (worn.dead, worn.patched) = (1, 1);
+        assert_eq!(plans(&[worn.clone()], false), []);
+        worn.forced.fold = true;
+        let fold = Plan::Fold {
+            segment: SegmentId(1),
+        };
+        assert_eq!(plans(&[worn], false), [fold]);
     }
 
     #[test]

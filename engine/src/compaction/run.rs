@@ -2,17 +2,18 @@
 //!
 //! # Invariants
 //! - A segment is the input of at most one running job.
-//! - After a failure nothing new starts for `RETRY_MS`, so that a full disk is not hammered.
+//! - A plan that failed waits for `RETRY_MS`, longer each time, so that a full disk is not hammered;
+//!   others go on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use format_spec::{PartKind, SegmentId};
+use format_spec::{PartKind, SegmentId, SeqNo};
 use index::Progress;
 use parking_lot::Mutex;
 
-use super::policy::{Choice, Circumstances, Plan, Shape, choose};
+use super::policy::{Choice, Circumstances, Forced, Plan, Shape, choose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::shard::Shard;
 use crate::status::JobReport;
@@ -20,8 +21,9 @@ use crate::version::{SegmentState, ShardState};
 
 /// Jobs that are remembered after they ended.
 const COMPLETED_MAX: usize = 16;
-/// Pause after a failed job.
+/// Pause of a plan after its first failure, doubled with each further one, up to the most.
 const RETRY_MS: u64 = 1_000;
+const RETRY_MOST_MS: u64 = 60_000;
 /// Writers are quiet when nothing was written for this long ...
 const QUIET_WRITE_MS: u64 = 300;
 /// ... and no memtable filled up for this long; or when none did for `QUIET_ANYWAY_MS`.
@@ -33,8 +35,25 @@ const QUIET_ANYWAY_MS: u64 = 10_000;
 pub(crate) struct Jobs {
     running: Mutex<Vec<Arc<Running>>>,
     completed: Mutex<VecDeque<JobReport>>,
-    forced: AtomicBool,
-    retry_at_ms: AtomicU64,
+    forced: Mutex<Option<ForcedRun>>,
+    failed: Mutex<Vec<Failed>>,
+}
+
+/// What an operator asked for: everything that would do something, of what was there then.
+#[derive(Copy, Clone, Debug)]
+struct ForcedRun {
+    /// The last operation before it.
+    upto: SeqNo,
+    /// The first segment made after it.
+    next_segment: SegmentId,
+}
+
+/// A plan that failed.
+#[derive(Debug)]
+struct Failed {
+    plan: Plan,
+    times: u32,
+    retry_at_ms: u64,
 }
 
 /// A job that runs.
@@ -107,10 +126,37 @@ fn report(choice: &Choice, started_ms: u64, progress: f64) -> JobReport {
 }
 
 impl Jobs {
-    /// Starts everything that would do something, once.
-    pub(crate) fn force(&self) {
-        self.forced.store(true, Ordering::Release);
-        self.retry_at_ms.store(0, Ordering::Release);
+    /// Starts everything that would do something with what was written up to `upto`, once.
+    fn force(&self, upto: SeqNo, next_segment: SegmentId) {
+        *self.forced.lock() = Some(ForcedRun { upto, next_segment });
+        self.failed.lock().clear();
+    }
+
+    /// Whether a forced run is under way.
+    fn is_forced(&self) -> bool {
+        self.forced.lock().is_some()
+    }
+
+    fn may_start(&self, plan: &Plan, now_ms: u64) -> bool {
+        let failed = self.failed.lock();
+        let failed = failed.iter().find(|failed| failed.plan == *plan);
+        failed.is_none_or(|failed| now_ms >= failed.retry_at_ms)
+    }
+
+    fn note_failure(&self, plan: &Plan, now_ms: u64) {
+        let mut failed = self.failed.lock();
+        let before = failed.iter().position(|failed| failed.plan == *plan);
+        let times = before.map_or(0, |at| failed.swap_remove(at).times + 1);
+        // Plans whose time is long past were overtaken by others: nobody asks for them any more.
+        failed.retain(|failed| now_ms < failed.retry_at_ms + RETRY_MOST_MS);
+        let pause = RETRY_MS
+            .saturating_mul(1 << times.min(16))
+            .min(RETRY_MOST_MS);
+        failed.push(Failed {
+            plan: plan.clone(),
+            times,
+            retry_at_ms: now_ms + pause,
+        });
     }
 
     /// Reports of running jobs.
@@ -141,20 +187,22 @@ impl Jobs {
 
 impl Shard {
     /// The jobs that are due now, most urgent first; none of a segment that is in a running one.
+    /// While compaction is paused, the forced ones among them are those of segments that were there.
     pub(crate) fn due(&self) -> Vec<Choice> {
         // Busy first: a job that ends in between then shows its outcome in the state.
         let busy = self.jobs.busy();
         let state = self.state();
+        let forced = *self.jobs.forced.lock();
+        let only_forced = state.schema.compaction.paused && forced.is_some();
         let shapes: Vec<Shape> = state
             .segments
             .iter()
             .filter(|segment| !busy.contains(&segment.segment.id()))
-            .map(|segment| shape(segment, &state))
+            .map(|segment| shape(segment, &state, forced))
+            .filter(|shape| shape.forced.merge || !only_forced)
             .collect();
-        let forced = self.jobs.forced.load(Ordering::Acquire);
         let now = Circumstances {
             quiet: self.is_quiet(),
-            forced,
         };
         choose(&shapes, &state.schema.compaction, now)
     }
@@ -169,12 +217,16 @@ impl Shard {
             || since_full >= QUIET_ANYWAY_MS
     }
 
+    /// Starts every job that would do something with what is there now.
+    pub(crate) fn force_jobs(&self) {
+        let next_segment = SegmentId(self.base.next_ids().1);
+        self.jobs.force(self.state().seqno, next_segment);
+    }
+
     /// Runs the most urgent job on this thread; false when there is none to run.
     pub(crate) fn step_compact(&self) -> bool {
-        let forced = self.jobs.forced.load(Ordering::Acquire);
-        let paused = self.state().schema.compaction.paused && !forced;
-        let waiting = self.base.now_ms() < self.jobs.retry_at_ms.load(Ordering::Acquire);
-        if paused || waiting || self.closed.load(Ordering::Acquire) {
+        let paused = self.state().schema.compaction.paused && !self.jobs.is_forced();
+        if paused || self.closed.load(Ordering::Acquire) {
             return false;
         }
         let Some(running) = self.start_job() else {
@@ -194,17 +246,20 @@ impl Shard {
             0 => 1,
             most => most as usize,
         };
+        let now_ms = self.base.now_ms();
         let mut choices = self.due();
+        choices.retain(|choice| self.jobs.may_start(&choice.plan, now_ms));
         if choices.is_empty() {
             self.finish_forced();
             return None;
         }
-        let choice = choices.swap_remove(0);
         let mut jobs = self.jobs.running.lock();
         let taken = |id: &SegmentId| jobs.iter().any(|j| j.choice.plan.segments().contains(id));
-        if jobs.len() >= most || choice.plan.segments().iter().any(taken) {
+        let free = |choice: &Choice| !choice.plan.segments().iter().any(taken);
+        if jobs.len() >= most {
             return None;
         }
+        let choice = choices.into_iter().find(free)?;
         let running = Arc::new(Running {
             choice,
             started_ms: self.base.around.clock.now_ms(),
@@ -215,11 +270,15 @@ impl Shard {
         Some(running)
     }
 
-    /// A forced run is over when nothing is due, runs, or waits for its flush.
+    /// A forced run is over when nothing is due or runs, and what it is about is flushed.
     fn finish_forced(&self) {
-        let flushing = !self.apply.lock().sealed.is_empty();
-        if !flushing && self.jobs.running.lock().is_empty() {
-            self.jobs.forced.store(false, Ordering::Release);
+        let Some(run) = *self.jobs.forced.lock() else {
+            return;
+        };
+        let oldest = self.apply.lock().sealed.front().map(|sealed| sealed.seqno);
+        let flushed = oldest.is_none_or(|seqno| seqno > run.upto);
+        if flushed && self.jobs.running.lock().is_empty() {
+            *self.jobs.forced.lock() = None;
         }
     }
 
@@ -239,9 +298,8 @@ impl Shard {
                 tracing::warn!(kind = report.kind, error = why, "compaction job failed");
                 report.error = Some(why.clone());
                 *self.base.meters.compaction_error.lock() = Some((error.kind(), why));
-                let retry = self.base.now_ms() + RETRY_MS;
-                self.jobs.retry_at_ms.store(retry, Ordering::Release);
-                self.jobs.forced.store(false, Ordering::Release);
+                let plan = &running.choice.plan;
+                self.jobs.note_failure(plan, self.base.now_ms());
             }
         }
         self.jobs
@@ -255,7 +313,7 @@ impl Shard {
 }
 
 /// What the policy needs to know of a segment.
-fn shape(state: &SegmentState, shard: &ShardState) -> Shape {
+fn shape(state: &SegmentState, shard: &ShardState, forced: Option<ForcedRun>) -> Shape {
     let segment = &state.segment;
     let schema = &shard.schema;
     let rows = u64::from(segment.row_count());
@@ -270,9 +328,17 @@ fn shape(state: &SegmentState, shard: &ShardState) -> Shape {
         .filter(|(i, vector)| vector.hnsw.m > 0 && present(*i) && !segment.has_graph(*i))
         .map(|(index, _)| index);
     let fields = schema.fields.iter().enumerate();
+    let payload = segment.parts().iter().map(|part| part.entry());
+    let payload = payload.clone().find(|part| part.kind == PartKind::Payload);
     Shape {
         id: segment.id(),
         rows,
+        payload_bytes: payload.map_or(0, |part| part.len),
+        forced: forced.map_or_else(Forced::default, |run| Forced {
+            merge: segment.entry().seqno_min <= run.upto,
+            vacuum: segment.id() < run.next_segment,
+            fold: payload.is_some_and(|part| part.exact_for < run.upto),
+        }),
         dead: rows - live,
         patched: u64::from(state.patches.rows.count()),
         bytes: segment.bytes(),

@@ -245,7 +245,8 @@ pub(crate) fn write_column(
     column.write(base, payload.hash, payload.exact_for)
 }
 
-/// Writes payload and columns of a segment anew, with all patches of `state` folded in.
+/// Writes payload and columns of a segment anew, with all patches of `state` folded in, and the
+/// rows with the SeqNos of the patches.
 ///
 /// # Errors
 /// As [`write_segment`].
@@ -255,14 +256,17 @@ pub(crate) fn write_folded(
     state: &Arc<SegmentState>,
     exact_for: SeqNo,
     check: Checkpoint<'_>,
-) -> Result<Vec<PartEntry>> {
+) -> Result<(Vec<PartEntry>, SeqNo)> {
     let source = Source::segment(Arc::clone(state));
     let rows: Vec<Row> = (0..state.segment.row_count()).collect();
     let selection = [Selection {
         source: &source,
         rows: &rows,
     }];
-    write_payloads(base, &schema.fields, &selection, exact_for, check)
+    let mut parts = write_payloads(base, &schema.fields, &selection, exact_for, check)?;
+    let (rows, _, seqno_max) = write_rows(base, &selection, exact_for)?;
+    parts.push(rows);
+    Ok((parts, seqno_max))
 }
 
 fn write_vectors(
@@ -336,23 +340,54 @@ pub(crate) fn write_tombstones(
     })
 }
 
+/// A row whose payload is replaced by that of a row elsewhere.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Replaced {
+    /// The row that is patched.
+    pub(crate) row: Row,
+    /// The operation that patched it.
+    pub(crate) seqno: SeqNo,
+    /// The row of the source that has the payload.
+    pub(crate) from: Row,
+}
+
 /// Writes all patches of a segment as `state` has them.
 ///
 /// # Errors
-/// `Corrupt` when the older patch part does not verify; what the disk says.
+/// As [`write_replaced`].
 pub(crate) fn write_patches(base: &Ground, state: &SegmentState, upto: SeqNo) -> Result<PartEntry> {
-    let mut patches = Vec::with_capacity(state.patches.rows.count() as usize);
     let source = Source::segment(Arc::new(state.clone()));
-    let mut payloads = source.payloads();
-    for row in state.patches.rows.iter() {
-        patches.push((row, source.seqno(row)?, payloads.get(row)?.to_vec()));
-    }
-    drop(payloads);
+    let patched = state.patches.rows.iter().map(|row| {
+        source.seqno(row).map(|seqno| Replaced {
+            row,
+            seqno,
+            from: row,
+        })
+    });
+    let replaced: Vec<Replaced> = patched.collect::<Result<_>>()?;
     let rows = state.segment.row_count();
+    write_replaced(base, rows, &[(source.clone(), replaced)], upto)
+}
+
+/// Writes a patch part for a segment of `rows` rows, with the payloads of `sources`; the patched
+/// rows ascend over all of them.
+///
+/// # Errors
+/// `Corrupt` when an older patch part does not verify; what the disk says.
+pub(crate) fn write_replaced(
+    base: &Ground,
+    rows: u32,
+    sources: &[(Source, Vec<Replaced>)],
+    upto: SeqNo,
+) -> Result<PartEntry> {
     write_part(base, plan(PartKind::Patch, "", upto), |part| {
         let mut builder = PatchesBuilder::new(part, rows, upto)?;
-        for (row, seqno, payload) in &patches {
-            builder.push(*row, *seqno, payload)?;
+        for (source, replaced) in sources {
+            let mut payloads = source.payloads();
+            for patch in replaced {
+                let payload = payloads.get(patch.from).map_err(std::io::Error::other)?;
+                builder.push(patch.row, patch.seqno, payload)?;
+            }
         }
         builder.finish()
     })

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use format_spec::container::{PartHeader, PartSummary, PartWriter, WriteError};
 use format_spec::{PartEntry, PartId, PartKind, SeqNo};
 
+use crate::attempt::note;
 use crate::error::{Error, Result};
 use crate::rate::RateLimit;
 use crate::segment::part_path;
@@ -83,15 +84,18 @@ pub(crate) fn write_part<'a>(
     let path = part_path(&base.name.parts_dir(), id, plan.kind);
     let file = base.storage().create(&path)?;
     match stream(base, &file, id, &plan, fill) {
-        Ok(summary) => Ok(PartEntry {
-            id,
-            kind: plan.kind,
-            name: plan.name,
-            len: summary.len,
-            hash: summary.hash,
-            source_hash: plan.source_hash,
-            exact_for: plan.exact_for,
-        }),
+        Ok(summary) => {
+            note(path);
+            Ok(PartEntry {
+                id,
+                kind: plan.kind,
+                name: plan.name,
+                len: summary.len,
+                hash: summary.hash,
+                source_hash: plan.source_hash,
+                exact_for: plan.exact_for,
+            })
+        }
         Err(error) => {
             // An orphan is removed at the next start as well; the first error is the one to report.
             drop(base.storage().remove_file(&path));

@@ -57,7 +57,7 @@ impl World {
     pub(crate) fn write(&self, ops: Vec<WriteOp>) -> Result<(), QueryError> {
         let schema = self.collection.schema();
         if needs_turn(&ops) {
-            let turn = self.collection.turn()?;
+            let turn = self.collection.turn(query::grows(&ops))?;
             let snapshot = turn.snapshot();
             let batch = resolve(Some(&snapshot), &schema, ops, &self.env())?;
             if !batch.is_empty() {

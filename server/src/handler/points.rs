@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use engine::{Appended, Collection};
 use format_spec::{Schema, SeqNo};
-use query::{QueryError, WriteOp, needs_turn, resolve};
+use query::{QueryError, WriteOp, grows, needs_turn, resolve};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -156,7 +156,7 @@ fn append_in_turn(
     collection: &Collection,
     ops: Vec<WriteOp>,
 ) -> Result<Option<Appended>, ApiError> {
-    let turn = collection.turn()?;
+    let turn = collection.turn(grows(&ops))?;
     let snapshot = turn.snapshot();
     let batch = resolve(Some(&snapshot), snapshot.schema(), ops, &call.env(None));
     let batch = batch.map_err(|error| refused(call, error))?;
