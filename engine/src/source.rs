@@ -63,6 +63,7 @@ impl Source {
     /// The rows that live, copied.
     pub fn live(&self) -> RowSet {
         match self {
+            Self::Memtable(view) if view.live_count() == view.rows() => RowSet::full(view.rows()),
             Self::Memtable(view) => {
                 let mut rows = RowSet::new(view.rows());
                 (0..view.rows())
@@ -158,21 +159,31 @@ impl Source {
     /// As [`Self::vector`].
     pub fn present(&self, vector_index: usize) -> Result<Option<RowSet>> {
         let rows = self.rows();
-        if let Self::Segment(view) = self {
-            let Some(vectors) = view.0.segment.vectors(vector_index)? else {
-                return Ok(Some(RowSet::new(rows)));
-            };
-            if vectors.view.present_count() == rows {
-                return Ok(None);
+        match self {
+            Self::Memtable(view) if view.is_complete(vector_index) => Ok(None),
+            Self::Memtable(view) => {
+                let mut present = RowSet::new(rows);
+                (0..rows)
+                    .filter(|&row| view.has_vector(vector_index, row))
+                    .for_each(|row| {
+                        present.insert(row);
+                    });
+                Ok(Some(present))
+            }
+            Self::Segment(view) => {
+                let Some(vectors) = view.0.segment.vectors(vector_index)? else {
+                    return Ok(Some(RowSet::new(rows)));
+                };
+                if vectors.view.present_count() == rows {
+                    return Ok(None);
+                }
+                let words = vectors.view.present().to_words();
+                let present = RowSet::from_words(rows, words);
+                present
+                    .map(Some)
+                    .map_err(|error| Error::corrupt(vectors.part.path(), error))
             }
         }
-        let mut present = RowSet::new(rows);
-        for row in 0..rows {
-            if self.has_vector(vector_index, row)? {
-                present.insert(row);
-            }
-        }
-        Ok((present.count() < rows).then_some(present))
     }
 
     /// Distances from `query` to the rows of this source.

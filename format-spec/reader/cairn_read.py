@@ -303,6 +303,7 @@ def identity_of_path(path):
 
 HEADER, TABLES, FOOTER = U64_MAX, U64_MAX - 1, U64_MAX - 2
 BLOCK = 16384
+SHARED_BLOCK_MAX = 16384
 
 
 class Part:
@@ -604,14 +605,14 @@ def read_payload_blocks(part, rows, blocks, raw_bytes):
         check(offset < end and first < last, at + 16 * i, "INDX", "not strictly ascending")
         check(4 * (last - first) <= raw_len <= 1 << 28, at + 16 * i, "raw_len", f"{raw_len}")
         check(end - offset <= raw_len, at + 16 * i, "INDX", "a block is longer stored than raw")
-        check(last - first == 1 or raw_len <= 65536, at + 16 * i, "raw_len", f"{raw_len} of several rows")
+        check(last - first == 1 or raw_len <= SHARED_BLOCK_MAX, at + 16 * i, "raw_len", f"{raw_len} of several rows")
     for i in range(blocks):
         (offset, first, raw_len), (end, last, _) = index[i], index[i + 1]
         where = part.at("DATA") + offset
         raw = data[offset:end] if end - offset == raw_len else decompress(data[offset:end], raw_len, where)
         ends = table_of_ends(raw, last - first, where)
         check(room is None or 4 + ends[1] - ends[0] > room, where, "payload blocks", "not packed greedily")
-        room = 65536 - raw_len
+        room = SHARED_BLOCK_MAX - raw_len
         payloads.extend(read_payloads(raw, ends, where))  # the offset in an error is one in the raw block
     return payloads
 

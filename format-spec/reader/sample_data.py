@@ -5,9 +5,10 @@
 
 Starts `cairn serve` on a free port with DIR, loads points over HTTP (numbers and UUIDs, named vectors of all elements,
 payloads of all types), indexes fields, changes payloads and deletes points of sealed segments, runs the
-optimizations, writes more, and kills the process in the middle of writes, twice. Standard library only.
+optimizations, writes more, and kills the process in the middle of its work, three times. Standard library only.
 """
 import argparse
+import glob
 import json
 import os
 import random
@@ -170,6 +171,8 @@ def main():
         server = Server(options.cairn, folder)
         optimize(server, "graphs")
         write_until_killed(server, "graphs", rng, 2 * 10**6, 3)
+        server = Server(options.cairn, folder)
+        patch_until_killed(server, folder, rng)
     finally:
         server.kill()
     print(f"filled {folder}")
@@ -185,16 +188,32 @@ def build(server, rng, points, large):
     server.try_request("POST", "/collections/aliases", {"actions": [alias]})
     fill(server, "graphs", rng, points)
     fill(server, "flat", rng, points // 4)
-    time.sleep(3)
-    for name in ("graphs", "flat"):  # few enough that they are not folded in at once
-        server.request("POST", f"/collections/{name}/points/payload?wait=true", {"payload": {"late": 1}, "points": [1, 2, 4]})
-        server.request("POST", f"/collections/{name}/points/delete?wait=true", {"points": [5, 7]})
-        upsert(server, name, [point_of(rng, 10**5 + n, True) for n in range(50)])
-    time.sleep(8)
+    optimize(server, "flat")
     if large:  # fills files of the log, then writes more than one record can hold
         for first in range(0, 800, 100):
             upsert(server, "flat", [long_point(2 * 10**5 + n, 10**5) for n in range(first, first + 100)])
         upsert(server, "flat", [long_point(3 * 10**5 + n, 10**5) for n in range(800)])
+
+
+def patch_until_killed(server, folder, rng):
+    """Changes a few payloads of a sealed segment, and kills the process before the patch is folded in."""
+    create(server, "patched", {})
+    for first in range(0, 3000, 250):
+        upsert(server, "patched", [point_of(rng, n, False) for n in range(first, first + 250)])
+    optimize(server, "patched")
+    time.sleep(2)
+    post = "/collections/patched/points"
+    server.request("POST", f"{post}/payload?wait=true", {"payload": {"late": [1, None]}, "points": [1, 2, 400, 2999]})
+    server.request("POST", f"{post}/delete?wait=true", {"points": [20, 30]})
+    upsert(server, "patched", [point_of(rng, 10**5 + n, True) for n in range(50)])
+    server.request("POST", "/collections/patched/optimizations/run")
+    deadline, shard = time.time() + 10, f"{folder}/collections/*/shards/*"
+    while not glob.glob(f"{shard}/parts/*.patch") and time.time() < deadline:
+        time.sleep(0.001)
+    before = set(glob.glob(f"{shard}/manifest/*"))
+    while not set(glob.glob(f"{shard}/manifest/*")) - before and time.time() < deadline:
+        time.sleep(0.001)
+    server.kill()
 
 
 def long_point(n, length):

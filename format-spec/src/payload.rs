@@ -169,6 +169,17 @@ impl<'a> PayloadView<'a> {
         self.rows == 0
     }
 
+    /// Gives every payload to `take`, and checks the rules of blocks that opening leaves out.
+    ///
+    /// # Errors
+    /// The first rule that is broken; what `take` returns.
+    pub fn verify(
+        &self,
+        take: impl FnMut(&[u8]) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        self.blocks.verify(take)
+    }
+
     /// Number of payload blocks.
     pub fn block_count(&self) -> u32 {
         self.blocks.len()

@@ -30,26 +30,10 @@ pub fn verify_part(part: &PartLayout, bytes: &[u8]) -> Result<(), DecodeError> {
         PartKind::Rows => RowsView::open(part, bytes)?.verify(),
         PartKind::Vectors => VectorsLayout::open(part, bytes)?.verify_absent(bytes),
         PartKind::Graph => GraphLayout::open(part, bytes).map(drop),
-        PartKind::Payload => {
-            let view = PayloadView::open(part, bytes)?;
-            let mut block = Vec::new();
-            (0..view.block_count()).try_for_each(|n| {
-                view.decompress_block(n, &mut block)?;
-                view.rows_of(n)
-                    .try_for_each(|row| decode(view.slice(row, &block)?))
-            })
-        }
+        PartKind::Payload => PayloadView::open(part, bytes)?.verify(decode),
         PartKind::Column => ColumnView::open(part, bytes)?.verify(),
         PartKind::Tombstones => TombstonesLayout::open(part, bytes).map(drop),
-        PartKind::Patch => {
-            let view = PatchesView::open(part, bytes)?;
-            let mut block = Vec::new();
-            (0..view.block_count()).try_for_each(|n| {
-                view.decompress_block(n, &mut block)?;
-                view.positions_of(n)
-                    .try_for_each(|at| decode(view.slice(at, &block)?))
-            })
-        }
+        PartKind::Patch => PatchesView::open(part, bytes)?.verify(decode),
         PartKind::Codes | PartKind::Sparse => Ok(()),
     }
 }

@@ -104,20 +104,8 @@ impl FileHeader {
     /// # Errors
     /// Any damage, an unknown version or feature.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let header = Reader::new(bytes).take(FILE_HEADER_LEN, "file header")?;
-        if reader.array("magic")? != MAGIC {
-            return Err(DecodeError::new(0, "magic", Why::Magic));
-        }
-        let (covered, crc) = header
-            .split_at_checked(FILE_CRC_AT)
-            .unwrap_or((header, &[]));
-        let stored = Reader::new(crc).u32("file header crc")?;
-        let computed = checksum::crc32(0, covered);
-        if stored != computed {
-            let why = Why::Checksum { stored, computed };
-            return Err(DecodeError::new(FILE_CRC_AT as u64, "file header crc", why));
-        }
+        let mut reader = Reader::new(verified_header(bytes)?);
+        reader.take(MAGIC.len(), "magic")?;
         let at = reader.at();
         let version = reader.u32("format version")?;
         if version != VERSION {
@@ -184,11 +172,30 @@ fn at_least(reader: &mut Reader<'_>, field: &'static str, least: u64) -> Result<
     ))
 }
 
-/// Whether a file whose header does not verify was still being made when the machine stopped: no
-/// record can be in it, because the header is synced before the first one is written.
+/// Whether a file was still being made when the machine stopped: its header has not the magic or not
+/// the checksum, and no record can be in it, because the header is synced before the first one.
 #[must_use]
 pub fn is_void(bytes: &[u8]) -> bool {
-    bytes.get(FILE_HEADER_LEN..).is_none_or(all_zero)
+    bytes.get(FILE_HEADER_LEN..).is_none_or(all_zero) && verified_header(bytes).is_err()
+}
+
+/// The header at the start of `bytes`, if it has the magic and the right checksum.
+fn verified_header(bytes: &[u8]) -> Result<&[u8], DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let header = Reader::new(bytes).take(FILE_HEADER_LEN, "file header")?;
+    if reader.array("magic")? != MAGIC {
+        return Err(DecodeError::new(0, "magic", Why::Magic));
+    }
+    let (covered, crc) = header
+        .split_at_checked(FILE_CRC_AT)
+        .unwrap_or((header, &[]));
+    let stored = Reader::new(crc).u32("file header crc")?;
+    let computed = checksum::crc32(0, covered);
+    if stored != computed {
+        let why = Why::Checksum { stored, computed };
+        return Err(DecodeError::new(FILE_CRC_AT as u64, "file header crc", why));
+    }
+    Ok(header)
 }
 
 /// The header of a record.

@@ -24,12 +24,13 @@ def main() -> int:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--binary", help="the cairn binary to start")
     where.add_argument("--url", help="a running server")
+    parser.add_argument("--data", help="where the server's data directory is made, and stays")
     parser.add_argument("--only", help="one case by name")
     options = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     with tempfile.TemporaryDirectory(prefix="cairn-e2e-") as directory:
-        node = Node(options.binary, Path(directory) / "data") if options.binary else None
+        node = Node(options.binary, Path(options.data or directory) / "data") if options.binary else None
         try:
             if node is not None:
                 node.start()

@@ -418,6 +418,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=seeds_of, help="A..B, both included")
     parser.add_argument("--minutes", type=float, help="go on through the seeds for so long")
     parser.add_argument("--steps", type=int, default=150, help="operations a seed")
+    parser.add_argument("--data", help="where the server's data directory is made, and stays")
     parser.add_argument("--keep", help="copy the data directory of a failed seed here")
     parser.add_argument("--recall", type=float, default=0.97, help="floor without `exact`")
     return parser.parse_args()
@@ -431,7 +432,8 @@ def main() -> int:
     last = options.seeds.stop if options.seeds else (first + 1 if not options.minutes else 10**9)
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="cairn-differential-") as directory:
-        node = Node(options.binary, Path(directory) / "data") if options.binary else None
+        place = Path(options.data or directory) / "data"
+        node = Node(options.binary, place) if options.binary else None
         try:
             if node is not None:
                 node.start()
@@ -440,6 +442,8 @@ def main() -> int:
                     break
                 if not run_seed(seed, options, node, counts, until):
                     return 1
+            if node is not None:
+                node.stop()
         finally:
             if node is not None:
                 node.close()

@@ -5,6 +5,7 @@
 //! ```text
 //! storage   model  workload  session  readback  watched     a Db on a simulated disk
 //! system    process  http  python                           the real binary
+//! both      second_reader                               what they wrote, read by another program
 //! all       report                                          counts, floors, seeds
 //! ```
 //!
@@ -17,6 +18,7 @@ pub mod process;
 pub mod python;
 pub mod readback;
 pub mod report;
+pub mod second_reader;
 pub mod session;
 pub mod watched;
 pub mod workload;

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use engine::storage::sim::{CrashChoice, CrashRule, SimDisk};
@@ -15,11 +17,15 @@ use proptest::test_runner::TestError;
 use tests::model::Write;
 use tests::readback::check_counts;
 use tests::report;
+use tests::second_reader::{agrees_on_all, copy_out};
 use tests::session::{Outcome, Session, abandon, lock, perform_request};
 use tests::watched::Watched;
 use tests::workload::{Action, NAMES, action};
 
 use crate::runner;
+
+/// Histories whose files the second reader reads in the end.
+const HISTORIES_READ: u64 = 24;
 
 /// A run: actions, and requests that come in the middle of background steps.
 type Script = (Vec<Action>, Vec<Vec<Write>>);
@@ -48,8 +54,12 @@ fn random_histories_leave_what_the_oracle_says() {
     });
     let script = (vec(action(true), 1..60), vec(request, 0..8));
     let tally = Mutex::new(Tally::default());
+    let histories = AtomicU64::new(0);
+    let copies = tempfile::tempdir().expect("a temporary directory");
     let outcome = runner(seed, config).run(&script, |script| {
-        let done = run(&script).map_err(TestCaseError::fail)?;
+        let nth = histories.fetch_add(1, Ordering::Relaxed);
+        let directory = (nth < HISTORIES_READ).then(|| copies.path().join(nth.to_string()));
+        let done = run(&script, directory.as_deref()).map_err(TestCaseError::fail)?;
         let mut tally = lock(&tally);
         tally.actions += done.actions;
         tally.crashes += done.crashes;
@@ -64,6 +74,7 @@ fn random_histories_leave_what_the_oracle_says() {
         panic!("{said}inside background steps:\n  {intruders:?}");
     }
     outcome.expect("the only other outcome is too many rejects");
+    agrees_on_all("states", copies.path(), 100);
     let tally = *lock(&tally);
     report::counts(
         "states",
@@ -79,7 +90,8 @@ fn random_histories_leave_what_the_oracle_says() {
     report::floor("states", "writes inside steps", tally.intruders, 100);
 }
 
-fn run((actions, intruders): &Script) -> Result<Tally, String> {
+/// Runs a script on an empty disk; copies what it leaves there to a directory if asked to.
+fn run((actions, intruders): &Script, copy_to: Option<&Path>) -> Result<Tally, String> {
     let mut tally = Tally {
         actions: actions.len() as u64,
         ..Tally::default()
@@ -111,6 +123,9 @@ fn run((actions, intruders): &Script) -> Result<Tally, String> {
         check_counts(session.db(), &now).map_err(|why| format!("after {}: {why}", step()))?;
     }
     finish(session)?;
+    if let Some(directory) = copy_to {
+        copy_out(&watched.disk, directory);
+    }
     Ok(tally)
 }
 

@@ -1,6 +1,8 @@
 //! The official Python client: every route, and random operations against its in-memory mode.
 
+use tempfile::tempdir;
 use tests::process::binary;
+use tests::second_reader::agrees_on_all;
 use tests::{python, report};
 
 fn cairn() -> &'static str {
@@ -11,7 +13,10 @@ fn cairn() -> &'static str {
 
 #[test]
 fn the_official_client_works_unchanged() {
-    python::run("client_e2e.py", &["--binary", cairn()]);
+    let directory = tempdir().expect("a temporary directory");
+    let data = directory.path().to_string_lossy();
+    python::run("client_e2e.py", &["--binary", cairn(), "--data", &data]);
+    agrees_on_all("client", directory.path(), 2);
 }
 
 #[test]
@@ -20,8 +25,18 @@ fn random_operations_answer_as_in_memory_mode_does() {
     let first = report::seed() % 1_000_000;
     report::say(&format!("differential: first seed {first}"));
     let seeds = format!("{first}..{}", first + 1_000_000);
-    python::run(
-        "differential.py",
-        &["--binary", cairn(), "--minutes", minutes, "--seeds", &seeds],
-    );
+    let directory = tempdir().expect("a temporary directory");
+    let data = directory.path().to_string_lossy();
+    let arguments = [
+        "--binary",
+        cairn(),
+        "--data",
+        &data,
+        "--minutes",
+        minutes,
+        "--seeds",
+        &seeds,
+    ];
+    python::run("differential.py", &arguments);
+    agrees_on_all("differential", directory.path(), 2);
 }

@@ -10,6 +10,7 @@ use tempfile::tempdir;
 use tests::http::{Answer, Http};
 use tests::process::Node;
 use tests::report;
+use tests::second_reader::agrees_on_all;
 
 /// Size of the disk. The server keeps a reserve and preallocates its log, so not too small.
 const DISK_MIB: u64 = 640;
@@ -116,6 +117,8 @@ fn a_full_disk_stops_writes_and_nothing_else() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert_eq!(count(&http), acked - 1);
+    assert!(node.stop().success());
+    agrees_on_all("disk-full", &directory.path().join("data"), 3);
     let millis = u64::try_from(resumed.as_millis()).expect("less than an age");
     report::counts("disk-full", &[("acked", acked), ("ms to resume", millis)]);
     report::floor("disk-full", "acked", acked, 10);

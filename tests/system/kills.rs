@@ -18,6 +18,7 @@ use tempfile::tempdir;
 use tests::http::Http;
 use tests::process::Node;
 use tests::report;
+use tests::second_reader::agrees_on_all;
 
 const WRITERS: u64 = 3;
 
@@ -105,6 +106,7 @@ fn acknowledged_writes_survive_kills() {
     }
     let stopped = node.stop();
     assert!(stopped.success(), "ended with {stopped}:\n{}", node.log());
+    agrees_on_all("kills", directory.path(), 30);
     report::counts(
         "kills",
         &[

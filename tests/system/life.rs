@@ -5,6 +5,7 @@ use tempfile::tempdir;
 use tests::http::Http;
 use tests::process::Node;
 use tests::report;
+use tests::second_reader::agrees_on_all;
 
 #[test]
 fn sigterm_finishes_what_runs_and_keeps_everything() {
@@ -46,6 +47,8 @@ fn sigterm_finishes_what_runs_and_keeps_everything() {
         acked = found;
         rounds += 1;
     }
+    assert!(node.stop().success());
+    agrees_on_all("stops", directory.path(), 4);
     report::counts("stops", &[("stops", rounds), ("acked", acked)]);
     report::floor("stops", "acked", acked, 20);
 }

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! - A segment is the input of at most one running job.
-//! - A plan that failed waits for `RETRY_MS`, longer each time, so that a full disk is not hammered;
-//!   others go on.
+//! - A plan that failed waits for `RETRY_MS`, longer each time, so that a full disk is not
+//!   hammered; others go on.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -187,7 +187,7 @@ impl Jobs {
 
 impl Shard {
     /// The jobs that are due now, most urgent first; none of a segment that is in a running one.
-    /// While compaction is paused, the forced ones among them are those of segments that were there.
+    /// While compaction is paused, a forced run leaves segments alone that were not there.
     pub(crate) fn due(&self) -> Vec<Choice> {
         // Busy first: a job that ends in between then shows its outcome in the state.
         let busy = self.jobs.busy();

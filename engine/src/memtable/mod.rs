@@ -43,6 +43,8 @@ pub(crate) struct Memtable {
     strides: Vec<usize>,
     rows: u32,
     alive: u32,
+    /// For each vector name, rows without it.
+    absent: Vec<u32>,
 }
 
 impl Memtable {
@@ -57,6 +59,7 @@ impl Memtable {
         Self {
             shared: Arc::new(shared),
             blocks: Vec::new(),
+            absent: vec![0; strides.len()],
             strides,
             rows: 0,
             alive: 0,
@@ -86,6 +89,9 @@ impl Memtable {
             let block = Block::new(self.shared.block_rows as usize, &self.strides);
             self.blocks.push(Arc::new(block));
         }
+        for (index, absent) in self.absent.iter_mut().enumerate() {
+            *absent += u32::from(vector(index).is_none());
+        }
         if let Some(block) = self.blocks.last_mut() {
             Arc::make_mut(block).push(id, seqno, vector, payload);
         }
@@ -106,6 +112,7 @@ impl Memtable {
             blocks: self.blocks.clone().into(),
             rows: self.rows,
             live: self.alive,
+            absent: self.absent.clone(),
             seqno,
         }
     }
@@ -152,6 +159,7 @@ pub struct MemtableView {
     blocks: Arc<[Arc<Block>]>,
     rows: u32,
     live: u32,
+    absent: Vec<u32>,
     seqno: SeqNo,
 }
 
@@ -221,6 +229,11 @@ impl MemtableView {
     pub fn has_vector(&self, index: usize, row: Row) -> bool {
         self.block(row)
             .is_some_and(|(block, at)| block.has_vector(index, at))
+    }
+
+    /// Whether all rows have the vector `index`.
+    pub(crate) fn is_complete(&self, index: usize) -> bool {
+        self.absent.get(index) == Some(&0)
     }
 
     /// The vectors `index` of the rows `block * block_rows ..`, contiguous, zeros where absent.

@@ -122,6 +122,15 @@ fn collection(entry: &CollectionEntry) -> Result<Tree, DecodeError> {
     }))
 }
 
+/// A stored value; what is none, which the chapter allows, in hexadecimal.
+fn opaque(bytes: &[u8]) -> Tree {
+    match payload(bytes) {
+        Ok(value) => value,
+        Err(_) if bytes.is_empty() => Tree::Null,
+        Err(_) => Tree::from(hex(bytes)),
+    }
+}
+
 fn schema(schema: &Schema) -> Result<Tree, DecodeError> {
     let vectors = schema.vectors.iter().map(|vector| {
         json!({
@@ -136,14 +145,11 @@ fn schema(schema: &Schema) -> Result<Tree, DecodeError> {
         Ok(json!({
             "path": field.path,
             "type": format!("{:?}", field.field_type).to_lowercase(),
-            "settings": payload(&field.settings)?,
+            "settings": opaque(&field.settings),
         }))
     });
     // An empty document is one that nobody has written yet.
-    let document = match schema.document.as_slice() {
-        [] => Tree::Null,
-        bytes => payload(bytes)?,
-    };
+    let document = opaque(&schema.document);
     Ok(json!({
         "version": schema.version,
         "vectors": vectors.collect::<Vec<_>>(),
