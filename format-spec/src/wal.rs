@@ -172,8 +172,8 @@ fn at_least(reader: &mut Reader<'_>, field: &'static str, least: u64) -> Result<
     ))
 }
 
-/// Whether a file was still being made when the machine stopped: its header has not the magic or not
-/// the checksum, and no record can be in it, because the header is synced before the first one.
+/// Whether a file was still being made when the machine stopped: its header has not the magic or
+/// not the checksum, and no record can be in it, because the header is synced before the first one.
 #[must_use]
 pub fn is_void(bytes: &[u8]) -> bool {
     bytes.get(FILE_HEADER_LEN..).is_none_or(all_zero) && verified_header(bytes).is_err()
