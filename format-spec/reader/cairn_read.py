@@ -725,6 +725,39 @@ def read_bools(part, _kind, rows, _values, _distinct):
 # ---------------------------------------------------------------- chapters 11 and 12: tombstones, patches
 
 
+# ---------------------------------------------------------------- chapter 13: codes
+
+
+def read_codes(part):
+    part.demand("CODE BLKS CENT META")
+    rows, dim, bits, measure, seed = part.meta("IIIIQ")
+    at = part.at("META")
+    check(1 <= dim <= 65536, at + 4, "dim", f"{dim}")
+    check(bits in (4, 8), at + 8, "bits", f"{bits}")
+    measure = one_of({1: "dot", 2: "euclid"}, measure, at + 12, "measure")
+    padded = -(-dim // 64) * 64
+    row_len, block_len = padded * bits // 8 + 16, 4 * padded + 384
+    data, blocks = part.raw("CODE", rows * row_len), part.raw("BLKS", -(-rows // 32) * block_len)
+    part.raw("CENT", 4 * padded)
+    if rows % 32:
+        check_unused(blocks[-block_len:], padded, rows % 32, part.at("BLKS") + len(blocks) - block_len)
+    about = {"count": rows, "dim": dim, "padded": padded, "bits": bits, "measure": measure, "seed": seed}
+    cut = lambda raw, width: [raw[at : at + width].hex() for at in range(0, len(raw), width)]
+    return about, {"codes": cut(data, row_len), "blocks": cut(blocks, block_len)}
+
+
+def check_unused(block, padded, used, at):
+    """The rows of the last block from `used` on have zero codes and the factors of absent rows."""
+    for j, byte in enumerate(block[: 4 * padded]):
+        check(j % 16 < used or byte & 15 == 0, at + j, "code block", "a row past the last")
+        check(16 + j % 16 < used or byte >> 4 == 0, at + j, "code block", "a row past the last")
+    factors = block[4 * padded :]
+    for which, absent in enumerate((struct.pack("<f", float("inf")), bytes(4), bytes(4))):
+        for row in range(used, 32):
+            first = 4 * (32 * which + row)
+            check(factors[first : first + 4] == absent, at + 4 * padded + first, "code block", "a row past the last")
+
+
 def read_tombstones(part):
     part.demand("DEAD META")
     rows, dead, exact_for = part.meta("IIQ")
@@ -751,7 +784,7 @@ def read_patch(part):
     return about, {"patches": listed}
 
 
-PART_READERS = {"rows": read_rows, "vectors": read_vectors, "graph": read_graph, "payload": read_payload_part,
+PART_READERS = {"codes": read_codes, "rows": read_rows, "vectors": read_vectors, "graph": read_graph, "payload": read_payload_part,
                 "column": read_column, "tombstones": read_tombstones, "patch": read_patch}
 
 

@@ -30,6 +30,7 @@ pub mod bitmap;
 pub mod bytes;
 pub mod catalog;
 pub mod checksum;
+pub mod codes;
 pub mod columns;
 mod columns_builder;
 mod columns_keyword;
@@ -67,6 +68,7 @@ pub mod conventions {}
 
 pub use bitmap::{BitmapLayout, BitmapView};
 pub use catalog::{Catalog, CollectionEntry};
+pub use codes::{CodesBuilder, CodesLayout, CodesShape, CodesView, Measure};
 pub use columns::{ColumnBuilder, ColumnLayout, ColumnStats, ColumnValues, ColumnView, Postings};
 pub use container::{PartHeader, PartIdentity, PartLayout, PartSummary, PartWriter, WriteError};
 pub use error::{DecodeError, Why};

@@ -4,6 +4,7 @@
 //! - A part that passes breaks no rule of its chapter that its bytes alone can show. Whether it is
 //!   the part its source hash names, and whether its rows are those of its segment, they cannot.
 
+use crate::codes::CodesLayout;
 use crate::columns::ColumnView;
 use crate::container::PartLayout;
 use crate::error::{DecodeError, Why};
@@ -34,7 +35,8 @@ pub fn verify_part(part: &PartLayout, bytes: &[u8]) -> Result<(), DecodeError> {
         PartKind::Column => ColumnView::open(part, bytes)?.verify(),
         PartKind::Tombstones => TombstonesLayout::open(part, bytes).map(drop),
         PartKind::Patch => PatchesView::open(part, bytes)?.verify(decode),
-        PartKind::Codes | PartKind::Sparse => Ok(()),
+        PartKind::Codes => CodesLayout::open(part, bytes)?.verify_past_end(bytes),
+        PartKind::Sparse => Ok(()),
     }
 }
 

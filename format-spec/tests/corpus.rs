@@ -57,6 +57,10 @@ mod rows {
     include!("../../fuzz/bodies/rows.rs");
 }
 #[cfg(test)]
+mod codes {
+    include!("../../fuzz/bodies/codes.rs");
+}
+#[cfg(test)]
 mod tombstones {
     include!("../../fuzz/bodies/tombstones.rs");
 }
@@ -87,6 +91,7 @@ mod tests {
         ("patches", super::patches::body),
         ("payload", super::payload::body),
         ("rows", super::rows::body),
+        ("codes", super::codes::body),
         ("tombstones", super::tombstones::body),
         ("vectors", super::vectors::body),
     ];

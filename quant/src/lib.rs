@@ -48,6 +48,10 @@
 //!
 //! What the kernels cost is kept in `benches/record/amd-epyc/2026-11-22-kernels.md`.
 
+pub use codes::{
+    BLOCK_ROWS, BlockBuilder, BlockEstimates, CodeBits, CodeMetric, CodeQuery, CodeSpace, Encoder,
+    Estimate, RotatedQuery, Rotation,
+};
 pub use error::EncodeError;
 pub use kernel::{Isa, MAX_DIM, isa, prefetch, rounding};
 pub use pairwise::Pairwise;
@@ -57,6 +61,7 @@ pub use score::{distance_of_score, larger_score_is_better, score};
 
 pub use format_spec::{Element, Metric};
 
+mod codes;
 mod error;
 mod kernel;
 mod pairwise;

@@ -3,10 +3,11 @@
 use format_spec::bitmap::{BitmapLayout, encode_bitmap};
 use format_spec::columns::{ColumnBuilder, ColumnValues};
 use format_spec::{
-    CollectionId, ColumnLayout, DecodeError, Element, GraphBuilder, GraphHead, GraphLayout, Metric,
-    PartHeader, PartId, PartIdentity, PartKind, PartLayout, PartWriter, PatchesBuilder,
-    PatchesLayout, PayloadBuilder, PayloadLayout, PointId, RowsBuilder, RowsLayout, SeqNo, ShardId,
-    TombstonesBuilder, TombstonesLayout, Value, VectorShape, VectorsBuilder, VectorsLayout,
+    CodesBuilder, CodesLayout, CodesShape, CollectionId, ColumnLayout, DecodeError, Element,
+    GraphBuilder, GraphHead, GraphLayout, Measure, Metric, PartHeader, PartId, PartIdentity,
+    PartKind, PartLayout, PartWriter, PatchesBuilder, PatchesLayout, PayloadBuilder, PayloadLayout,
+    PointId, RowsBuilder, RowsLayout, SeqNo, ShardId, TombstonesBuilder, TombstonesLayout, Value,
+    VectorShape, VectorsBuilder, VectorsLayout,
 };
 
 use crate::case::{Case, Damage};
@@ -37,6 +38,8 @@ pub(crate) fn cases() -> Vec<Case> {
             reencode_rows,
             fields::<5>,
         ),
+        case("codes_4", codes_4, reencode_codes, fields::<2>),
+        case("codes_8", codes_8, reencode_codes, fields::<2>),
         case("vectors_f32", vectors_f32, reencode_vectors, fields::<1>),
         case("vectors_f16", vectors_f16, reencode_vectors, fields::<1>),
         case("vectors_u8", vectors_u8, reencode_vectors, fields::<1>),
@@ -430,6 +433,72 @@ fn bitmap_fields(_: &[u8]) -> Vec<(usize, String)> {
     fields.push((8, "chunk 2: list of 3, zeros".to_owned()));
     fields.push((16, "chunk 3: 2 words".to_owned()));
     fields
+}
+
+/// Rows of codes with numbers in place of codes; `absent` rows have none.
+fn codes_of(shape: CodesShape, rows: u32, absent: u32) -> Vec<u8> {
+    let mut builder = CodesBuilder::new(writer(PartKind::Codes), shape).unwrap();
+    let factors = |row: u32| -> [f32; 3] {
+        if row == absent || row >= rows {
+            [f32::INFINITY, 0.0, 0.0]
+        } else {
+            [row as f32, -1.0 / 8.0, 0.5]
+        }
+    };
+    for row in 0..rows {
+        let code = if row == absent { 0 } else { row as u8 };
+        let mut bytes = vec![code; shape.row_len() - 16];
+        bytes.extend(factors(row).iter().flat_map(|x| x.to_le_bytes()));
+        bytes.extend((1.0_f32).to_le_bytes());
+        builder.push(&bytes).unwrap();
+    }
+    let mut blocks = Vec::new();
+    for first in (0..rows).step_by(32) {
+        let present = |row: u32| u8::from(row < rows && row != absent);
+        for _ in 0..shape.padded() / 4 {
+            let byte = |j| present(first + j) | present(first + 16 + j) << 5;
+            blocks.extend((0..16).map(byte));
+        }
+        for factor in 0..3 {
+            let list = (first..first + 32).map(|row| factors(row)[factor]);
+            blocks.extend(list.flat_map(f32::to_le_bytes));
+        }
+    }
+    let centre: Vec<f32> = (0..shape.padded()).map(|at| at as f32 / 4.0).collect();
+    builder.finish(&blocks, &centre).unwrap().0
+}
+
+fn codes_4() -> Vec<u8> {
+    let shape = CodesShape {
+        dim: 3,
+        bits: 4,
+        measure: Measure::Dot,
+        seed: 0x0123_4567_89ab_cdef,
+    };
+    codes_of(shape, 20, 2)
+}
+
+fn codes_8() -> Vec<u8> {
+    let shape = CodesShape {
+        dim: 65,
+        bits: 8,
+        measure: Measure::Euclid,
+        seed: 7,
+    };
+    codes_of(shape, 33, 40)
+}
+
+fn reencode_codes(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let part = open(PartKind::Codes, bytes)?;
+    let layout = CodesLayout::open(&part, bytes).map_err(text)?;
+    layout.verify_past_end(bytes).map_err(text)?;
+    let view = layout.view(bytes);
+    let mut builder = CodesBuilder::new(writer(PartKind::Codes), layout.shape()).unwrap();
+    (0..view.len()).for_each(|row| builder.push(view.row(row)).unwrap());
+    let blocks: Vec<u8> = (0..view.block_count())
+        .flat_map(|block| view.block(block).to_vec())
+        .collect();
+    Ok(builder.finish(&blocks, &view.centre()).unwrap().0)
 }
 
 fn tombstones() -> Vec<u8> {

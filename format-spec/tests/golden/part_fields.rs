@@ -37,6 +37,15 @@ const FOOTER: Names = &[
     (8, "magic"),
 ];
 
+const CODES_META: Names = &[
+    (4, "rows"),
+    (4, "dim"),
+    (4, "bits"),
+    (4, "measure"),
+    (8, "seed"),
+    (40, "zero"),
+];
+
 fn meta(kind: PartKind) -> Names {
     match kind {
         PartKind::Rows => &[
@@ -104,7 +113,8 @@ fn meta(kind: PartKind) -> Names {
             (8, "seqno_max"),
             (16, "zero"),
         ],
-        PartKind::Codes | PartKind::Sparse => &[],
+        PartKind::Codes => CODES_META,
+        PartKind::Sparse => &[],
     }
 }
 

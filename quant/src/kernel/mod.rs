@@ -31,11 +31,20 @@ mod entry;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod codes;
+#[cfg(target_arch = "x86_64")]
+mod codes_avx2;
+#[cfg(target_arch = "x86_64")]
+mod codes_avx512;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod codes_neon;
+mod codes_portable;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod neon;
 pub(crate) mod portable;
 mod prefetch;
 
+pub(crate) use codes::{BlockOperand, Codes};
 pub use prefetch::prefetch;
 
 use prefetch::LINE;
@@ -205,6 +214,7 @@ struct Table {
     u8_l2: Ops,
     u8_l1: Ops,
     u8_cosine: Ops,
+    codes: codes::CodeOps,
 }
 
 impl Table {

@@ -1,13 +1,13 @@
 //! What is in a part that has been verified, by kind: its figures, and its rows when asked for.
 
 use format_spec::{
-    ColumnLayout, ColumnValues, DecodeError, Element, GraphView, PartKind, PartLayout,
+    CodesLayout, ColumnLayout, ColumnValues, DecodeError, Element, GraphView, PartKind, PartLayout,
     PatchesLayout, PayloadLayout, Postings, RowsLayout, TombstonesView, VectorsView,
 };
 use half::f16;
 use serde_json::{Value as Tree, json};
 
-use super::{Report, id, payload};
+use super::{Report, hex, id, payload};
 
 pub(super) fn report(report: &mut Report, part: &PartLayout, bytes: &[u8], all: bool) {
     let described = match part.header().kind {
@@ -18,8 +18,9 @@ pub(super) fn report(report: &mut Report, part: &PartLayout, bytes: &[u8], all: 
         PartKind::Column => column(part, bytes, all),
         PartKind::Tombstones => tombstones(part, bytes, all),
         PartKind::Patch => patches(part, bytes, all),
-        // Kinds that have a name in the format and no chapter yet.
-        PartKind::Codes | PartKind::Sparse => Ok(Tree::Null),
+        PartKind::Codes => codes(part, bytes, all),
+        // A kind that has a name in the format and no chapter yet.
+        PartKind::Sparse => Ok(Tree::Null),
     };
     if let Some(contents) = report.step(described) {
         report.set("contents", contents);
@@ -164,6 +165,28 @@ fn patches(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeErr
             }
         }
         Ok(list)
+    })
+}
+
+fn codes(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let view = CodesLayout::open(part, bytes)?.view(bytes);
+    let shape = view.shape();
+    let tree = json!({
+        "count": view.len(),
+        "dim": shape.dim,
+        "padded": shape.padded(),
+        "bits": shape.bits,
+        "measure": format!("{:?}", shape.measure).to_lowercase(),
+        "seed": shape.seed,
+    });
+    let tree = with_list(tree, all, "codes", || {
+        Ok((0..view.len())
+            .map(|row| hex(view.row(row)).into())
+            .collect())
+    })?;
+    with_list(tree, all, "blocks", || {
+        let blocks = 0..view.block_count();
+        Ok(blocks.map(|block| hex(view.block(block)).into()).collect())
     })
 }
 

@@ -1,0 +1,299 @@
+//! A query prepared for codes: tables for blocks, integers for rows.
+
+use std::fmt;
+
+use crate::kernel::{BlockOperand, Codes};
+
+use super::block::{BLOCK_ROWS, BlockBuilder};
+use super::encode::{CodeBits, CodeMetric, ROW_FACTORS_LEN};
+use super::rotation::Rotation;
+use super::space::CodeSpace;
+
+/// A query rotated once, for all parts of one rotation.
+#[derive(Clone, Debug)]
+pub struct RotatedQuery {
+    seed: u64,
+    rotated: Vec<f32>,
+}
+
+impl RotatedQuery {
+    /// Rotates `vector`, which is prepared as its metric wants it.
+    ///
+    /// # Panics
+    /// If it has another dimension than the rotation.
+    #[must_use]
+    pub fn new(rotation: &Rotation, vector: &[f32]) -> Self {
+        let mut rotated = Vec::new();
+        rotation.rotate(vector, &mut rotated);
+        Self {
+            seed: rotation.seed(),
+            rotated,
+        }
+    }
+
+    /// Whether it was rotated by this rotation.
+    #[must_use]
+    pub fn is_of(&self, rotation: &Rotation) -> bool {
+        self.seed == rotation.seed() && self.rotated.len() == rotation.padded()
+    }
+}
+
+/// An estimated distance.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub struct Estimate {
+    /// The estimate, without bias.
+    pub distance: f32,
+    /// Its standard deviation.
+    pub deviation: f32,
+}
+
+/// The estimates of one block.
+#[derive(Clone, Debug)]
+pub struct BlockEstimates {
+    /// Distances.
+    pub distances: [f32; BLOCK_ROWS],
+    /// Lower bounds: the distance less the query's number of deviations.
+    pub lower: [f32; BLOCK_ROWS],
+}
+
+impl Default for BlockEstimates {
+    fn default() -> Self {
+        Self {
+            distances: [f32::INFINITY; BLOCK_ROWS],
+            lower: [f32::INFINITY; BLOCK_ROWS],
+        }
+    }
+}
+
+/// A query for the codes of one part.
+#[derive(Clone)]
+pub struct CodeQuery {
+    operand: BlockOperand,
+    codes: Codes,
+    bits: CodeBits,
+    /// The query's part of every distance.
+    add: f32,
+    /// Length of the centred query.
+    norm: f32,
+    /// Quantized coordinates for rows of four and of eight bits; one of them is empty.
+    bytes: Vec<i8>,
+    words: Vec<i16>,
+    /// What one quantized step is worth.
+    step: f32,
+    /// What the grid's offset adds to every product.
+    offset: f32,
+    deviations: f32,
+}
+
+/// Deviation of a value that was rounded to whole steps, in steps: 1 / sqrt(12).
+const ROUNDING: f32 = 0.288_675_13;
+
+impl CodeQuery {
+    /// Prepares a query; bounds are `deviations` standard deviations from the estimates.
+    ///
+    /// # Panics
+    /// If the query was rotated by another rotation than that of `space`.
+    #[must_use]
+    pub fn new(
+        space: &CodeSpace,
+        metric: CodeMetric,
+        bits: CodeBits,
+        query: &RotatedQuery,
+        deviations: f32,
+    ) -> Self {
+        Self::on(Codes::new(None), space, metric, bits, query, deviations)
+    }
+
+    pub(super) fn on(
+        codes: Codes,
+        space: &CodeSpace,
+        metric: CodeMetric,
+        bits: CodeBits,
+        query: &RotatedQuery,
+        deviations: f32,
+    ) -> Self {
+        assert!(
+            query.is_of(space.rotation()),
+            "the query was rotated otherwise"
+        );
+        let centre = space.centre();
+        let along: f64 = dot(&query.rotated, centre);
+        let centered: Vec<f32> = query
+            .rotated
+            .iter()
+            .zip(centre)
+            .map(|(q, c)| q - c)
+            .collect();
+        let square = dot(&centered, &centered);
+        let add = match metric {
+            CodeMetric::Dot => -along,
+            CodeMetric::Euclid => square,
+        } as f32;
+        let norm = square.sqrt() as f32;
+        let operand = block_operand(&centered, add, norm, deviations);
+        let quantized = quantize(&centered, bits);
+        let sum: i64 = quantized.values.iter().map(|&x| i64::from(x)).sum();
+        let centre_of_grid = ((1 << bits.count()) - 1) as f32 / 2.0;
+        let (bytes, words) = match bits {
+            CodeBits::Four => (as_nibble_order(&quantized.values), Vec::new()),
+            CodeBits::Eight => (Vec::new(), quantized.values),
+        };
+        Self {
+            operand,
+            codes,
+            bits,
+            add,
+            norm,
+            bytes,
+            words,
+            step: quantized.step,
+            offset: -(quantized.step * centre_of_grid * sum as f32),
+            deviations,
+        }
+    }
+
+    /// Bytes of a block it can estimate.
+    #[must_use]
+    pub fn block_len(&self) -> usize {
+        BlockBuilder::block_len(self.operand.dimension())
+    }
+
+    /// Bytes of a row it can estimate.
+    #[must_use]
+    pub fn row_len(&self) -> usize {
+        self.bits.row_len(self.operand.dimension())
+    }
+
+    /// Estimates the rows of a block; bit `i` of the result says that the lower bound of row `i` is
+    /// below `worst`.
+    ///
+    /// # Panics
+    /// If `block` is not [`Self::block_len`] bytes.
+    #[inline]
+    pub fn block(&self, block: &[u8], worst: f32, out: &mut BlockEstimates) -> u32 {
+        let (distances, lower) = (&mut out.distances, &mut out.lower);
+        self.codes
+            .block(&self.operand, block, worst, distances, lower)
+    }
+
+    /// Estimates a row from its code of several bits; one without a vector is infinitely far.
+    ///
+    /// # Panics
+    /// If `row` is not [`Self::row_len`] bytes.
+    #[inline]
+    #[must_use]
+    pub fn row(&self, row: &[u8]) -> Estimate {
+        let (codes, factors) = row.split_at(row.len() - ROW_FACTORS_LEN);
+        let product = match self.bits {
+            CodeBits::Four => self.codes.nibbles(&self.bytes, codes),
+            CodeBits::Eight => self.codes.bytes(&self.words, codes),
+        };
+        let factor = |at: usize| {
+            let bytes = factors.as_chunks::<4>().0[at];
+            f32::from_le_bytes(bytes)
+        };
+        let (add, scale, error, length) = (factor(0), factor(1), factor(2), factor(3));
+        let along = self.step * product as f32 + self.offset;
+        // The query was rounded too: that error has the direction of no vector.
+        let rounded = length * self.step * ROUNDING;
+        let known = error * self.norm;
+        Estimate {
+            distance: self.add + add + scale * along,
+            deviation: (known * known + rounded * rounded).sqrt(),
+        }
+    }
+
+    /// The lower bound of a row, from its code of several bits.
+    ///
+    /// # Panics
+    /// As [`Self::row`].
+    #[inline]
+    #[must_use]
+    pub fn row_lower(&self, row: &[u8]) -> f32 {
+        let estimate = self.row(row);
+        estimate.distance - self.deviations * estimate.deviation
+    }
+}
+
+impl fmt::Debug for CodeQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodeQuery")
+            .field("dimension", &self.operand.dimension())
+            .field("bits", &self.bits)
+            .field("deviations", &self.deviations)
+            .finish_non_exhaustive()
+    }
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+    products.sum()
+}
+
+/// The tables of subset sums of every four coordinates, as bytes: `lut[16 g + bits]` is
+/// `(sum of the coordinates 4 g + i whose bit is set - least) / delta`.
+fn block_operand(centered: &[f32], add: f32, norm: f32, deviations: f32) -> BlockOperand {
+    let (fours, _) = centered.as_chunks::<4>();
+    let mut tables: Vec<[f32; 16]> = Vec::with_capacity(fours.len());
+    let (mut range, mut base, mut total) = (0.0_f32, 0.0_f64, 0.0_f64);
+    for four in fours {
+        let mut table = [0.0; 16];
+        for bits in 1..16_usize {
+            let lowest = bits.trailing_zeros() as usize;
+            table[bits] = table[bits & (bits - 1)] + four[lowest];
+        }
+        let least = table.iter().fold(f32::INFINITY, |least, &x| least.min(x));
+        let most = table.iter().fold(f32::NEG_INFINITY, |most, &x| most.max(x));
+        table.iter_mut().for_each(|x| *x -= least);
+        range = range.max(most - least);
+        base += f64::from(least);
+        total += four.iter().map(|&x| f64::from(x)).sum::<f64>();
+        tables.push(table);
+    }
+    let delta = if range > 0.0 { range / 255.0 } else { 1.0 };
+    let tables = tables.iter().flatten();
+    let lut: Vec<u8> = tables.map(|x| (x / delta).round() as u8).collect();
+    let rounding = delta * ROUNDING * (fours.len() as f32).sqrt();
+    BlockOperand {
+        lut,
+        delta,
+        // The grid's offset of one half is in here: <z, q> = <u, q> - sum(q) / 2.
+        base: (base - 0.5 * total) as f32,
+        add,
+        error: deviations * norm,
+        rounding: deviations * rounding,
+    }
+}
+
+struct Quantized {
+    values: Vec<i16>,
+    step: f32,
+}
+
+/// Rounds coordinates to whole steps: of 127 to each side for rows of four bits, of as many as the
+/// sums of products with rows of eight bits leave room for.
+fn quantize(centered: &[f32], bits: CodeBits) -> Quantized {
+    let largest = centered.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    let most = match bits {
+        CodeBits::Four => 127.0,
+        CodeBits::Eight => {
+            let room = i32::MAX as usize / (255 * centered.len().max(1));
+            room.min(4095) as f32
+        }
+    };
+    let step = if largest > 0.0 { largest / most } else { 1.0 };
+    let values = centered.iter().map(|x| (x / step).round() as i16);
+    Quantized {
+        values: values.collect(),
+        step,
+    }
+}
+
+/// The coordinates in the order in which rows of four bits have them: of every 64 the first 32, for
+/// all of them; then the last 32.
+fn as_nibble_order(values: &[i16]) -> Vec<i8> {
+    let (chunks, _) = values.as_chunks::<64>();
+    let low = chunks.iter().flat_map(|chunk| &chunk[..32]);
+    let high = chunks.iter().flat_map(|chunk| &chunk[32..]);
+    low.chain(high).map(|&x| x as i8).collect()
+}

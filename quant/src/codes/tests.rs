@@ -1,0 +1,254 @@
+//! Codes against the arithmetic they stand for: estimates have no bias and the error they say, all
+//! instruction sets give the same bytes and bits, and odd vectors do no harm.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Isa;
+use crate::kernel::Codes;
+
+/// Normally distributed coordinates (Box and Muller), from a seed.
+fn gaussian(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut uniform = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(99);
+        ((state >> 33) as f64 + 0.5) / f64::from(1_u32 << 31)
+    };
+    let mut draw = || (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
+    (0..count).map(|_| draw() as f32).collect()
+}
+
+/// Vectors around a few centres and off the origin, as embeddings are.
+fn clustered(count: usize, dim: usize, seed: u64) -> Vec<Vec<f32>> {
+    let centres = gaussian(8 * dim, seed);
+    let offset = gaussian(dim, seed ^ 7);
+    (0..count)
+        .map(|n| {
+            let noise = gaussian(dim, seed.wrapping_mul(31).wrapping_add(n as u64));
+            let centre = &centres[n % 8 * dim..][..dim];
+            let vector: Vec<f32> = (0..dim)
+                .map(|at| 0.7 * noise[at] + 0.4 * centre[at] + 0.5 * offset[at])
+                .collect();
+            let norm = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+            vector.iter().map(|x| x / norm).collect()
+        })
+        .collect()
+}
+
+fn exact(metric: CodeMetric, a: &[f32], b: &[f32]) -> f64 {
+    let terms = a.iter().zip(b).map(|(a, b)| (f64::from(*a), f64::from(*b)));
+    match metric {
+        CodeMetric::Dot => -terms.map(|(a, b)| a * b).sum::<f64>(),
+        CodeMetric::Euclid => terms.map(|(a, b)| (a - b) * (a - b)).sum(),
+    }
+}
+
+struct Encoded {
+    space: CodeSpace,
+    blocks: Vec<u8>,
+    rows: Vec<u8>,
+}
+
+fn encoded(vectors: &[Vec<f32>], metric: CodeMetric, bits: CodeBits, isa: Option<Isa>) -> Encoded {
+    let rotation = Rotation::new(vectors[0].len(), 42);
+    let space = CodeSpace::of_sample(rotation, vectors.iter().map(|v| &v[..]));
+    let (mut blocks, mut rows) = (Vec::new(), Vec::new());
+    let mut encoder = Encoder::on(&space, metric, bits, Codes::new(isa));
+    let mut block = BlockBuilder::new(space.padded());
+    for vector in vectors {
+        encoder.encode(vector, &mut block, &mut rows);
+        if block.is_full() {
+            block.finish(&mut blocks);
+        }
+    }
+    if !block.is_empty() {
+        block.finish(&mut blocks);
+    }
+    Encoded {
+        space,
+        blocks,
+        rows,
+    }
+}
+
+/// Mean and deviation of the errors, each over the deviation it should have: of one bit, and of
+/// several.
+fn measured(dim: usize, metric: CodeMetric, bits: CodeBits, seed: u64) -> [(f64, f64); 2] {
+    let vectors = clustered(1_500, dim, seed);
+    let code = encoded(&vectors, metric, bits, None);
+    let (mut one, mut several) = (Vec::new(), Vec::new());
+    for vector in clustered(24, dim, seed ^ 0xABCD) {
+        let rotated = RotatedQuery::new(code.space.rotation(), &vector);
+        let query = CodeQuery::new(&code.space, metric, bits, &rotated, 1.0);
+        let mut out = BlockEstimates::default();
+        for (number, block) in code.blocks.chunks_exact(query.block_len()).enumerate() {
+            query.block(block, f32::INFINITY, &mut out);
+            for (at, stored) in vectors
+                .iter()
+                .skip(number * BLOCK_ROWS)
+                .take(BLOCK_ROWS)
+                .enumerate()
+            {
+                let error = f64::from(out.distances[at]) - exact(metric, &vector, stored);
+                one.push(error / f64::from(out.distances[at] - out.lower[at]));
+            }
+        }
+        for (row, stored) in code.rows.chunks_exact(query.row_len()).zip(&vectors) {
+            let estimate = query.row(row);
+            let error = f64::from(estimate.distance) - exact(metric, &vector, stored);
+            several.push(error / f64::from(estimate.deviation));
+        }
+    }
+    [one, several].map(|errors| {
+        let count = errors.len() as f64;
+        let mean = errors.iter().sum::<f64>() / count;
+        let square = errors.iter().map(|error| error * error).sum::<f64>() / count;
+        (mean, square.sqrt())
+    })
+}
+
+#[test]
+fn errors_are_what_the_codes_say_they_are() {
+    for (dim, bits) in [
+        (32, CodeBits::Four),
+        (100, CodeBits::Eight),
+        (384, CodeBits::Four),
+        (384, CodeBits::Eight),
+        (768, CodeBits::Four),
+        (1536, CodeBits::Eight),
+    ] {
+        for metric in [CodeMetric::Dot, CodeMetric::Euclid] {
+            let [one, several] = measured(dim, metric, bits, dim as u64);
+            for (name, (mean, deviation)) in [("one bit", one), ("several bits", several)] {
+                let what = format!("{dim} dimensions, {metric:?}, {bits:?}, {name}");
+                assert!(mean.abs() < 0.05, "{what}: bias {mean:.3}");
+                // Short vectors have heavier tails than the normal distribution.
+                let slack = if dim < 64 { 0.08 } else { 0.04 };
+                assert!((deviation - 1.0).abs() < slack, "{what}: {deviation:.3}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bytes_and_bits() {
+    for dim in [3, 64, 200, 1536] {
+        let vectors = clustered(70, dim, 5);
+        for bits in [CodeBits::Four, CodeBits::Eight] {
+            let want = encoded(&vectors, CodeMetric::Dot, bits, Some(Isa::Portable));
+            for isa in Isa::available() {
+                let got = encoded(&vectors, CodeMetric::Dot, bits, Some(isa));
+                assert_eq!(got.blocks, want.blocks, "{isa}, {dim}, {bits:?}");
+                assert_eq!(got.rows, want.rows, "{isa}, {dim}, {bits:?}");
+                let rotated = RotatedQuery::new(want.space.rotation(), &vectors[3]);
+                let on = |isa| {
+                    let codes = Codes::new(Some(isa));
+                    CodeQuery::on(codes, &want.space, CodeMetric::Dot, bits, &rotated, 1.9)
+                };
+                let (portable, query) = (on(Isa::Portable), on(isa));
+                let mut one = (BlockEstimates::default(), BlockEstimates::default());
+                for block in want.blocks.chunks_exact(query.block_len()) {
+                    let below = portable.block(block, -0.5, &mut one.0);
+                    assert_eq!(query.block(block, -0.5, &mut one.1), below, "{isa}, {dim}");
+                    assert_eq!(one.0.distances, one.1.distances, "{isa}, {dim}");
+                    assert_eq!(one.0.lower, one.1.lower, "{isa}, {dim}");
+                }
+                for row in want.rows.chunks_exact(query.row_len()) {
+                    assert_eq!(query.row(row), portable.row(row), "{isa}, {dim}, {bits:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rotation_keeps_lengths_and_products() {
+    for dim in [1, 5, 64, 96, 384, 1000] {
+        let rotation = Rotation::new(dim, 9);
+        let (a, b) = (gaussian(dim, 1), gaussian(dim, 2));
+        let (mut ra, mut rb) = (Vec::new(), Vec::new());
+        rotation.rotate(&a, &mut ra);
+        rotation.rotate(&b, &mut rb);
+        for (x, y, rx, ry) in [(&a, &a, &ra, &ra), (&a, &b, &ra, &rb)] {
+            let want = exact(CodeMetric::Dot, x, y);
+            let got = exact(CodeMetric::Dot, rx, ry);
+            assert!(
+                (want - got).abs() < 1e-4 * dim as f64,
+                "{dim}: {want} {got}"
+            );
+        }
+    }
+}
+
+/// The first coordinates of a rotation that codes on disk were made with.
+#[test]
+fn a_rotation_never_changes() {
+    let mut rotated = Vec::new();
+    let vector: Vec<f32> = (0_u8..100).map(f32::from).collect();
+    Rotation::new(100, 7).rotate(&vector, &mut rotated);
+    let got: Vec<u32> = rotated.iter().take(4).map(|x| x.to_bits()).collect();
+    assert_eq!(
+        got,
+        [1_112_529_920, 1_113_698_304, 1_084_432_402, 1_120_403_454]
+    );
+}
+
+#[test]
+fn rows_without_a_vector_are_infinitely_far() {
+    let rotation = Rotation::new(20, 1);
+    let space = CodeSpace::new(rotation, vec![0.0; 64]);
+    let encoder = Encoder::new(&space, CodeMetric::Dot, CodeBits::Four);
+    let (mut block, mut rows, mut blocks) = (BlockBuilder::new(64), Vec::new(), Vec::new());
+    encoder.encode_absent(&mut block, &mut rows);
+    block.finish(&mut blocks);
+    let rotated = RotatedQuery::new(space.rotation(), &[1.0; 20]);
+    let query = CodeQuery::new(&space, CodeMetric::Dot, CodeBits::Four, &rotated, 1.9);
+    let mut out = BlockEstimates::default();
+    assert_eq!(query.block(&blocks, f32::INFINITY, &mut out), 0);
+    assert_eq!(query.row(&rows).distance, f32::INFINITY);
+}
+
+proptest! {
+    // Equal vectors, vectors at the centre, huge and tiny ones, a query of zeros: estimates stay
+    // numbers, and a vector that is its own query is found by its bound.
+    #[test]
+    fn odd_vectors_do_no_harm(
+        dim in 1_usize..140,
+        kinds in proptest::collection::vec(0_u8..6, 1..40),
+        four in any::<bool>(),
+        euclid in any::<bool>(),
+    ) {
+        let vector = |kind: u8| -> Vec<f32> {
+            match kind {
+                0 => vec![0.0; dim],
+                1 => vec![1.0; dim],
+                2 => gaussian(dim, 3).iter().map(|x| x * 1e15).collect(),
+                3 => gaussian(dim, 4).iter().map(|x| x * 1e-20).collect(),
+                4 => (0..dim).map(|at| if at == 0 { 1.0 } else { 0.0 }).collect(),
+                _ => gaussian(dim, 5),
+            }
+        };
+        let vectors: Vec<Vec<f32>> = kinds.iter().map(|&kind| vector(kind)).collect();
+        let bits = if four { CodeBits::Four } else { CodeBits::Eight };
+        let metric = if euclid { CodeMetric::Euclid } else { CodeMetric::Dot };
+        let code = encoded(&vectors, metric, bits, None);
+        for vector in &vectors {
+            let rotated = RotatedQuery::new(code.space.rotation(), vector);
+            let query = CodeQuery::new(&code.space, metric, bits, &rotated, 8.0);
+            let mut out = BlockEstimates::default();
+            for block in code.blocks.chunks_exact(query.block_len()) {
+                query.block(block, f32::INFINITY, &mut out);
+                prop_assert!(out.lower.iter().all(|x| !x.is_nan()));
+            }
+            for (row, stored) in code.rows.chunks_exact(query.row_len()).zip(&vectors) {
+                let exact = exact(metric, vector, stored);
+                let lower = f64::from(query.row_lower(row));
+                prop_assert!(!lower.is_nan());
+                let size = vectors.iter().flatten().fold(0.0_f64, |m, &x| m.max(x.abs().into()));
+                prop_assert!(lower <= exact + 1e-2 * (1.0 + size * size * dim as f64));
+            }
+        }
+    }
+}

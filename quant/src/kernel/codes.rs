@@ -1,0 +1,222 @@
+//! The way into the kernels of codes: their table of entry points and the safe calls.
+//!
+//! # Invariants
+//! - As in [`super`]: a table is handed out only when the CPU has its features, and kernels check
+//!   the lengths of their slices.
+//! - All instruction sets give the same results, bit for bit: integers are summed exactly, floats
+//!   in one order and without fused products.
+
+#![expect(unsafe_code, reason = "calls through the table of detected features")]
+
+use std::fmt;
+
+use super::{Isa, table};
+use crate::codes::block::BLOCK_FACTORS_LEN;
+use crate::codes::{BLOCK_ROWS, encode, rotation};
+
+/// A query's side of a block.
+#[derive(Clone, Debug)]
+pub(crate) struct BlockOperand {
+    /// Sixteen subset sums for every four dimensions.
+    pub(crate) lut: Vec<u8>,
+    /// What one step of a sum is worth, and what nought is.
+    pub(crate) delta: f32,
+    pub(crate) base: f32,
+    /// The query's part of every distance.
+    pub(crate) add: f32,
+    /// Deviations times the query's length, and times the rounding error of the table.
+    pub(crate) error: f32,
+    pub(crate) rounding: f32,
+}
+
+impl BlockOperand {
+    pub(crate) fn dimension(&self) -> usize {
+        self.lut.len() / 4
+    }
+}
+
+type Rows = [f32; BLOCK_ROWS];
+/// Of a grid point with a vector, and with itself.
+type Product = (f32, f32);
+
+/// The entry points of the code kernels of one instruction set. All need its features.
+#[derive(Clone, Copy)]
+pub(super) struct CodeOps {
+    pub(super) block: unsafe fn(&BlockOperand, &[u8], f32, &mut Rows, &mut Rows) -> u32,
+    pub(super) nibbles: unsafe fn(&[i8], &[u8]) -> i32,
+    pub(super) bytes: unsafe fn(&[i16], &[u8]) -> i32,
+    pub(super) rotate: unsafe fn(&[u32], &mut [f32]),
+    pub(super) grid: unsafe fn(&[f32], f32, &mut [f32]) -> Product,
+}
+
+/// The code kernels of one instruction set.
+#[derive(Clone, Copy)]
+pub(crate) struct Codes {
+    ops: CodeOps,
+    isa: Isa,
+}
+
+impl fmt::Debug for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Codes({})", self.isa)
+    }
+}
+
+impl Codes {
+    /// Those of `isa`, or of the one chosen for the process.
+    ///
+    /// # Panics
+    /// If this machine cannot run `isa`.
+    pub(crate) fn new(isa: Option<Isa>) -> Self {
+        let table = table(isa);
+        Self {
+            ops: table.codes,
+            isa: table.isa,
+        }
+    }
+
+    /// Estimates a block; see [`crate::CodeQuery::block`].
+    #[inline]
+    pub(crate) fn block(
+        &self,
+        operand: &BlockOperand,
+        block: &[u8],
+        worst: f32,
+        distances: &mut Rows,
+        lower: &mut Rows,
+    ) -> u32 {
+        // SAFETY: `ops` came from `table`, which checked that this CPU has their features.
+        unsafe { (self.ops.block)(operand, block, worst, distances, lower) }
+    }
+
+    /// The product of a query in nibble order and codes of four bits.
+    #[inline]
+    pub(crate) fn nibbles(&self, query: &[i8], codes: &[u8]) -> i32 {
+        // SAFETY: as in `block`.
+        unsafe { (self.ops.nibbles)(query, codes) }
+    }
+
+    /// The product of a query and codes of eight bits.
+    #[inline]
+    pub(crate) fn bytes(&self, query: &[i16], codes: &[u8]) -> i32 {
+        // SAFETY: as in `block`.
+        unsafe { (self.ops.bytes)(query, codes) }
+    }
+
+    /// [`rotation::apply`].
+    pub(crate) fn rotate(&self, flips: &[u32], x: &mut [f32]) {
+        // SAFETY: as in `block`.
+        unsafe { (self.ops.rotate)(flips, x) }
+    }
+
+    /// [`encode::grid`].
+    pub(crate) fn grid(&self, magnitudes: &[f32], last: f32, levels: &mut [f32]) -> (f32, f32) {
+        // SAFETY: as in `block`.
+        unsafe { (self.ops.grid)(magnitudes, last, levels) }
+    }
+}
+
+/// Writes the table of one instruction set. Its file has `block_sums`, `nibbles` and `bytes`; the
+/// rest is plain Rust, compiled with the features.
+macro_rules! code_ops {
+    ([$($feature:meta)?]) => {
+        /// The code kernels of this instruction set.
+        pub(super) const CODES: CodeOps = CodeOps { block, nibbles, bytes, rotate, grid };
+
+        $(#[$feature])?
+        fn block(
+            operand: &BlockOperand,
+            block: &[u8],
+            worst: f32,
+            distances: &mut [f32; BLOCK_ROWS],
+            lower: &mut [f32; BLOCK_ROWS],
+        ) -> u32 {
+            let (codes, factors) = parts(operand, block);
+            let mut sums = [0; BLOCK_ROWS];
+            let chunks = operand.lut.chunks(CHUNK_LEN).zip(codes.chunks(CHUNK_LEN));
+            for (lut, codes) in chunks {
+                block_sums(lut, codes, &mut sums);
+            }
+            finish(operand, &sums, factors, worst, distances, lower)
+        }
+
+        $(#[$feature])?
+        fn rotate(flips: &[u32], x: &mut [f32]) {
+            apply_rotation(flips, x);
+        }
+
+        $(#[$feature])?
+        fn grid(magnitudes: &[f32], last: f32, levels: &mut [f32]) -> (f32, f32) {
+            round_to_grid(magnitudes, last, levels)
+        }
+    };
+}
+pub(super) use code_ops;
+
+pub(super) use encode::grid as round_to_grid;
+pub(super) use rotation::apply as apply_rotation;
+
+/// Bytes of codes, and of tables, after which sums of 16 bits are full: 256 groups of 255.
+pub(super) const CHUNK_LEN: usize = 256 * 16;
+
+/// Codes and factors of a block.
+///
+/// # Panics
+/// If the block has another length than the operand asks for. The kernels' loads rely on this.
+#[inline]
+pub(super) fn parts<'a>(operand: &BlockOperand, block: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    let codes_len = operand.lut.len();
+    assert!(
+        block.len() == codes_len + BLOCK_FACTORS_LEN,
+        "block is {} bytes, not {}",
+        block.len(),
+        codes_len + BLOCK_FACTORS_LEN
+    );
+    block.split_at(codes_len)
+}
+
+/// Estimates and bounds from the sums.
+#[inline(always)]
+pub(super) fn finish(
+    operand: &BlockOperand,
+    sums: &[u32; BLOCK_ROWS],
+    factors: &[u8],
+    worst: f32,
+    distances: &mut Rows,
+    lower: &mut Rows,
+) -> u32 {
+    let (factors, _) = factors.as_chunks::<4>();
+    let (add, rest) = factors.split_at(BLOCK_ROWS);
+    let (scale, error) = rest.split_at(BLOCK_ROWS);
+    let (add, scale, error) = (
+        &add[..BLOCK_ROWS],
+        &scale[..BLOCK_ROWS],
+        &error[..BLOCK_ROWS],
+    );
+    let mut below = 0;
+    for row in 0..BLOCK_ROWS {
+        let scale = f32::from_le_bytes(scale[row]);
+        let along = operand.delta * sums[row] as f32 + operand.base;
+        let distance = operand.add + f32::from_le_bytes(add[row]) + scale * along;
+        let doubt = f32::from_le_bytes(error[row]) * operand.error + scale.abs() * operand.rounding;
+        distances[row] = distance;
+        lower[row] = distance - doubt;
+    }
+    for (row, lower) in lower.iter().enumerate() {
+        below |= u32::from(*lower < worst) << row;
+    }
+    below
+}
+
+/// How many codes both sides have.
+///
+/// # Panics
+/// If the query is not in whole chunks of 64, or the codes are not as many. The kernels' loads rely
+/// on this.
+#[inline]
+pub(super) fn check_codes(query: usize, codes: usize, codes_of_64: usize) {
+    assert!(
+        query.is_multiple_of(64) && codes == query / 64 * codes_of_64,
+        "codes are {codes} bytes for a query of {query}"
+    );
+}

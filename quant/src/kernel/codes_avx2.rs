@@ -1,0 +1,132 @@
+//! Code kernels for AVX2: two groups of a block, 32 nibble pairs or 16 bytes at a time.
+
+#![expect(
+    unsafe_code,
+    reason = "vector loads and stores, each of an array of its size"
+)]
+
+use std::arch::x86_64::*;
+
+use super::codes::{
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, check_codes, code_ops, finish, parts,
+    round_to_grid,
+};
+use crate::codes::BLOCK_ROWS;
+
+code_ops!([target_feature(enable = "avx2,fma,f16c")]);
+
+/// The types that kernels load from, as they lie.
+trait Lanes<const BYTES: usize> {}
+impl Lanes<32> for [u8; 32] {}
+impl Lanes<32> for [i8; 32] {}
+impl Lanes<32> for [i16; 16] {}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn load<T: Lanes<32>>(lanes: &T) -> __m256i {
+    let at = std::ptr::from_ref(lanes).cast();
+    // SAFETY: `Lanes<32>` are 32 bytes.
+    unsafe { _mm256_loadu_si256(at) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn load_half(bytes: &[u8; 16]) -> __m128i {
+    // SAFETY: 16 bytes are there.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
+/// Adds to each row what the tables say of its codes; at most 256 groups.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
+    let nibble = _mm256_set1_epi8(15);
+    // Sums of 16 bits: of the even rows with those of the odd ones above them, and of the odd.
+    let mut low = [_mm256_setzero_si256(); 2];
+    let mut high = [_mm256_setzero_si256(); 2];
+    let (tables, groups) = (lut.as_chunks::<32>().0, codes.as_chunks::<32>().0);
+    for (table, group) in tables.iter().zip(groups) {
+        let (table, group) = (load(table), load(group));
+        let of_low = _mm256_shuffle_epi8(table, _mm256_and_si256(group, nibble));
+        let above = _mm256_and_si256(_mm256_srli_epi16::<4>(group), nibble);
+        let of_high = _mm256_shuffle_epi8(table, above);
+        low[0] = _mm256_add_epi16(low[0], of_low);
+        low[1] = _mm256_add_epi16(low[1], _mm256_srli_epi16::<8>(of_low));
+        high[0] = _mm256_add_epi16(high[0], of_high);
+        high[1] = _mm256_add_epi16(high[1], _mm256_srli_epi16::<8>(of_high));
+    }
+    let (first, second) = sums.split_at_mut(16);
+    add_rows(low, first);
+    add_rows(high, second);
+}
+
+/// Adds sixteen sums, of the two groups together, to their rows.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn add_rows([both, odd]: [__m256i; 2], sums: &mut [u32]) {
+    let even = _mm256_sub_epi16(both, _mm256_slli_epi16::<8>(odd));
+    let fold =
+        |x: __m256i| _mm_add_epi16(_mm256_castsi256_si128(x), _mm256_extracti128_si256::<1>(x));
+    let (even, odd) = (fold(even), fold(odd));
+    let halves = [_mm_unpacklo_epi16(even, odd), _mm_unpackhi_epi16(even, odd)];
+    let mut rows = [0_u16; 16];
+    for (half, rows) in halves.into_iter().zip(rows.as_chunks_mut::<8>().0) {
+        let at = rows.as_mut_ptr().cast();
+        // SAFETY: eight of 16 bits are 16 bytes.
+        unsafe { _mm_storeu_si128(at, half) };
+    }
+    for (sum, row) in sums.iter_mut().zip(rows) {
+        *sum += u32::from(row);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn total(sums: __m256i) -> i32 {
+    let sums = _mm_add_epi32(
+        _mm256_castsi256_si128(sums),
+        _mm256_extracti128_si256::<1>(sums),
+    );
+    let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b01_00_11_10>(sums));
+    let sums = _mm_add_epi32(sums, _mm_shuffle_epi32::<0b10_11_00_01>(sums));
+    _mm_cvtsi128_si32(sums)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn nibbles(query: &[i8], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 32);
+    let (low, high) = query.split_at(query.len() / 2);
+    let (nibble, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    let mut sums = _mm256_setzero_si256();
+    let sides = low.as_chunks().0.iter().zip(high.as_chunks().0);
+    for (codes, (low, high)) in codes.as_chunks().0.iter().zip(sides) {
+        let codes = load::<[u8; 32]>(codes);
+        let above = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+        // Four products of at most 15 * 127 fit 16 bits.
+        let pairs = _mm256_add_epi16(
+            _mm256_maddubs_epi16(_mm256_and_si256(codes, nibble), load::<[i8; 32]>(low)),
+            _mm256_maddubs_epi16(above, load::<[i8; 32]>(high)),
+        );
+        sums = _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, ones));
+    }
+    total(sums)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn bytes(query: &[i16], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 64);
+    let mut sums = [_mm256_setzero_si256(); 2];
+    let sides = query
+        .as_chunks::<32>()
+        .0
+        .iter()
+        .zip(codes.as_chunks::<32>().0);
+    for (query, codes) in sides {
+        let halves = query.as_chunks().0.iter().zip(codes.as_chunks().0);
+        for (sum, (query, codes)) in sums.iter_mut().zip(halves) {
+            let codes = _mm256_cvtepu8_epi16(load_half(codes));
+            let products = _mm256_madd_epi16(codes, load::<[i16; 16]>(query));
+            *sum = _mm256_add_epi32(*sum, products);
+        }
+    }
+    total(_mm256_add_epi32(sums[0], sums[1]))
+}

@@ -1,0 +1,141 @@
+//! Code kernels for AVX-512 F, BW, VL and VNNI: four groups of a block, 64 nibble pairs or 32 bytes
+//! at a time.
+
+#![expect(
+    unsafe_code,
+    reason = "vector loads and stores, each of an array of its size"
+)]
+
+use std::arch::x86_64::*;
+
+use super::codes::{
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, check_codes, code_ops, finish, parts,
+    round_to_grid,
+};
+use crate::codes::BLOCK_ROWS;
+
+code_ops!([target_feature(enable = "avx512bw,avx512vl,avx512vnni")]);
+
+/// The types that kernels load from, as they lie.
+trait Lanes<const BYTES: usize> {}
+impl Lanes<64> for [u8; 64] {}
+impl Lanes<64> for [i8; 64] {}
+impl Lanes<64> for [i16; 32] {}
+impl Lanes<64> for [u32; 16] {}
+impl Lanes<32> for [u8; 32] {}
+impl Lanes<32> for [i8; 32] {}
+
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn load<T: Lanes<64>>(lanes: &T) -> __m512i {
+    let at = std::ptr::from_ref(lanes).cast();
+    // SAFETY: `Lanes<64>` are 64 bytes.
+    unsafe { _mm512_loadu_si512(at) }
+}
+
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn load_half<T: Lanes<32>>(lanes: &T) -> __m256i {
+    let at = std::ptr::from_ref(lanes).cast();
+    // SAFETY: `Lanes<32>` are 32 bytes.
+    unsafe { _mm256_loadu_si256(at) }
+}
+
+/// Adds to each row what the tables say of its codes; at most 256 groups.
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
+    let nibble = _mm512_set1_epi8(15);
+    // Sums of 16 bits: of the even rows with those of the odd ones above them, and of the odd.
+    let mut low = [_mm512_setzero_si512(); 2];
+    let mut high = [_mm512_setzero_si512(); 2];
+    // Dimensions come in multiples of 64: groups in multiples of 16.
+    let (tables, groups) = (lut.as_chunks::<64>().0, codes.as_chunks::<64>().0);
+    for (table, group) in tables.iter().zip(groups) {
+        let (table, group) = (load(table), load(group));
+        let of_low = _mm512_shuffle_epi8(table, _mm512_and_si512(group, nibble));
+        let above = _mm512_and_si512(_mm512_srli_epi16::<4>(group), nibble);
+        let of_high = _mm512_shuffle_epi8(table, above);
+        low[0] = _mm512_add_epi16(low[0], of_low);
+        low[1] = _mm512_add_epi16(low[1], _mm512_srli_epi16::<8>(of_low));
+        high[0] = _mm512_add_epi16(high[0], of_high);
+        high[1] = _mm512_add_epi16(high[1], _mm512_srli_epi16::<8>(of_high));
+    }
+    let (first, second) = sums.split_at_mut(16);
+    add_rows(low, first);
+    add_rows(high, second);
+}
+
+/// Adds sixteen sums, of the four groups together, to their rows.
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn add_rows([both, odd]: [__m512i; 2], sums: &mut [u32]) {
+    let even = _mm512_sub_epi16(both, _mm512_slli_epi16::<8>(odd));
+    let fold = |x: __m512i| {
+        let halves = _mm256_add_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x));
+        _mm_add_epi16(
+            _mm256_castsi256_si128(halves),
+            _mm256_extracti128_si256::<1>(halves),
+        )
+    };
+    let (even, odd) = (fold(even), fold(odd));
+    let rows = _mm256_set_m128i(_mm_unpackhi_epi16(even, odd), _mm_unpacklo_epi16(even, odd));
+    let Some(sums) = sums.first_chunk_mut::<16>() else {
+        return;
+    };
+    let after = _mm512_add_epi32(load(sums), _mm512_cvtepu16_epi32(rows));
+    let at = sums.as_mut_ptr().cast();
+    // SAFETY: sixteen sums of four bytes are there.
+    unsafe { _mm512_storeu_si512(at, after) };
+}
+
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+fn nibbles(query: &[i8], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 32);
+    let (low, high) = query.split_at(query.len() / 2);
+    let (low, last_low) = low.as_chunks::<64>();
+    let (high, last_high) = high.as_chunks::<64>();
+    let (codes, last_codes) = codes.as_chunks::<64>();
+    let nibble = _mm512_set1_epi8(15);
+    let mut sums = [_mm512_setzero_si512(); 2];
+    for (codes, (low, high)) in codes.iter().zip(low.iter().zip(high)) {
+        let codes = load(codes);
+        let above = _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble);
+        sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_and_si512(codes, nibble), load(low));
+        sums[1] = _mm512_dpbusd_epi32(sums[1], above, load(high));
+    }
+    let mut sum = _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]));
+    // Of an odd number of 64 dimensions half a register is left.
+    let last = (
+        last_codes.as_array::<32>(),
+        last_low.as_array(),
+        last_high.as_array(),
+    );
+    if let (Some(codes), Some(low), Some(high)) = last {
+        let (codes, nibble) = (load_half(codes), _mm256_set1_epi8(15));
+        let above = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+        let below = _mm256_and_si256(codes, nibble);
+        let first = _mm256_dpbusd_epi32(_mm256_setzero_si256(), below, load_half::<[i8; 32]>(low));
+        let both = _mm256_dpbusd_epi32(first, above, load_half::<[i8; 32]>(high));
+        sum += _mm512_reduce_add_epi32(_mm512_zextsi256_si512(both));
+    }
+    sum
+}
+
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+fn bytes(query: &[i16], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 64);
+    let mut sums = [_mm512_setzero_si512(); 2];
+    let sides = query
+        .as_chunks::<64>()
+        .0
+        .iter()
+        .zip(codes.as_chunks::<64>().0);
+    for (query, codes) in sides {
+        let halves = query.as_chunks().0.iter().zip(codes.as_chunks().0);
+        for (sum, (query, codes)) in sums.iter_mut().zip(halves) {
+            let codes = _mm512_cvtepu8_epi16(load_half::<[u8; 32]>(codes));
+            *sum = _mm512_dpwssd_epi32(*sum, codes, load::<[i16; 32]>(query));
+        }
+    }
+    _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]))
+}

@@ -1,0 +1,37 @@
+//! Code kernels in plain Rust: the reference of the others.
+
+use super::codes::{
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, check_codes, code_ops, finish, parts,
+    round_to_grid,
+};
+use crate::codes::BLOCK_ROWS;
+
+code_ops!([]);
+
+/// Adds to each row what the tables say of its codes.
+fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
+    let (tables, groups) = (lut.as_chunks::<16>().0, codes.as_chunks::<16>().0);
+    for (table, group) in tables.iter().zip(groups) {
+        for (row, codes) in group.iter().enumerate() {
+            sums[row] += u32::from(table[usize::from(codes & 15)]);
+            sums[row + 16] += u32::from(table[usize::from(codes >> 4)]);
+        }
+    }
+}
+
+fn nibbles(query: &[i8], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 32);
+    let (low, high) = query.split_at(query.len() / 2);
+    let mut sum = 0;
+    for ((codes, low), high) in codes.iter().zip(low).zip(high) {
+        sum += i32::from(codes & 15) * i32::from(*low);
+        sum += i32::from(codes >> 4) * i32::from(*high);
+    }
+    sum
+}
+
+fn bytes(query: &[i16], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 64);
+    let products = query.iter().zip(codes);
+    products.map(|(q, c)| i32::from(*q) * i32::from(*c)).sum()
+}
