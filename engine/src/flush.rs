@@ -27,6 +27,7 @@ use crate::memtable::MemtableView;
 use crate::rate::urgently;
 use crate::segment::Segment;
 use crate::segment::build::{Selection, write_patches, write_segment, write_tombstones};
+use crate::segment::codes::add_codes;
 use crate::shard::{ApplySide, Ground, Shard, VersionSide};
 use crate::source::Source;
 use crate::status::{JobReport, Meters};
@@ -103,13 +104,10 @@ pub(crate) fn write_flush(
             source: &source,
             rows: &rows,
         };
-        Some(write_segment(
-            base,
-            &sealed.schema,
-            &[selection],
-            upto,
-            &|_| Ok(()),
-        )?)
+        let (schema, check) = (&sealed.schema, &|_| Ok(()));
+        let mut entry = write_segment(base, schema, &[selection], upto, check)?;
+        add_codes(base, &mut entry, schema, check)?;
+        Some(entry)
     };
     next.segments.extend(new.iter().cloned());
     next.flushed = upto;

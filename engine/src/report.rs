@@ -2,10 +2,9 @@
 
 use std::sync::atomic::Ordering;
 
-use format_spec::PartKind;
-
 use crate::compaction::{Choice, is_indexing};
 use crate::error::Result;
+use crate::segment::codes::planned;
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
 use crate::status::{Color, Counters, JobReport, Meters, Optimizations, SegmentReport, Status};
@@ -65,28 +64,20 @@ impl Shard {
         }
     }
 
-    /// Whether a flat segment will get a graph once writers are quiet.
+    /// Whether a segment will get codes, or a graph once writers are quiet.
     fn flat_and_large(&self, state: &ShardState) -> bool {
-        let least = state
-            .schema
-            .compaction
-            .indexing_threshold_kb
-            .saturating_mul(1024);
+        let (schema, settings) = (&*state.schema, &self.base.around.settings);
         let needs = |segment: &SegmentState| {
-            state
-                .schema
-                .vectors
-                .iter()
-                .enumerate()
-                .any(|(index, vector)| {
-                    let bytes = vector.stride() as u64 * u64::from(segment.live_count());
-                    vector.hnsw.m > 0
-                        && bytes >= least
-                        && segment.segment.vectors_part(index).is_some()
-                        && !segment.segment.has_graph(index)
-                })
+            let rows = u64::from(segment.live_count());
+            let segment = &segment.segment;
+            schema.vectors.iter().enumerate().any(|(index, vector)| {
+                let planned = planned(settings, schema, vector, rows);
+                segment.vectors_part(index).is_some()
+                    && (planned.graph && !segment.has_graph(index)
+                        || planned.codes && !segment.has_codes(index))
+            })
         };
-        least > 0 && state.segments.iter().any(|segment| needs(segment))
+        state.segments.iter().any(|segment| needs(segment))
     }
 
     /// Whether no flush or job runs or is due.
@@ -215,7 +206,7 @@ fn queued_report(choice: &Choice) -> JobReport {
 fn segment_report(state: &SegmentState, shard: &ShardState) -> SegmentReport {
     let segment = &state.segment;
     let indexed = (0..shard.schema.vectors.len())
-        .all(|index| segment.vectors_part(index).is_none() || segment.has_graph(index));
+        .all(|index| segment.vectors_part(index).is_none() || segment.is_indexed(index));
     SegmentReport {
         id: segment.id().0,
         rows: u64::from(segment.row_count()),
@@ -225,31 +216,18 @@ fn segment_report(state: &SegmentState, shard: &ShardState) -> SegmentReport {
     }
 }
 
-/// Live vectors that a graph covers, over all names.
+/// Live vectors that a graph or codes cover, over all names.
 fn indexed_vectors(shard: &ShardState) -> u64 {
-    let mut indexed = 0;
-    for state in &shard.segments {
-        let graphs = state
-            .segment
-            .parts()
-            .iter()
-            .filter(|p| p.entry().kind == PartKind::Graph);
-        for graph in graphs {
-            let name = &graph.entry().name;
-            let index = shard
-                .schema
-                .vectors
-                .iter()
-                .position(|vector| vector.name == *name);
-            let vectors = index.and_then(|index| state.segment.vectors(index).ok().flatten());
-            let Some(vectors) = vectors else { continue };
-            let dead = state
-                .dead
-                .iter()
-                .filter(|&row| vectors.view.is_present(row))
-                .count() as u64;
-            indexed += u64::from(vectors.view.present_count()) - dead;
-        }
-    }
-    indexed
+    let indexed = |state: &SegmentState, index: usize| -> u64 {
+        let vectors = state.segment.vectors(index).ok().flatten();
+        let Some(vectors) = vectors.filter(|_| state.segment.is_indexed(index)) else {
+            return 0;
+        };
+        let dead = state.dead.iter();
+        let dead = dead.filter(|&row| vectors.view.is_present(row)).count() as u64;
+        u64::from(vectors.view.present_count()) - dead
+    };
+    let names = 0..shard.schema.vectors.len();
+    let of = |state: &SegmentState| -> u64 { names.clone().map(|i| indexed(state, i)).sum() };
+    shard.segments.iter().map(|state| of(state)).sum()
 }

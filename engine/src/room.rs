@@ -121,7 +121,7 @@ impl Shard {
             return Pressure::None;
         }
         let flat = |segment: &crate::version::SegmentState| {
-            (0..state.schema.vectors.len()).all(|index| !segment.segment.has_graph(index))
+            (0..state.schema.vectors.len()).all(|index| !segment.segment.is_indexed(index))
         };
         let count = state
             .segments

@@ -11,7 +11,11 @@ pub struct Settings {
     pub sealed_memtables_max: usize,
     /// Below this much free disk space growing writes are refused.
     pub soft_free_bytes: u64,
-    /// Threads of the pool that builds graphs.
+    /// Vectors of a segment and name get codes from this many bytes on; fewer are compared as fast.
+    pub codes_bytes_min: u64,
+    /// Vectors that have codes get a graph from this many rows on; fewer are scanned as fast.
+    pub graph_rows_min: u64,
+    /// Threads of the pool that encodes vectors and builds graphs.
     pub build_threads: usize,
     /// Background threads; with 0 the caller runs the steps itself (`Db::step`).
     pub workers: usize,
@@ -26,6 +30,8 @@ impl Default for Settings {
             memtable_bytes_max: 64 << 20,
             sealed_memtables_max: 4,
             soft_free_bytes: 256 << 20,
+            codes_bytes_min: 1 << 20,
+            graph_rows_min: 500_000,
             build_threads: std::thread::available_parallelism().map_or(2, usize::from),
             workers: 2,
             seed: 0x0043_6169_726e,

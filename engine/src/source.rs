@@ -11,6 +11,7 @@ use quant::Query;
 
 use crate::error::{Error, Result};
 use crate::memtable::MemtableView;
+use crate::row_codes::RowCodes;
 use crate::scorer::RowScorer;
 use crate::segment::Payloads;
 use crate::version::SegmentState;
@@ -214,6 +215,17 @@ impl Source {
         match self {
             Self::Memtable(_) => Ok(None),
             Self::Segment(view) => view.0.segment.graph(vector_index),
+        }
+    }
+
+    /// The codes of a vector, if this source has them.
+    ///
+    /// # Errors
+    /// `Corrupt` when they do not verify; the vectors can still be scanned.
+    pub fn codes(&self, vector_index: usize) -> Result<Option<RowCodes<'_>>> {
+        match self {
+            Self::Memtable(_) => Ok(None),
+            Self::Segment(view) => view.0.segment.codes(vector_index),
         }
     }
 

@@ -48,6 +48,8 @@ fn settings() -> Settings {
         memtable_bytes_max: 1 << 15,
         soft_free_bytes: 0,
         workers: 0,
+        codes_bytes_min: 0,
+        graph_rows_min: 0,
         build_threads: 1,
         ..Settings::default()
     }

@@ -26,6 +26,7 @@
 //! | [`search`] | about 15 ef | 2 bytes a row of stamps, kept in [`Scratch`] |
 //! | [`scan`] | one a row | the [`TopK`] |
 
+mod code_scan;
 mod error;
 mod field;
 mod graph;
@@ -35,6 +36,7 @@ mod scan;
 mod settings;
 mod visited;
 
+pub use code_scan::{CodeRows, CodeScanCounts, SharedBound, scan_codes};
 pub use error::{BuildError, SettingsError, WordsError};
 pub use field::column::ColumnDraft;
 pub use field::path::{FieldPath, PathError, PathItem};

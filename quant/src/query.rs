@@ -124,6 +124,18 @@ impl Query {
         }
     }
 
+    /// Its coordinates as rows are compared with them: at unit length where rows are.
+    #[must_use]
+    pub fn prepared(&self) -> Vec<f32> {
+        let mut vector = Vec::with_capacity(self.dim);
+        let stored = match self.element {
+            Element::F32 | Element::F16 => Element::F32,
+            Element::U8 => Element::U8,
+        };
+        decode_row(stored, self.scan.elements(), &mut vector);
+        vector
+    }
+
     /// The metric it was prepared for.
     #[must_use]
     pub fn metric(&self) -> Metric {

@@ -5,7 +5,7 @@ use engine::{Snapshot, Source};
 use crate::budget::Budget;
 use crate::error::QueryError;
 use crate::filter::{Bound, Filter, RowTester, bind, candidates, estimate};
-use crate::parallel::each_source;
+use crate::parallel::{each_source, pays};
 use crate::plan;
 use crate::request::Env;
 
@@ -28,7 +28,8 @@ pub fn count(
     let filter = bind(filter, snapshot.schema())?;
     let budget = Budget::new(env);
     let cost = |source: &Source| plan::payload_walk_ns(source.live_count());
-    let counts = each_source(snapshot.sources(), env, cost, |_, source| {
+    let parallel = pays(snapshot.sources(), env, cost);
+    let counts = each_source(snapshot.sources(), env, parallel, |_, source| {
         let estimate = estimate(&filter, source)?;
         if estimate.min == estimate.max {
             Ok(estimate.min)

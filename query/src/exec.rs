@@ -3,6 +3,7 @@
 //! ```text
 //! rows that have the vector ── columns: sure, open ── sample ── plan
 //!     Exact                settle ── scan
+//!     Codes                settle ── scan of the codes, then of the vectors near enough
 //!     Graph                settle ── graph with the rows as its filter ─┬─ enough? done
 //!     GraphThenPayloads    graph with the possible rows ── payloads ────┴─ else settle ── scan
 //! ```
@@ -18,6 +19,7 @@ use index::{Neighbor, RowSet, TopK};
 use quant::Query;
 
 use crate::budget::{Budget, SCAN_ROWS};
+use crate::codes;
 use crate::error::QueryError;
 use crate::filter::{Bound, Candidates, RowTester, candidates};
 use crate::graph::{self, Among};
@@ -36,6 +38,8 @@ pub(crate) struct Search<'a> {
     /// Results wanted of each source.
     pub(crate) wanted: usize,
     pub(crate) budget: Budget<'a>,
+    /// What the scans of codes share.
+    pub(crate) shared: codes::Shared,
 }
 
 /// A point found, and how near it is.
@@ -75,6 +79,7 @@ impl Search<'_> {
     ) -> Result<Vec<Near>, QueryError> {
         match plan.path {
             AccessPath::Exact => self.scan(source, found),
+            AccessPath::Codes => self.codes(source, found),
             AccessPath::Graph => self.graph(source, found, plan),
             AccessPath::GraphThenPayloads => self.graph_then_payloads(source, found, facts, plan),
         }
@@ -96,6 +101,11 @@ impl Search<'_> {
     fn facts(&self, source: &Source, rows: u32, found: &Candidates) -> Result<Facts, QueryError> {
         let (sure, open) = (found.sure.count(), found.open.count());
         let graph = !self.params.exact && graph::exists(source, self.vector)?;
+        let code_dim = if self.params.exact {
+            None
+        } else {
+            codes::dimension(source, self.vector)?
+        };
         let mut open_share = 1.0;
         // Only the choice between graph and scan asks how many of the open rows match.
         if let Some(filter) = self.filter
@@ -114,6 +124,7 @@ impl Search<'_> {
             row_bytes: self.query.row_len(),
             wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows),
             graph,
+            code_dim,
             sealed: source.segment_id().is_some(),
         })
     }
@@ -132,9 +143,11 @@ impl Search<'_> {
         }
     }
 
-    /// Whether `indexed_only` leaves the source out: no graph, and too large to scan in passing.
+    /// Whether `indexed_only` leaves the source out: neither graph nor codes, and too large to scan
+    /// in passing.
     fn leaves_out(&self, facts: &Facts) -> bool {
-        if !self.params.indexed_only || facts.graph || self.params.exact {
+        let indexed = facts.graph || facts.code_dim.is_some();
+        if !self.params.indexed_only || indexed || self.params.exact {
             return false;
         }
         let full_scan = self.vector_schema().hnsw.full_scan_threshold_kb;
@@ -154,6 +167,17 @@ impl Search<'_> {
     fn scan(&self, source: &Source, found: Candidates) -> Result<Vec<Near>, QueryError> {
         let rows = self.settle(source, found)?;
         self.scan_rows(source, &rows)
+    }
+
+    /// Scans the codes of the matching rows, or the rows themselves if the codes are damaged.
+    fn codes(&self, source: &Source, found: Candidates) -> Result<Vec<Near>, QueryError> {
+        let rows = self.settle(source, found)?;
+        self.budget.check()?;
+        let place = (source, self.vector);
+        match codes::nearest(place, self.query, &rows, self.wanted, &self.shared)? {
+            Some(nearest) => self.with_ids(source, &nearest),
+            None => self.scan_rows(source, &rows),
+        }
     }
 
     fn scan_rows(&self, source: &Source, rows: &RowSet) -> Result<Vec<Near>, QueryError> {
@@ -403,6 +427,7 @@ mod tests {
             params: &params,
             wanted,
             budget,
+            shared: codes::Shared::new(true),
         };
         let rows = search.rows(source).unwrap();
         let found = match filter {
@@ -413,7 +438,7 @@ mod tests {
             },
         };
         let facts = search.facts(source, rows.count(), &found).unwrap();
-        assert!(facts.graph && facts.sealed);
+        assert!(facts.graph && facts.sealed && facts.code_dim.is_some());
         let plan = Plan {
             path,
             cost_ns: 0.0,
@@ -432,7 +457,11 @@ mod tests {
         let world = world();
         let snapshot = world.snapshot();
         let mut rng = SmallRng::seed_from_u64(4);
-        for path in [AccessPath::Graph, AccessPath::GraphThenPayloads] {
+        for path in [
+            AccessPath::Codes,
+            AccessPath::Graph,
+            AccessPath::GraphThenPayloads,
+        ] {
             for (key, colors) in [
                 ("color", 100),
                 ("color", 60),

@@ -31,6 +31,7 @@ pub mod request;
 pub mod write;
 
 mod budget;
+mod codes;
 mod count;
 mod exec;
 mod graph;

@@ -16,29 +16,28 @@ use crate::request::Env;
 /// ones; at ten times that the loss is small when the pool turns out to be busy.
 const PAYS_NS: f64 = 100_000.0;
 
-/// Calls `work` with each source and its position. `cost_ns` tells about how long it takes.
+/// Whether several threads are worth while; `cost_ns` tells about how long a source takes.
+pub(crate) fn pays(sources: &[Source], env: &Env<'_>, cost_ns: impl Fn(&Source) -> f64) -> bool {
+    if sources.len() < 2 || env.pool.current_num_threads() < 2 {
+        return false;
+    }
+    let costs = sources.iter().map(cost_ns);
+    let (total, most) = costs.fold((0.0, 0.0_f64), |(sum, most), c| (sum + c, most.max(c)));
+    total - most >= PAYS_NS
+}
+
+/// Calls `work` with each source and its position, on several threads or on this one.
 pub(crate) fn each_source<T: Send>(
     sources: &[Source],
     env: &Env<'_>,
-    cost_ns: impl Fn(&Source) -> f64,
+    parallel: bool,
     work: impl Fn(usize, &Source) -> Result<T, QueryError> + Sync,
 ) -> Result<Vec<T>, QueryError> {
-    if sources.len() > 1 && env.pool.current_num_threads() > 1 {
-        let costs = sources.iter().map(cost_ns);
-        let (total, most) = costs.fold((0.0, 0.0_f64), |(sum, most), c| (sum + c, most.max(c)));
-        if total - most >= PAYS_NS {
-            return env.pool.install(|| {
-                sources
-                    .par_iter()
-                    .enumerate()
-                    .map(|(at, source)| work(at, source))
-                    .collect()
-            });
-        }
+    let work = |(at, source)| work(at, source);
+    if parallel {
+        return env
+            .pool
+            .install(|| sources.par_iter().enumerate().map(work).collect());
     }
-    sources
-        .iter()
-        .enumerate()
-        .map(|(at, source)| work(at, source))
-        .collect()
+    sources.iter().enumerate().map(work).collect()
 }

@@ -2,6 +2,8 @@
 //!
 //! - [`AccessPath::Exact`]: every matching row is scored. Cheapest when few match, when the source
 //!   is small, or when it has no graph.
+//! - [`AccessPath::Codes`]: the codes of the matching rows are scanned, and the vectors of what may
+//!   be near enough. Cheapest in sources of up to some hundred thousand rows.
 //! - [`AccessPath::Graph`]: the graph is searched with the matching rows as its filter. Cheapest
 //!   when many rows match.
 //! - [`AccessPath::GraphThenPayloads`]: where payloads decide and testing all of them would cost
@@ -33,6 +35,8 @@ pub(crate) struct Facts {
     pub(crate) wanted: u32,
     /// Whether there is a graph of the vector.
     pub(crate) graph: bool,
+    /// Dimensions of the codes of the vector, padded, if there are codes.
+    pub(crate) code_dim: Option<usize>,
     /// Whether payloads are in compressed blocks.
     pub(crate) sealed: bool,
 }
@@ -54,6 +58,8 @@ pub(crate) struct Rules {
 pub(crate) enum AccessPath {
     /// Every matching row is scored.
     Exact,
+    /// The codes of the matching rows are scanned.
+    Codes,
     /// The graph, for all rows or those of a filter.
     Graph,
     /// The graph, for the rows that may match, and then the payloads of those found.
@@ -80,6 +86,13 @@ pub(crate) struct Plan {
 /// 072).
 const SCAN_ROW_NS: f64 = 6.0;
 const SCAN_BYTE_NS: f64 = 0.032;
+/// Estimating one row of a block of 32 one-bit codes, and what a scan of codes costs besides:
+/// preparing the query, and the rows that are estimated and compared again.
+const CODE_ROW_NS: f64 = 0.25;
+const CODE_DIM_NS: f64 = 0.004;
+const CODE_START_NS: f64 = 60_000.0;
+/// Rows of a block.
+const CODE_BLOCK_ROWS: f64 = 32.0;
 /// Scoring one row that a graph led to, out of order (62 ns at 512 bytes, 151 at 3 072).
 const GRAPH_ROW_NS: f64 = 30.0;
 const GRAPH_BYTE_NS: f64 = 0.035;
@@ -101,10 +114,10 @@ const DENSE_SHARE: f64 = 0.35;
 /// search for 10 rows found 95 to 100 % of them, at 1 % 90 to 94 %, at 0.5 % 77 to 83 %. A scan
 /// finds all.
 const GRAPH_SHARE_LEAST: f64 = 0.03;
-/// Decompressing and checking one payload block of 64 KiB (48 to 52 us).
-const BLOCK_NS: f64 = 50_000.0;
+/// Decompressing and checking one payload block of 16 KiB (12 to 13 us).
+const BLOCK_NS: f64 = 12_500.0;
 /// Rows whose payloads share a block: payloads of about 256 bytes.
-const BLOCK_ROWS: f64 = 256.0;
+const BLOCK_ROWS: f64 = 64.0;
 /// Testing one payload that is at hand (60 to 75 ns for one condition).
 const PAYLOAD_NS: f64 = 75.0;
 /// A search followed by payloads looks for this much more than should be needed.
@@ -141,7 +154,7 @@ pub(crate) fn choose(facts: &Facts, rules: &Rules) -> Plan {
         cost_ns: settle + scan,
         visits_max: 0,
     };
-    if rules.exact || !facts.graph {
+    if rules.exact {
         return exact;
     }
     #[expect(
@@ -150,12 +163,22 @@ pub(crate) fn choose(facts: &Facts, rules: &Rules) -> Plan {
     )]
     let small = facts.expected() * facts.row_bytes as f64 <= rules.full_scan_bytes as f64;
     let mut cheapest = exact;
+    if let Some(dim) = facts.code_dim.filter(|_| !small) {
+        cheapest = cheapest.or(Plan {
+            path: AccessPath::Codes,
+            cost_ns: settle + code_scan_ns(facts.rows, facts.share(), dim),
+            visits_max: 0,
+        });
+    }
+    if !facts.graph {
+        return cheapest;
+    }
     if !small && facts.share() >= GRAPH_SHARE_LEAST {
         let walk = Walk::new(facts, facts.share(), facts.wanted, rules);
         cheapest = cheapest.or(Plan {
             path: AccessPath::Graph,
             cost_ns: settle + walk.cost_ns(),
-            visits_max: walk.visits_for(scan),
+            visits_max: walk.visits_for(cheapest.cost_ns - settle),
         });
     }
     let possible = f64::from(facts.sure) + f64::from(facts.open);
@@ -167,7 +190,7 @@ pub(crate) fn choose(facts: &Facts, rules: &Rules) -> Plan {
         cheapest = cheapest.or(Plan {
             path: AccessPath::GraphThenPayloads,
             cost_ns: walk.cost_ns() + tests * payload_alone_ns(facts),
-            visits_max: walk.visits_for(exact.cost_ns),
+            visits_max: walk.visits_for(cheapest.cost_ns),
         });
     }
     cheapest
@@ -187,6 +210,13 @@ impl Plan {
 /// Scanning so many rows of so many bytes.
 pub(crate) fn scan_ns(rows: u32, row_bytes: usize) -> f64 {
     f64::from(rows) * (SCAN_ROW_NS + SCAN_BYTE_NS * bytes(row_bytes))
+}
+
+/// Scanning the codes of a share of so many rows.
+pub(crate) fn code_scan_ns(rows: u32, share: f64, dim: usize) -> f64 {
+    let touched = 1.0 - (1.0 - share).powf(CODE_BLOCK_ROWS);
+    let row = CODE_ROW_NS + CODE_DIM_NS * bytes(dim);
+    CODE_START_NS + f64::from(rows) * row * touched
 }
 
 #[expect(
@@ -295,6 +325,7 @@ mod tests {
         row_bytes: 768 * 4,
         wanted: 10,
         graph: true,
+        code_dim: None,
         sealed: true,
     };
     const RULES: Rules = Rules {
@@ -344,6 +375,40 @@ mod tests {
             ),
             AccessPath::Exact
         );
+    }
+
+    #[test]
+    fn codes_are_scanned_unless_few_rows_match_or_there_are_very_many() {
+        let codes = Facts {
+            rows: 100_000,
+            sure: 100_000,
+            graph: false,
+            code_dim: Some(768),
+            ..MILLION
+        };
+        assert_eq!(path(codes, RULES), AccessPath::Codes);
+        let few = Facts {
+            sure: 3_000,
+            ..codes
+        };
+        assert_eq!(path(few, RULES), AccessPath::Exact);
+        let exact = Rules {
+            exact: true,
+            ..RULES
+        };
+        assert_eq!(path(codes, exact), AccessPath::Exact);
+        let huge = Facts {
+            code_dim: Some(768),
+            rows: 10_000_000,
+            sure: 10_000_000,
+            ..MILLION
+        };
+        assert_eq!(path(huge, RULES), AccessPath::Graph);
+        let filtered = Facts {
+            sure: 200_000,
+            ..huge
+        };
+        assert_eq!(path(filtered, RULES), AccessPath::Codes);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! bind      names -> vector, columns, projection                       once
-//! plan      facts of a source -> Exact | Graph | GraphThenPayloads     each source (plan.rs)
+//! plan      facts of a source -> Exact | Codes | Graph | ...           each source (plan.rs)
 //! execute   -> its nearest matching rows                               each source (exec.rs)
-//! rescore   nothing to do: distances are already those of the raw vectors
+//! rescore   done by the source: distances are already those of the raw vectors
 //! merge     nearest of all, by distance and then id; threshold, offset, limit
 //! hydrate   payload and vectors of the final hits only
 //! ```
@@ -15,11 +15,12 @@ use format_spec::schema::{Schema, VectorSchema};
 use quant::{EncodeError, Query};
 
 use crate::budget::Budget;
+use crate::codes::{self, Shared};
 use crate::error::QueryError;
 use crate::exec::{Near, Search};
 use crate::filter::{Bound, bind};
 use crate::hydrate::{Place, Projection, hydrate};
-use crate::parallel::each_source;
+use crate::parallel::{each_source, pays};
 use crate::plan;
 use crate::request::{Env, Hit, QueryRequest, Target};
 use crate::scroll::list;
@@ -45,6 +46,20 @@ pub fn search(
     };
     let target = BoundTarget::bind(snapshot, schema, &request.using, target)?;
 
+    let cost = |source: &Source| {
+        let payloads = if filter.is_some() {
+            plan::payload_walk_ns(source.live_count())
+        } else {
+            0.0
+        };
+        let (rows, row_len) = (source.live_count(), target.query.row_len());
+        let codes = codes::dimension(source, target.vector).ok().flatten();
+        match codes.filter(|_| !request.params.exact) {
+            Some(dim) => plan::code_scan_ns(rows, 1.0, dim) + payloads,
+            None => plan::scan_ns(rows, row_len) + payloads,
+        }
+    };
+    let parallel = pays(snapshot.sources(), env, cost);
     let wanted = request.offset.saturating_add(request.limit);
     let search = Search {
         schema,
@@ -55,21 +70,13 @@ pub fn search(
         // The target itself may be among the nearest, and is then left out.
         wanted: wanted.saturating_add(usize::from(target.id.is_some())),
         budget,
-    };
-    let cost = |source: &Source| {
-        let payloads = if filter.is_some() {
-            plan::payload_walk_ns(source.live_count())
-        } else {
-            0.0
-        };
-        plan::scan_ns(source.live_count(), target.query.row_len()) + payloads
+        shared: Shared::new(!parallel),
     };
     let found = if request.limit == 0 {
         Vec::new()
     } else {
-        each_source(snapshot.sources(), env, cost, |_, source| {
-            search.source(source)
-        })?
+        let work = |_, source: &Source| search.source(source);
+        each_source(snapshot.sources(), env, parallel, work)?
     };
 
     let best = merge(found, &target, request);

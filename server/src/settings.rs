@@ -460,6 +460,14 @@ const KEYS: &[(&str, Set)] = &[
         s.storage.engine.soft_free_bytes = number::<u64>(v)?.saturating_mul(1 << 20);
         Ok(())
     }),
+    ("storage.codes_kb_min", |s, v| {
+        s.storage.engine.codes_bytes_min = number::<u64>(v)?.saturating_mul(1 << 10);
+        Ok(())
+    }),
+    ("storage.graph_rows_min", |s, v| {
+        s.storage.engine.graph_rows_min = number(v)?;
+        Ok(())
+    }),
     ("storage.build_threads", |s, v| {
         s.storage.engine.build_threads = positive(v)?;
         Ok(())

@@ -41,6 +41,9 @@ class Node:
             # Small, so that a short run seals, flushes and cuts them.
             "CAIRN__STORAGE__WAL__WAL_CAPACITY_MB": "1",
             "CAIRN__STORAGE__MEMTABLE_MB": "1",
+            # Small collections have codes and graphs too.
+            "CAIRN__STORAGE__CODES_KB_MIN": "0",
+            "CAIRN__STORAGE__GRAPH_ROWS_MIN": "0",
         }
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(

@@ -120,6 +120,10 @@ class World:
             drawn = [rng.randint(-256, 256) / 64 for _ in range(space.size)]
         else:
             drawn = [round(rng.gauss(0, 1), 4) for _ in range(space.size)]
+        if 0 < sum(x * x for x in drawn) < 1e-6:
+            # Qdrant's server stores vectors below its epsilon as they are, in-memory mode at unit
+            # length; the server is what is followed.
+            drawn[0] = 1.0
         if len(seen) < 50:
             seen.append(drawn)
         return drawn

@@ -80,6 +80,8 @@ pub fn settings() -> Settings {
         memtable_bytes_max: 1 << 20,
         sealed_memtables_max: 1_000,
         soft_free_bytes: 0,
+        codes_bytes_min: 0,
+        graph_rows_min: 0,
         build_threads: 1,
         workers: 0,
         seed: 7,

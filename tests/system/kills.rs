@@ -65,6 +65,8 @@ fn acknowledged_writes_survive_kills() {
     let settings = [
         ("CAIRN__STORAGE__WAL__WAL_CAPACITY_MB", "1"),
         ("CAIRN__STORAGE__MEMTABLE_MB", "1"),
+        ("CAIRN__STORAGE__CODES_KB_MIN", "0"),
+        ("CAIRN__STORAGE__GRAPH_ROWS_MIN", "0"),
     ];
     let mut node = Node::new(&directory.path().join("data"), &settings);
     node.start();

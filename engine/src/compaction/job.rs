@@ -28,6 +28,7 @@ use crate::segment::build::{
     Replaced, Selection, write_column, write_folded, write_replaced, write_segment,
     write_tombstones,
 };
+use crate::segment::codes::{add_codes, write_codes};
 use crate::shard::{Shard, VersionSide};
 use crate::source::Source;
 use crate::status::Meters;
@@ -57,6 +58,7 @@ impl Shard {
             Plan::Merge {
                 segments, graph, ..
             } => job.merge(segments, *graph),
+            Plan::Codes { segment, vector } => job.codes(*segment, *vector),
             Plan::Graph { segment, vector } => job.graph(*segment, *vector),
         })
     }
@@ -131,6 +133,7 @@ impl Job<'_> {
         let total: u64 = rows.iter().map(|rows| rows.len() as u64).sum();
         let check = |done: u64| self.ticker.at(done, total);
         let mut entry = write_segment(base, schema, &selections, self.start.seqno, &check)?;
+        add_codes(base, &mut entry, schema, &check)?;
         if graph {
             self.add_graphs(&mut entry, schema)?;
         }
@@ -311,6 +314,16 @@ impl Job<'_> {
             schema,
             self.ticker,
         )?;
+        self.add_part(id, part, PartKind::Vectors)
+    }
+
+    fn codes(&self, id: SegmentId, vector: usize) -> Result<()> {
+        let state = self.input(id)?;
+        let schema = self.start.schema.vectors.get(vector);
+        let schema = schema.ok_or_else(|| Error::conflict("compact", "no such vector"))?;
+        let total = u64::from(state.segment.row_count());
+        let check = |done: u64| self.ticker.at(done, total);
+        let part = write_codes(&self.shard.base, &state.segment, vector, schema, &check)?;
         self.add_part(id, part, PartKind::Vectors)
     }
 

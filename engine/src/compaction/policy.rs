@@ -8,6 +8,7 @@
 //! |---|---|
 //! | drop | no row lives |
 //! | column | an indexed field has no column in the segment |
+//! | codes | vectors that are to have codes have none: theirs were damaged |
 //! | fold | more than `FOLD_PERCENT` of the rows are patched |
 //! | merge flat | `fan_out` flat segments, as many as fill one, or two when writers are quiet |
 //! | graph | vectors reach `indexing_threshold_kb` and no flat merge is to be expected |
@@ -35,7 +36,9 @@ pub(crate) struct Shape {
     pub(crate) bytes: u64,
     /// Bytes of the largest vector name's live rows.
     pub(crate) vector_bytes: u64,
-    /// Vectors (schema positions) with rows, a graph setting and no graph.
+    /// Vectors (schema positions) that are to have codes and have none.
+    pub(crate) without_codes: Vec<usize>,
+    /// Vectors (schema positions) with rows and no graph, that codes alone are not enough for.
     pub(crate) without_graph: Vec<usize>,
     /// Whether it has any graph.
     pub(crate) has_graph: bool,
@@ -81,6 +84,8 @@ pub(crate) enum Plan {
         graph: bool,
         kind: &'static str,
     },
+    /// Make the codes of the vector at a schema position.
+    Codes { segment: SegmentId, vector: usize },
     /// Build the graph of the vector at a schema position.
     Graph { segment: SegmentId, vector: usize },
 }
@@ -92,6 +97,7 @@ impl Plan {
             Self::Drop { segment }
             | Self::Column { segment, .. }
             | Self::Fold { segment }
+            | Self::Codes { segment, .. }
             | Self::Graph { segment, .. } => vec![*segment],
             Self::Merge { segments, .. } => segments.clone(),
         }
@@ -104,6 +110,7 @@ impl Plan {
             Self::Column { .. } => "column",
             Self::Fold { .. } => "fold",
             Self::Merge { kind, .. } => kind,
+            Self::Codes { .. } => "codes",
             Self::Graph { .. } => "graph",
         }
     }
@@ -134,6 +141,7 @@ pub(crate) fn choose(
     };
     chooser.dead();
     chooser.columns();
+    chooser.codes();
     chooser.folds();
     chooser.flat_merge();
     chooser.graphs();
@@ -159,7 +167,7 @@ impl Chooser<'_> {
         let bytes = match plan {
             Plan::Column { .. } => taken.map(|shape| shape.payload_bytes).sum(),
             Plan::Drop { .. } => 0,
-            Plan::Fold { .. } | Plan::Merge { .. } | Plan::Graph { .. } => {
+            Plan::Fold { .. } | Plan::Merge { .. } | Plan::Codes { .. } | Plan::Graph { .. } => {
                 taken.map(|shape| shape.bytes).sum()
             }
         };
@@ -198,6 +206,17 @@ impl Chooser<'_> {
                 field,
             };
             Some((plan, "the indexed field has no column here".to_owned()))
+        });
+    }
+
+    fn codes(&mut self) {
+        self.each(|_, shape| {
+            let vector = *shape.without_codes.first()?;
+            let plan = Plan::Codes {
+                segment: shape.id,
+                vector,
+            };
+            Some((plan, "the vectors have no codes here".to_owned()))
         });
     }
 
@@ -380,6 +399,7 @@ mod tests {
             patched: 0,
             bytes: mib * MIB,
             vector_bytes: mib * MIB,
+            without_codes: vec![],
             without_graph: if graph { vec![] } else { vec![0] },
             has_graph: graph,
             without_column: vec![],

@@ -9,12 +9,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use format_spec::{PartKind, SegmentId, SeqNo};
+use format_spec::{PartKind, SegmentId, SeqNo, VectorSchema};
 use index::Progress;
 use parking_lot::Mutex;
 
 use super::policy::{Choice, Circumstances, Forced, Plan, Shape, choose};
 use crate::error::{Error, ErrorKind, Result};
+use crate::segment::codes::planned;
+use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::status::JobReport;
 use crate::version::{SegmentState, ShardState};
@@ -198,7 +200,7 @@ impl Shard {
             .segments
             .iter()
             .filter(|segment| !busy.contains(&segment.segment.id()))
-            .map(|segment| shape(segment, &state, forced))
+            .map(|segment| shape(segment, &state, &self.base.around.settings, forced))
             .filter(|shape| shape.forced.merge || !only_forced)
             .collect();
         let now = Circumstances {
@@ -313,7 +315,12 @@ impl Shard {
 }
 
 /// What the policy needs to know of a segment.
-fn shape(state: &SegmentState, shard: &ShardState, forced: Option<ForcedRun>) -> Shape {
+fn shape(
+    state: &SegmentState,
+    shard: &ShardState,
+    settings: &Settings,
+    forced: Option<ForcedRun>,
+) -> Shape {
     let segment = &state.segment;
     let schema = &shard.schema;
     let rows = u64::from(segment.row_count());
@@ -324,8 +331,15 @@ fn shape(state: &SegmentState, shard: &ShardState, forced: Option<ForcedRun>) ->
     let largest = largest
         .map(|(_, vector)| vector.stride() as u64 * live)
         .max();
+    let planned = |vector: &VectorSchema| planned(settings, schema, vector, live);
+    let without_codes = vectors
+        .clone()
+        .filter(|(i, vector)| present(*i) && planned(vector).codes && !segment.has_codes(*i));
+    // Those too small for a graph yet may be merged into one that is not.
+    let scanned = |vector: &VectorSchema| planned(vector).codes && !planned(vector).graph;
     let without_graph = vectors
         .filter(|(i, vector)| vector.hnsw.m > 0 && present(*i) && !segment.has_graph(*i))
+        .filter(|(_, vector)| !scanned(vector))
         .map(|(index, _)| index);
     let fields = schema.fields.iter().enumerate();
     let payload = segment.parts().iter().map(|part| part.entry());
@@ -343,6 +357,7 @@ fn shape(state: &SegmentState, shard: &ShardState, forced: Option<ForcedRun>) ->
         patched: u64::from(state.patches.rows.count()),
         bytes: segment.bytes(),
         vector_bytes: largest.unwrap_or(0),
+        without_codes: without_codes.map(|(index, _)| index).collect(),
         without_graph: without_graph.collect(),
         has_graph: segment
             .parts()
@@ -359,6 +374,6 @@ fn shape(state: &SegmentState, shard: &ShardState, forced: Option<ForcedRun>) ->
 pub(crate) fn is_indexing(choice: &Choice) -> bool {
     matches!(
         choice.plan,
-        Plan::Graph { .. } | Plan::Column { .. } | Plan::Merge { .. }
+        Plan::Codes { .. } | Plan::Graph { .. } | Plan::Column { .. } | Plan::Merge { .. }
     )
 }

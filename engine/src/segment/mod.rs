@@ -2,10 +2,11 @@
 //!
 //! # Invariants
 //! - Rows, payload, vectors, tombstones and patches are the truth; damage there sets the segment
-//!   aside. Graphs and columns are derived: damaged ones are dropped and built again.
-//! - Vectors and graphs are held in schema order; a name no row has is `None`.
+//!   aside. Codes, graphs and columns are derived: damaged ones are dropped and built again.
+//! - Vectors, codes and graphs are held in schema order; a name no row has is `None`.
 
 pub(crate) mod build;
+pub(crate) mod codes;
 mod part;
 mod writer;
 
@@ -26,8 +27,10 @@ use format_spec::{
 
 use crate::bits::Bits;
 use crate::error::{Error, Result};
+use crate::row_codes::RowCodes;
 use crate::storage::Storage;
 
+pub(crate) use codes::OpenCodes;
 pub(crate) use part::{Part, part_path};
 pub(crate) use writer::{PartPlan, write_part};
 
@@ -90,6 +93,7 @@ pub(crate) struct Segment {
     payload: Option<Lazy<PayloadLayout>>,
     vectors: Vec<Option<Lazy<VectorsLayout>>>,
     graphs: Vec<Option<Lazy<GraphLayout>>>,
+    codes: Vec<Option<Lazy<OpenCodes>>>,
     columns: BTreeMap<String, Lazy<ColumnLayout>>,
     tombstones: Option<Lazy<TombstonesLayout>>,
     patches: Option<Lazy<PatchesLayout>>,
@@ -174,6 +178,9 @@ impl Segment {
                 .collect(),
             graphs: names()
                 .map(|name| of(PartKind::Graph, name).map(Lazy::new))
+                .collect(),
+            codes: names()
+                .map(|name| of(PartKind::Codes, name).map(Lazy::new))
                 .collect(),
             columns: columns
                 .map(|part| (part.entry().name.clone(), Lazy::new(Arc::clone(part))))
@@ -266,6 +273,30 @@ impl Segment {
         };
         let bytes = lazy.part.bytes()?;
         Ok(Some(lazy.layout(bytes, GraphLayout::open)?.view(bytes)))
+    }
+
+    /// The codes of one name's vectors.
+    pub(crate) fn codes(&self, vector_index: usize) -> Result<Option<RowCodes<'_>>> {
+        let Some(Some(lazy)) = self.codes.get(vector_index) else {
+            return Ok(None);
+        };
+        if lazy.layout.get().is_none() {
+            lazy.part
+                .verify_sections(&format_spec::codes::VERIFIED_BEFORE_OPEN)?;
+        }
+        let open = lazy.layout(lazy.part.raw(), OpenCodes::open)?;
+        RowCodes::new(&lazy.part, open).map(Some)
+    }
+
+    /// Whether there are codes of one name's vectors that are not known to be damaged.
+    pub(crate) fn has_codes(&self, vector_index: usize) -> bool {
+        let codes = self.codes.get(vector_index).and_then(Option::as_ref);
+        codes.is_some_and(|lazy| lazy.part.damage().is_none())
+    }
+
+    /// Whether one name's vectors have a graph or codes.
+    pub(crate) fn is_indexed(&self, vector_index: usize) -> bool {
+        self.has_graph(vector_index) || self.has_codes(vector_index)
     }
 
     /// Whether there is a graph over one name's vectors that is not known to be damaged.

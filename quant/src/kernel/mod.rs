@@ -328,6 +328,11 @@ impl Scan {
         self.left.row_len
     }
 
+    /// The elements that rows are compared with.
+    pub(crate) fn elements(&self) -> &[u8] {
+        self.left.bytes()
+    }
+
     /// Distance of one row; the kernel panics if the row has another length.
     #[inline]
     pub(crate) fn one(&self, row: &[u8]) -> f32 {

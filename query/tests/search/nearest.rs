@@ -423,9 +423,10 @@ fn a_target_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn indexed_only_leaves_out_what_is_large_and_has_no_graph() {
+fn indexed_only_leaves_out_what_is_large_and_has_neither_graph_nor_codes() {
     let corpus = Corpus::new(1_000);
-    let world = world(&corpus, Metric::Euclid);
+    // There are no codes of Manhattan distances.
+    let world = world(&corpus, Metric::Manhattan);
     let query = corpus.points[1].vector.clone();
     let mut indexed = request(Target::Vector(query), None, 1_000);
     indexed.params.indexed_only = true;

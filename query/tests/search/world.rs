@@ -23,6 +23,8 @@ impl World {
             memtable_bytes_max: 64 << 20,
             soft_free_bytes: 0,
             workers: 0,
+            codes_bytes_min: 0,
+            graph_rows_min: 0,
             build_threads: 1,
             ..Settings::default()
         };

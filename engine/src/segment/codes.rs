@@ -1,0 +1,230 @@
+//! The codes of a segment's vectors: opening them, and making them.
+//!
+//! # Invariants
+//! - Codes are derived: they name the hash of the vectors they were made from.
+//! - All codes are made with one rotation a dimension, so that a query is rotated once for all
+//!   segments; the centre is the segment's own.
+
+use format_spec::codes::{CodesBuilder, CodesLayout, CodesShape, Measure};
+use format_spec::container::PartLayout;
+use format_spec::vectors::VectorsView;
+use format_spec::{
+    DecodeError, Element, PartEntry, PartKind, Row, Schema, SegmentEntry, VectorSchema,
+};
+use quant::{BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace, Encoder, Rotation};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::segment::build::Checkpoint;
+use crate::segment::{PartPlan, Segment, write_part};
+use crate::settings::Settings;
+use crate::shard::Ground;
+
+/// The rotation of all codes.
+const SEED: u64 = 0x4361_6972_6e43_6f64;
+/// Bits of the code that refines the one-bit code.
+const BITS: CodeBits = CodeBits::Four;
+/// Vectors the centre is the mean of, at most.
+const SAMPLE_ROWS: u32 = 4_096;
+/// Rows encoded by one task.
+const TASK_ROWS: u32 = 32 * BLOCK_ROWS as u32;
+/// Tasks in memory at once, for each thread of the pool.
+const TASKS_A_THREAD: usize = 4;
+
+/// What is read of a codes part when it is first needed.
+#[derive(Debug)]
+pub(crate) struct OpenCodes {
+    pub(crate) layout: CodesLayout,
+    pub(crate) space: CodeSpace,
+}
+
+impl OpenCodes {
+    /// Reads figures and centre of the codes part in `bytes`.
+    ///
+    /// # Errors
+    /// The first thing that is not as the chapter demands.
+    pub(crate) fn open(part: &PartLayout, bytes: &[u8]) -> Result<Self, DecodeError> {
+        let layout = CodesLayout::open(part, bytes)?;
+        let shape = layout.shape();
+        let rotation = Rotation::new(shape.dim as usize, shape.seed);
+        let space = CodeSpace::new(rotation, layout.view(bytes).centre());
+        Ok(Self { layout, space })
+    }
+
+    /// Bits of the code that refines the one-bit code.
+    pub(crate) fn bits(&self) -> CodeBits {
+        CodeBits::of_count(self.layout.shape().bits).unwrap_or(BITS)
+    }
+
+    /// What is estimated.
+    pub(crate) fn metric(&self) -> CodeMetric {
+        match self.layout.shape().measure {
+            Measure::Dot => CodeMetric::Dot,
+            Measure::Euclid => CodeMetric::Euclid,
+        }
+    }
+}
+
+/// What codes of these vectors estimate, if there are codes of such vectors: bytes are compared
+/// about as fast as codes of them would be, and Manhattan is kept by no rotation.
+pub(crate) fn metric_of(vector: &VectorSchema) -> Option<CodeMetric> {
+    match vector.element {
+        Element::F32 | Element::F16 => CodeMetric::of(vector.metric),
+        Element::U8 => None,
+    }
+}
+
+/// Writes codes for all vectors of a new segment that are to have them.
+///
+/// # Errors
+/// As [`write_codes`].
+pub(crate) fn add_codes(
+    base: &Ground,
+    entry: &mut SegmentEntry,
+    schema: &Schema,
+    check: Checkpoint<'_>,
+) -> Result<()> {
+    let rows = u64::from(entry.rows);
+    let settings = &base.around.settings;
+    let wanted = |vector: &VectorSchema| planned(settings, schema, vector, rows).codes;
+    if !schema.vectors.iter().any(wanted) {
+        return Ok(());
+    }
+    let (dir, owner) = (base.name.parts_dir(), base.name.owner());
+    let flat = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
+    for (index, vector) in schema.vectors.iter().enumerate() {
+        if wanted(vector) && flat.vectors_part(index).is_some() {
+            let part = write_codes(base, &flat, index, vector, check)?;
+            entry.parts.push(part);
+        }
+    }
+    Ok(())
+}
+
+/// What the vectors of one name are to have in a segment with so many live rows.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Planned {
+    pub(crate) codes: bool,
+    pub(crate) graph: bool,
+}
+
+/// What the vectors of one name are to have in a segment with `rows` live rows: codes unless they
+/// are so few that they are compared as fast, a graph if they are so many that a scan is slow.
+pub(crate) fn planned(
+    settings: &Settings,
+    schema: &Schema,
+    vector: &VectorSchema,
+    rows: u64,
+) -> Planned {
+    let bytes = rows.saturating_mul(vector.stride() as u64);
+    let threshold = schema.compaction.indexing_threshold_kb.saturating_mul(1024);
+    let codes = metric_of(vector).is_some() && bytes >= settings.codes_bytes_min;
+    let large = threshold > 0 && bytes >= threshold;
+    Planned {
+        codes,
+        graph: vector.hnsw.m > 0 && large && (!codes || rows >= settings.graph_rows_min),
+    }
+}
+
+/// Makes and writes the codes of the vectors `index` of a segment.
+///
+/// # Errors
+/// `Corrupt` when the vectors do not verify, what `check` returns, what the disk says.
+pub(crate) fn write_codes(
+    base: &Ground,
+    segment: &Segment,
+    index: usize,
+    vector: &VectorSchema,
+    check: Checkpoint<'_>,
+) -> Result<PartEntry> {
+    let none = || Error::invalid("encode", format!("no codes of vector {:?}", vector.name));
+    let part = segment.vectors_part(index).ok_or_else(none)?;
+    let metric = metric_of(vector).ok_or_else(none)?;
+    part.bytes()?;
+    let view = segment.vectors(index)?.ok_or_else(none)?.view;
+    let rotation = Rotation::new(vector.dim as usize, SEED);
+    let space = CodeSpace::of_sample(rotation, sample(&view).iter().map(|vector| &vector[..]));
+    let shape = CodesShape {
+        dim: vector.dim,
+        bits: BITS.count() as u32,
+        measure: match metric {
+            CodeMetric::Dot => Measure::Dot,
+            CodeMetric::Euclid => Measure::Euclid,
+        },
+        seed: SEED,
+    };
+    let plan = PartPlan {
+        kind: PartKind::Codes,
+        name: vector.name.clone(),
+        source_hash: Some(part.entry().hash),
+        exact_for: part.entry().exact_for,
+    };
+    write_part(base, plan, |part| {
+        let mut builder = CodesBuilder::new(part, shape)?;
+        let mut blocks = Vec::new();
+        let starts: Vec<Row> = (0..view.len()).step_by(TASK_ROWS as usize).collect();
+        let pool = &base.around.build_pool;
+        for wave in starts.chunks(TASKS_A_THREAD * pool.current_num_threads()) {
+            let encode = |&start: &Row| encode_rows(&space, metric, &view, start);
+            let tasks: Vec<Encoded> = pool.install(|| wave.par_iter().map(encode).collect());
+            for task in &tasks {
+                builder.push(&task.rows)?;
+                blocks.extend_from_slice(&task.blocks);
+            }
+            let done = wave.last().map_or(0, |&last| u64::from(last));
+            check(done).map_err(std::io::Error::other)?;
+        }
+        builder.finish(&blocks, space.centre())
+    })
+}
+
+/// Vectors spread over the segment.
+fn sample(view: &VectorsView<'_>) -> Vec<Vec<f32>> {
+    let step = view.len().div_ceil(SAMPLE_ROWS).max(1);
+    let rows = (0..view.len()).step_by(step as usize);
+    rows.filter_map(|row| decoded(view, row)).collect()
+}
+
+fn decoded(view: &VectorsView<'_>, row: Row) -> Option<Vec<f32>> {
+    let mut vector = Vec::with_capacity(view.dim() as usize);
+    quant::decode_row(view.element(), view.vector(row)?, &mut vector);
+    Some(vector)
+}
+
+/// What a task has made.
+struct Encoded {
+    rows: Vec<u8>,
+    blocks: Vec<u8>,
+}
+
+fn encode_rows(
+    space: &CodeSpace,
+    metric: CodeMetric,
+    view: &VectorsView<'_>,
+    start: Row,
+) -> Encoded {
+    let mut encoder = Encoder::new(space, metric, BITS);
+    let mut block = BlockBuilder::new(space.padded());
+    let mut encoded = Encoded {
+        rows: Vec::with_capacity(TASK_ROWS as usize * BITS.row_len(space.padded())),
+        blocks: Vec::new(),
+    };
+    let mut vector = Vec::with_capacity(view.dim() as usize);
+    for row in start..view.len().min(start + TASK_ROWS) {
+        match view.vector(row) {
+            Some(bytes) => {
+                vector.clear();
+                quant::decode_row(view.element(), bytes, &mut vector);
+                encoder.encode(&vector, &mut block, &mut encoded.rows);
+            }
+            None => encoder.encode_absent(&mut block, &mut encoded.rows),
+        }
+        if block.is_full() {
+            block.finish(&mut encoded.blocks);
+        }
+    }
+    if !block.is_empty() {
+        block.finish(&mut encoded.blocks);
+    }
+    encoded
+}
