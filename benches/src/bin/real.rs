@@ -78,7 +78,7 @@ fn load(client: &Client, data: &Dataset, rows: usize) -> Result<(), Failure> {
     println!("| ingestion, one connection, batches of {BATCH}, durable | {rate:.0} points/s |");
     println!("| first upsert to green | {:.1} s |", green.as_secs_f64());
     let indexed = &client.get("/collections/real")?["result"]["indexed_vectors_count"];
-    println!("| vectors in a graph at green | {indexed} |");
+    println!("| vectors indexed at green | {indexed} |");
     Ok(())
 }
 

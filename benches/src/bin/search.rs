@@ -1,10 +1,11 @@
 //! Search in process, on one thread: recall and queries a second for each width of the beam.
 //!
 //! `cargo run --release -p benches --bin search -- --data DIR [--at DIRECTORY] [--rows N]
-//! [--ef 16,64,default] [--csv]`
+//! [--ef 16,64,default] [--graph] [--csv]`
 //!
-//! Opens the collection in `--at`, or makes it there first, as one segment with a graph and the
-//! payload and field indexes that `real` has; without `--at` the directory is temporary. `--ef -`
+//! Opens the collection in `--at`, or makes it there first, with the payload and field indexes that
+//! `real` has; without `--at` the directory is temporary. With `--graph` there are no codes but one
+//! segment with a graph, whatever the size; otherwise what the engine makes of it. `--ef -`
 //! reads one setting a line from standard input and answers each with a line, so that another
 //! engine can take its turn in between.
 
@@ -142,10 +143,14 @@ fn request(vector: &[f32], ef: Option<usize>) -> QueryRequest {
 
 fn open(directory: &Path) -> Result<Arc<Db>, Failure> {
     let storage = Arc::new(DiskStorage::new(directory)?);
-    let settings = Settings {
+    let mut settings = Settings {
         workers: 0,
         ..Settings::default()
     };
+    if flag("--graph") {
+        settings.codes_bytes_min = u64::MAX;
+        settings.graph_rows_min = 0;
+    }
     Ok(Db::open(storage, Arc::new(SystemClock::new()), settings)?)
 }
 
@@ -186,7 +191,7 @@ fn check(collection: &Collection, snapshot: &Snapshot, rows: usize) -> Result<()
     if snapshot.live_count() != rows as u64 || !indexed(collection) {
         let points = status.points;
         let indexed = status.indexed_vectors;
-        return Err(format!("{points} points, {indexed} in a graph; expected {rows}").into());
+        return Err(format!("{points} points, {indexed} indexed; expected {rows}").into());
     }
     Ok(())
 }
