@@ -16,6 +16,7 @@ use crate::catalog::{CatalogStore, remove_collection};
 use crate::clock::Clock;
 use crate::collection::Collection;
 use crate::error::{Error, ErrorKind, Result};
+use crate::foreign::warn_in_root;
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardName, Surroundings};
 use crate::storage::{Lock, Storage};
@@ -60,6 +61,7 @@ impl Db {
     ) -> Result<Arc<Self>> {
         let lock = storage.lock(format_spec::path::LOCK)?;
         let catalog = CatalogStore::open(&*storage)?;
+        warn_in_root(&*storage)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(settings.build_threads.max(1))
             .thread_name(|number| format!("cairn-build-{number}"))

@@ -36,6 +36,7 @@ mod compaction;
 mod db;
 pub mod error;
 mod flush;
+mod foreign;
 mod install;
 mod memtable;
 mod numbered;

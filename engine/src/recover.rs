@@ -26,6 +26,7 @@ use crate::attempt::attempt;
 use crate::compaction::Jobs;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush::write_flush;
+use crate::foreign::warn_around;
 use crate::memtable::Memtable;
 use crate::numbered;
 use crate::publish::Cell;
@@ -91,6 +92,7 @@ impl Shard {
     ) -> Result<Arc<Self>> {
         let storage = Arc::clone(&around.storage);
         let chosen = choose_manifest(&*storage, name)?;
+        warn_around(&*storage, name)?;
         let leftover = leftover_parts(&*storage, name, &chosen)?;
         let next_part = chosen.current.next_part.max(leftover.highest + 1);
         let next_segment = chosen.current.next_segment;
