@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use format_spec::PartEntry;
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::segment::Segment;
 use crate::shard::Shard;
 use crate::version::{Damaged, SegmentState};
@@ -42,13 +42,21 @@ impl Shard {
                 flushed
             }
             Err(error) => {
-                tracing::warn!(error = %error.chain(), "flush failed, will be tried again");
-                *self.base.meters.flush_error.lock() = Some((error.kind(), error.chain()));
-                self.pause_flushes();
-                self.make_room();
+                self.note_flush_failure(&error);
                 false
             }
         }
+    }
+
+    fn note_flush_failure(&self, error: &Error) {
+        // The shard ended between two steps, mostly because its collection was dropped.
+        if error.kind() == ErrorKind::Closed {
+            return;
+        }
+        tracing::warn!(error = %error.chain(), "flush failed, will be tried again");
+        *self.base.meters.flush_error.lock() = Some((error.kind(), error.chain()));
+        self.pause_flushes();
+        self.make_room();
     }
 
     fn seal_when_idle(&self) {
@@ -205,5 +213,37 @@ impl Shard {
         self.make_room();
         drop(self.version.lock());
         drop(self.append.lock());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use format_spec::Schema;
+
+    use super::*;
+    use crate::storage::sim::SimDisk;
+    use crate::{Clock, Db, ManualClock, Settings};
+
+    #[test]
+    fn a_flush_that_finds_its_shard_closed_is_no_failure() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1));
+        let settings = Settings {
+            workers: 0,
+            build_threads: 1,
+            soft_free_bytes: 0,
+            ..Settings::default()
+        };
+        let db = Db::open(Arc::new(SimDisk::new()), clock, settings).unwrap();
+        let collection = db.create_collection("c", Schema::default()).unwrap();
+        assert!(db.drop_collection("c").unwrap());
+        let shard = collection.shard();
+        // As if the drop had come after the step had looked.
+        let error = shard.flush().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+        shard.note_flush_failure(&error);
+        assert!(shard.base.meters.flush_error.lock().is_none());
+        let failure = Error::new(ErrorKind::Io, "flush", "why");
+        shard.note_flush_failure(&failure);
+        assert!(shard.base.meters.flush_error.lock().is_some());
     }
 }
