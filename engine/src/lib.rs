@@ -75,7 +75,7 @@ pub use scorer::RowScorer;
 pub use settings::Settings;
 pub use snapshot::Snapshot;
 pub use source::{IdsInOrder, PayloadReader, SegmentView, Source};
-pub use status::{Color, Counters, JobReport, Optimizations, SegmentReport, Status};
+pub use status::{Color, Counters, JobReport, JobSegment, Optimizations, SegmentReport, Status};
 pub use storage::{DiskStorage, Storage};
 pub use upsert::{UpsertRows, VectorError, encode_vector};
 pub use worker::StepKind;

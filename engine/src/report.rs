@@ -7,7 +7,9 @@ use crate::error::Result;
 use crate::segment::codes::planned;
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
-use crate::status::{Color, Counters, JobReport, Meters, Optimizations, SegmentReport, Status};
+use crate::status::{
+    Color, Counters, JobReport, JobSegment, Meters, Optimizations, SegmentReport, Status,
+};
 use crate::version::{SegmentState, ShardState};
 
 impl Shard {
@@ -107,11 +109,13 @@ impl Shard {
                 error: None,
             });
         }
-        queued.extend(self.due().iter().map(queued_report));
+        let paused = state.schema.compaction.paused && !self.jobs.is_forced();
+        let due = self.due();
+        queued.extend(due.iter().map(|due| queued_report(due, &state, paused)));
         let taken: Vec<u64> = running
             .iter()
             .chain(&queued)
-            .flat_map(|job| job.segments.clone())
+            .flat_map(|job| job.segments.iter().map(|segment| segment.id))
             .collect();
         let idle = state
             .segments
@@ -190,17 +194,37 @@ impl Shard {
     }
 }
 
-fn queued_report(choice: &Choice) -> JobReport {
+fn queued_report(choice: &Choice, state: &ShardState, paused: bool) -> JobReport {
+    let why = &choice.why;
     JobReport {
         kind: choice.plan.kind(),
-        why: choice.why.clone(),
-        segments: choice.plan.segments().iter().map(|id| id.0).collect(),
+        why: if paused {
+            format!("paused: {why}")
+        } else {
+            why.clone()
+        },
+        segments: inputs(choice, state),
         rows: choice.rows,
         progress: 0.0,
         started_ms: 0,
         ended_ms: None,
         error: None,
     }
+}
+
+/// The segments that a job takes in, with their live rows; one that has just gone has none.
+pub(crate) fn inputs(choice: &Choice, state: &ShardState) -> Vec<JobSegment> {
+    let rows = |id| {
+        let found = state.segments.iter().find(|s| s.segment.id() == id);
+        found.map_or(0, |segment| u64::from(segment.live_count()))
+    };
+    let segments = choice.plan.segments().into_iter();
+    segments
+        .map(|id| JobSegment {
+            id: id.0,
+            rows: rows(id),
+        })
+        .collect()
 }
 
 fn segment_report(state: &SegmentState, shard: &ShardState) -> SegmentReport {

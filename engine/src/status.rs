@@ -46,7 +46,7 @@ pub struct JobReport {
     /// Why it was chosen, with the figures.
     pub why: String,
     /// Its input segments.
-    pub segments: Vec<u64>,
+    pub segments: Vec<JobSegment>,
     /// Live rows of its inputs.
     pub rows: u64,
     /// 0 to 1.
@@ -57,6 +57,15 @@ pub struct JobReport {
     pub ended_ms: Option<u64>,
     /// How it failed, if it did.
     pub error: Option<String>,
+}
+
+/// An input segment of a job.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct JobSegment {
+    /// Its id.
+    pub id: u64,
+    /// Its live rows: now while the job waits, and those the job began with afterwards.
+    pub rows: u64,
 }
 
 /// What runs, what is due, what is done.

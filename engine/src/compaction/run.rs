@@ -15,10 +15,11 @@ use parking_lot::Mutex;
 
 use super::policy::{Choice, Circumstances, Forced, Plan, Shape, choose};
 use crate::error::{Error, ErrorKind, Result};
+use crate::report::inputs;
 use crate::segment::codes::planned;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::status::JobReport;
+use crate::status::{JobReport, JobSegment};
 use crate::version::{SegmentState, ShardState};
 
 /// Jobs that are remembered after they ended.
@@ -62,6 +63,7 @@ struct Failed {
 #[derive(Debug)]
 struct Running {
     choice: Choice,
+    segments: Vec<JobSegment>,
     started_ms: u64,
     done: AtomicU32,
     total: AtomicU32,
@@ -110,20 +112,16 @@ impl Running {
     fn report(&self) -> JobReport {
         let total = self.total.load(Ordering::Relaxed).max(1);
         let done = f64::from(self.done.load(Ordering::Relaxed)) / f64::from(total);
-        report(&self.choice, self.started_ms, done.clamp(0.0, 1.0))
-    }
-}
-
-fn report(choice: &Choice, started_ms: u64, progress: f64) -> JobReport {
-    JobReport {
-        kind: choice.plan.kind(),
-        why: choice.why.clone(),
-        segments: choice.plan.segments().iter().map(|id| id.0).collect(),
-        rows: choice.rows,
-        progress,
-        started_ms,
-        ended_ms: None,
-        error: None,
+        JobReport {
+            kind: self.choice.plan.kind(),
+            why: self.choice.why.clone(),
+            segments: self.segments.clone(),
+            rows: self.choice.rows,
+            progress: done.clamp(0.0, 1.0),
+            started_ms: self.started_ms,
+            ended_ms: None,
+            error: None,
+        }
     }
 }
 
@@ -135,7 +133,7 @@ impl Jobs {
     }
 
     /// Whether a forced run is under way.
-    fn is_forced(&self) -> bool {
+    pub(crate) fn is_forced(&self) -> bool {
         self.forced.lock().is_some()
     }
 
@@ -263,6 +261,7 @@ impl Shard {
         }
         let choice = choices.into_iter().find(free)?;
         let running = Arc::new(Running {
+            segments: inputs(&choice, &self.state()),
             choice,
             started_ms: self.base.around.clock.now_ms(),
             done: AtomicU32::new(0),

@@ -254,7 +254,9 @@ pub(crate) fn optimizations(call: &Call) -> Result<Reply, ApiError> {
             }
         }
     }
-    call.ok(JsonOptimizations::new(collection.optimizations(), &with))
+    let now_ms = call.state.clock.now_ms();
+    let report = collection.optimizations();
+    call.ok(JsonOptimizations::new(report, &with, now_ms))
 }
 
 /// `POST collections/{name}/optimizations/run`: whatever the thresholds and pauses say.

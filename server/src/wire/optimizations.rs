@@ -94,10 +94,15 @@ struct Progress {
 #[derive(Debug, Serialize)]
 struct Reason {
     why: String,
+    /// Seconds, if it goes on at the pace it had so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_sec: Option<f64>,
 }
 
 impl JsonOptimizations {
-    pub(crate) fn new(report: Optimizations, with: &With) -> Self {
+    /// `now_ms` is the wall clock that the jobs' times are of.
+    pub(crate) fn new(report: Optimizations, with: &With, now_ms: u64) -> Self {
+        let running = |job| running(job, now_ms);
         let segments_of = |job: &JobReport| job.segments.len();
         let summary = Summary {
             queued_optimizations: report.queued.len(),
@@ -128,15 +133,25 @@ fn uuid_of_segment(id: u64) -> Uuid {
     Uuid::from_u64_pair(0, id)
 }
 
-/// The API counts points a segment; the engine a job, whose first segment carries them all.
 fn segments(job: &JobReport) -> Vec<Segment> {
-    let ids = job.segments.iter().enumerate();
-    ids.map(|(at, id)| Segment {
-        uuid: uuid_of_segment(*id),
-        points_count: if at == 0 { job.rows } else { 0 },
-        cairn: None,
+    let segments = job.segments.iter();
+    segments
+        .map(|segment| Segment {
+            uuid: uuid_of_segment(segment.id),
+            points_count: segment.rows,
+            cairn: None,
+        })
+        .collect()
+}
+
+/// Nothing can be said of a job that has ended or has not got anywhere.
+fn left_sec(job: &JobReport, now_ms: u64) -> Option<f64> {
+    let runs = job.ended_ms.is_none() && job.progress > 0.0;
+    runs.then(|| {
+        let done = job.progress.min(1.0);
+        let elapsed_sec = now_ms.saturating_sub(job.started_ms) as f64 / 1000.0;
+        elapsed_sec * (1.0 - done) / done
     })
-    .collect()
 }
 
 fn segment(report: &SegmentReport) -> Segment {
@@ -151,9 +166,9 @@ fn segment(report: &SegmentReport) -> Segment {
     }
 }
 
-fn running(job: JobReport) -> Running {
+fn running(job: JobReport, now_ms: u64) -> Running {
     let segments = segments(&job);
-    let first = job.segments.first().copied().unwrap_or_default();
+    let first = job.segments.first().map_or(0, |segment| segment.id);
     let took = job
         .ended_ms
         .map(|ended| ended.saturating_sub(job.started_ms));
@@ -169,7 +184,10 @@ fn running(job: JobReport) -> Running {
             done: (job.progress.clamp(0.0, 1.0) * job.rows as f64) as u64,
             total: job.rows,
         },
-        cairn: Reason { why: job.why },
+        cairn: Reason {
+            left_sec: left_sec(&job, now_ms),
+            why: job.why,
+        },
         status: match (job.error, job.ended_ms) {
             (Some(error), _) => Status::Error(error),
             (None, Some(_)) => Status::Done,
@@ -182,12 +200,16 @@ fn queued_job(job: JobReport) -> Queued {
     Queued {
         optimizer: job.kind,
         segments: segments(&job),
-        cairn: Reason { why: job.why },
+        cairn: Reason {
+            why: job.why,
+            left_sec: None,
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use engine::JobSegment;
     use serde_json::json;
 
     use super::*;
@@ -197,9 +219,9 @@ mod tests {
         let job = JobReport {
             kind: "merge",
             why: "4 segments of one size".to_owned(),
-            segments: vec![1, 2],
+            segments: vec![JobSegment { id: 1, rows: 3 }, JobSegment { id: 2, rows: 7 }],
             rows: 10,
-            progress: 0.5,
+            progress: 0.25,
             started_ms: 1000,
             ended_ms: None,
             error: None,
@@ -209,11 +231,16 @@ mod tests {
             queued: vec![job],
             ..Optimizations::default()
         };
-        let tree = serde_json::to_value(JsonOptimizations::new(report.clone(), &With::default()));
+        let tree = serde_json::to_value(JsonOptimizations::new(
+            report.clone(),
+            &With::default(),
+            4000,
+        ));
         let tree = tree.unwrap();
         assert_eq!(tree["summary"]["queued_points"], 10);
         assert_eq!(tree["running"][0]["status"], "optimizing");
-        assert_eq!(tree["running"][0]["progress"]["done"], 5);
+        assert_eq!(tree["running"][0]["progress"]["done"], 2);
+        assert_eq!(tree["running"][0]["cairn"]["left_sec"], 9.0);
         assert_eq!(tree["running"][0]["cairn"]["why"], "4 segments of one size");
         assert!(tree.get("queued").is_none() && tree.get("completed").is_none());
         let with = With {
@@ -221,8 +248,16 @@ mod tests {
             completed: Some(16),
             idle_segments: true,
         };
-        let tree = serde_json::to_value(JsonOptimizations::new(report, &with)).unwrap();
-        assert_eq!(tree["queued"][0]["segments"].as_array().unwrap().len(), 2);
+        let tree = serde_json::to_value(JsonOptimizations::new(report, &with, 4000)).unwrap();
+        let counts = |job: &serde_json::Value| {
+            let segments = job["segments"].as_array().unwrap().iter();
+            segments
+                .map(|segment| segment["points_count"].clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(counts(&tree["queued"][0]), [3, 7]);
+        assert_eq!(counts(&tree["running"][0]), [3, 7]);
+        assert!(tree["queued"][0]["cairn"].get("left_sec").is_none());
         assert_eq!(tree["completed"], json!([]));
     }
 }

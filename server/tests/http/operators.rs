@@ -137,6 +137,16 @@ fn compaction_is_paused_tuned_resumed_and_run_now() {
         .put("/collections/c/points?wait=true", &body)
         .result();
 
+    let mut queued = Value::Null;
+    eventually("a job that is due and paused", || {
+        let told = server.get("/collections/c/optimizations?with=queued");
+        queued = told.result()["queued"].clone();
+        queued[0]["optimizer"] == "graph"
+    });
+    let why = queued[0]["cairn"]["why"].as_str().unwrap();
+    assert!(why.starts_with("paused: "), "{why}");
+    assert_eq!(queued[0]["segments"][0]["points_count"], 1500);
+
     let tuned = json!({"optimizers_config": {
         "cairn": {"rate_bytes_per_s": 1_000_000_000, "fan_out": 6, "jobs_max": 1}
     }});
