@@ -24,7 +24,7 @@ use crate::error::QueryError;
 use crate::filter::{Bound, Candidates, RowTester, candidates};
 use crate::graph::{self, Among};
 use crate::plan::{AccessPath, Facts, Plan, Rules, choose};
-use crate::request::Params;
+use crate::request::SearchParams;
 
 /// What every source is searched for.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub(crate) struct Search<'a> {
     pub(crate) vector: usize,
     pub(crate) query: &'a Query,
     pub(crate) filter: Option<&'a Bound<'a>>,
-    pub(crate) params: &'a Params,
+    pub(crate) params: &'a SearchParams,
     /// Results wanted of each source.
     pub(crate) wanted: usize,
     pub(crate) budget: Budget<'a>,
@@ -417,7 +417,7 @@ mod tests {
     ) -> Vec<Near> {
         let (source, schema) = (&snapshot.sources()[0], snapshot.schema());
         let bound = filter.map(|filter| bind(filter, schema).unwrap());
-        let (params, budget) = (Params::default(), Budget::UNLIMITED);
+        let (params, budget) = (SearchParams::default(), Budget::UNLIMITED);
         let filter = bound.as_ref();
         let search = Search {
             schema,

@@ -49,7 +49,7 @@ pub use count::count;
 pub use error::QueryError;
 pub use filter::{AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, MinShould};
 pub use request::{
-    Env, Hit, Page, Params, PayloadSelector, QueryRequest, Record, ScrollRequest, Target,
+    Env, Hit, Page, PayloadSelector, QueryRequest, Record, ScrollRequest, SearchParams, Target,
     VectorSelector,
 };
 pub use resolve::resolve;

@@ -23,7 +23,7 @@ pub enum Target {
 
 /// How hard to look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Params {
+pub struct SearchParams {
     /// Width of the beam in a graph. Without it the search chooses, wide enough for the recall
     /// floor.
     pub hnsw_ef: Option<usize>,
@@ -63,7 +63,7 @@ pub struct QueryRequest {
     /// Which points count.
     pub filter: Option<Filter>,
     /// How hard to look.
-    pub params: Params,
+    pub params: SearchParams,
     /// Only results with a better score than this.
     pub score_threshold: Option<f32>,
     /// Results wanted.

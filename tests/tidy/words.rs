@@ -12,9 +12,8 @@ const TYPE_ENDINGS: &[&str] = &[
 
 /// Types that end so because the outside world calls them so.
 const TYPE_NAMES_ALLOWED: &[(&str, &str)] = &[
-    ("Params", "the search parameters' name in the API"),
     ("BuildParams", "the algorithm's own parameters"),
-    ("SearchParams", "the algorithm's own parameters"),
+    ("SearchParams", "the API's name"),
     ("VectorParams", "the API's name"),
     ("CollectionInfo", "the API's name"),
     ("PayloadIndexInfo", "the API's name"),

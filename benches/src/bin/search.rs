@@ -23,7 +23,7 @@ use engine::{
 use format_spec::{
     Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value, VectorSchema,
 };
-use query::{Env, Params, PayloadSelector, QueryRequest, Target, VectorSelector};
+use query::{Env, PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
 
 const NAME: &str = "search";
 const BATCH: usize = 1_000;
@@ -129,9 +129,9 @@ fn request(vector: &[f32], ef: Option<usize>) -> QueryRequest {
         target: Some(Target::Vector(vector.to_vec())),
         using: String::new(),
         filter: None,
-        params: Params {
+        params: SearchParams {
             hnsw_ef: ef,
-            ..Params::default()
+            ..SearchParams::default()
         },
         score_threshold: None,
         limit: K,

@@ -135,7 +135,7 @@ proptest! {
                 target: None,
                 using: String::new(),
                 filter: Some(filter),
-                params: query::Params::default(),
+                params: query::SearchParams::default(),
                 score_threshold: None,
                 limit,
                 offset: 2,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use engine::{Clock, UpsertRows};
 use format_spec::{FieldIndex, FieldType, Metric, PointId, Schema, Value};
 use query::{
-    AnyOf, Condition, Env, FieldPath, FieldTest, Filter, Hit, MatchValue, Params, PayloadSelector,
-    QueryError, QueryRequest, Selector, Target, VectorSelector, WriteOp,
+    AnyOf, Condition, Env, FieldPath, FieldTest, Filter, Hit, MatchValue, PayloadSelector,
+    QueryError, QueryRequest, SearchParams, Selector, Target, VectorSelector, WriteOp,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -149,7 +149,7 @@ fn request(target: Target, filter: Option<Filter>, limit: usize) -> QueryRequest
         target: Some(target),
         using: String::new(),
         filter,
-        params: Params::default(),
+        params: SearchParams::default(),
         score_threshold: None,
         limit,
         offset: 0,

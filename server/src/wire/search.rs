@@ -4,7 +4,7 @@ use std::fmt;
 
 use format_spec::PointId;
 use query::filter::Filter;
-use query::{Params, PayloadSelector, QueryRequest, ScrollRequest, Target, VectorSelector};
+use query::{PayloadSelector, QueryRequest, ScrollRequest, SearchParams, Target, VectorSelector};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
@@ -27,7 +27,7 @@ pub(crate) struct QueryBody {
     query: Option<QueryInput>,
     using: Option<String>,
     filter: Option<JsonFilter>,
-    params: Option<SearchParams>,
+    params: Option<SearchOptions>,
     #[serde(default, deserialize_with = "float")]
     score_threshold: Option<f32>,
     limit: Option<u64>,
@@ -45,7 +45,7 @@ pub(crate) struct QueryBody {
 pub(crate) struct SearchBody {
     vector: SearchVector,
     filter: Option<JsonFilter>,
-    params: Option<SearchParams>,
+    params: Option<SearchOptions>,
     #[serde(default, deserialize_with = "float")]
     score_threshold: Option<f32>,
     limit: u64,
@@ -106,7 +106,8 @@ pub(crate) struct Retrieve {
 }
 
 #[derive(Debug, Default, Deserialize)]
-struct SearchParams {
+#[serde(expecting = "an object of search parameters")]
+struct SearchOptions {
     hnsw_ef: Option<usize>,
     exact: Option<bool>,
     indexed_only: Option<bool>,
@@ -118,6 +119,7 @@ struct SearchParams {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object of quantization parameters")]
 struct Quantization {
     oversampling: Option<f64>,
 }
@@ -131,8 +133,8 @@ struct Acorn {
 #[derive(Debug)]
 struct Present(bool);
 
-impl SearchParams {
-    fn convert(params: Option<Self>, field: &str) -> Result<Params, ApiError> {
+impl SearchOptions {
+    fn convert(params: Option<Self>, field: &str) -> Result<SearchParams, ApiError> {
         let params = params.unwrap_or_default();
         if params.idf.is_some() {
             return Err(ApiError::not_yet(format!(
@@ -153,7 +155,7 @@ impl SearchParams {
         if !wrong.is_empty() {
             return Err(ApiError::validation(Part::Body, format!("{field}.{wrong}")));
         }
-        Ok(Params {
+        Ok(SearchParams {
             hnsw_ef: params.hnsw_ef,
             exact: params.exact.unwrap_or(false),
             indexed_only: params.indexed_only.unwrap_or(false),
@@ -214,7 +216,7 @@ impl QueryBody {
             target: self.query.map(|query| query.convert(place)).transpose()?,
             using: self.using.unwrap_or_default(),
             filter: filter(self.filter, &format!("{place}filter"))?,
-            params: SearchParams::convert(self.params, &format!("{place}internal.params"))?,
+            params: SearchOptions::convert(self.params, &format!("{place}internal.params"))?,
             score_threshold: self.score_threshold,
             limit: limit(
                 self.limit.unwrap_or(LIMIT_DEFAULT),
@@ -241,7 +243,7 @@ impl SearchBody {
             target: Some(Target::Vector(self.vector.floats)),
             using: self.vector.name,
             filter: filter(self.filter, &format!("{place}filter"))?,
-            params: SearchParams::convert(self.params, &field("params"))?,
+            params: SearchOptions::convert(self.params, &field("params"))?,
             score_threshold: self.score_threshold,
             limit: limit(self.limit, &field("limit"))?,
             offset: offset(self.offset, &field("offset"))?,
