@@ -5,9 +5,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Tree};
 
 use super::config::{
-    Compaction, Config, Datatype, Hnsw, HnswDiff, Memory, Optimizers, Ordered, Params,
-    PayloadStorage, Quantization, Sharding, VectorParams, Vectors, Wal, put,
+    CollectionParams, Compaction, Config, Datatype, Hnsw, HnswDiff, Memory, Optimizers, Ordered,
+    PayloadStorage, Sharding, VectorParams, Vectors, Wal, put,
 };
+use super::json::{self, TreeError};
+use super::quantization::Quantization;
 use crate::error::{ApiError, Part};
 use crate::settings::CollectionDefaults;
 
@@ -29,6 +31,7 @@ const MEMTABLE_MIN: u64 = 1 << 20;
 
 /// Body of `PUT collections/{name}`.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object that describes a collection")]
 pub(crate) struct CreateBody {
     vectors: Option<Vectors>,
     shard_number: Option<u32>,
@@ -48,6 +51,7 @@ pub(crate) struct CreateBody {
 
 /// Body of `PATCH collections/{name}`.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object of what to change")]
 pub(crate) struct UpdateBody {
     vectors: Option<Ordered<VectorDiff>>,
     optimizers_config: Option<OptimizersDiff>,
@@ -60,6 +64,7 @@ pub(crate) struct UpdateBody {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object of what to change of a vector")]
 struct VectorDiff {
     hnsw_config: Option<HnswDiff>,
     quantization_config: Option<QuantizationDiff>,
@@ -68,6 +73,7 @@ struct VectorDiff {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object of collection parameters")]
 struct ParamsDiff {
     replication_factor: Option<u32>,
     write_consistency_factor: Option<u32>,
@@ -78,6 +84,7 @@ struct ParamsDiff {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object of optimizer settings")]
 struct OptimizersDiff {
     deleted_threshold: Option<f64>,
     vacuum_min_vector_number: Option<u64>,
@@ -93,6 +100,7 @@ struct OptimizersDiff {
 
 /// Our own object, so a name that is not ours is a mistake.
 #[derive(Debug, Default, Deserialize)]
+#[serde(expecting = "an object of compaction settings")]
 #[serde(deny_unknown_fields)]
 struct CompactionDiff {
     paused: Option<bool>,
@@ -103,6 +111,7 @@ struct CompactionDiff {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object of log settings")]
 struct WalDiff {
     wal_capacity_mb: Option<u64>,
     wal_segments_ahead: Option<u64>,
@@ -141,9 +150,9 @@ impl<'de> Deserialize<'de> for QuantizationDiff {
         if tree == "Disabled" {
             return Ok(Self::Disabled);
         }
-        Quantization::deserialize(tree)
+        json::of_tree(tree)
             .map(Self::Set)
-            .map_err(serde::de::Error::custom)
+            .map_err(TreeError::custom)
     }
 }
 
@@ -347,7 +356,7 @@ impl CreateBody {
         }
         let on_disk = self.on_disk_payload.or(defaults.on_disk_payload);
         Ok(Config {
-            params: Params {
+            params: CollectionParams {
                 vectors: self.vectors.unwrap_or_else(|| Vectors::Named(Vec::new())),
                 shard_number: self.shard_number.unwrap_or(1),
                 sharding_method: self.sharding_method,
@@ -466,7 +475,7 @@ impl VectorDiff {
 }
 
 impl ParamsDiff {
-    fn merge_into(self, params: &mut Params) {
+    fn merge_into(self, params: &mut CollectionParams) {
         put(&mut params.replication_factor, self.replication_factor);
         put(
             &mut params.write_consistency_factor,
@@ -752,12 +761,26 @@ mod tests {
         for (body, text) in [
             (
                 json!({"vectors": {"size": 4, "distance": "Hamming"}}),
-                "vectors",
+                ": vectors.distance: unknown variant",
             ),
             (
                 json!({"vectors": {"size": -4, "distance": "Dot"}}),
-                "vectors",
+                ": vectors.size: invalid value",
             ),
+            (
+                json!({"vectors": {"size": 4, "distance": "Dot", "hnsw_config": {"m": "x"}}}),
+                ": vectors.hnsw_config.m: invalid type",
+            ),
+            (
+                json!({"vectors": {"a": {"size": 4, "distance": "Dot",
+                                         "hnsw_config": {"m": "x"}}}}),
+                ": vectors.a.hnsw_config.m: invalid type",
+            ),
+            (
+                json!({"vectors": {"a": 7}}),
+                ": vectors.a: invalid type: integer `7`, expected an object",
+            ),
+            (json!({"vectors": {"size": 4}}), ": vectors: missing field"),
             (
                 json!({"quantization_config": {"vague": {}}}),
                 "quantization_config",
@@ -773,6 +796,24 @@ mod tests {
         ] {
             let error = create(&body).unwrap_err();
             assert_eq!(error.status(), 400, "{body}: {error}");
+            assert!(error.message().contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn values_of_the_wrong_type_in_an_update_name_their_field() {
+        let mut config = create(&json!({"vectors": {"size": 4, "distance": "Dot"}})).unwrap();
+        for (body, text) in [
+            (
+                json!({"vectors": {"": {"hnsw_config": {"m": []}}}}),
+                ": vectors..hnsw_config.m: invalid type",
+            ),
+            (
+                json!({"quantization_config": {"scalar": {"type": "int8", "quantile": "x"}}}),
+                ": quantization_config.scalar.quantile: invalid type",
+            ),
+        ] {
+            let error = update(&mut config, &body).unwrap_err();
             assert!(error.message().contains(text), "{error}");
         }
     }

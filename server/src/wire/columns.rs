@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::id::{Id, plain};
-use super::upsert::{Ingest, Name, NameSeed};
+use super::upsert::{Ingest, Name, NameSeed, with_name};
 use super::value::Object;
 use super::vector::{FloatsSeed, Shape};
 use crate::error::{ApiError, Part, bad_vector, no_vector};
@@ -109,7 +109,9 @@ fn zip(
         for column in vectors {
             let floats = slice(&column.floats, &column.ends, at);
             ingest.rows.vector(column.index, floats).map_err(|error| {
-                bad_vector(&error, &format!("{}batch.vectors[{at}]", ingest.place))
+                let name = &ingest.schema.vectors[column.index].name;
+                let vectors = with_name(format!("{}batch.vectors", ingest.place), name);
+                bad_vector(&error, &format!("{vectors}[{at}]"))
             })?;
         }
         let payload = payloads.map_or(EMPTY_PAYLOAD, |all| slice(&all.bytes, &all.ends, at));

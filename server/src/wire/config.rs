@@ -10,16 +10,19 @@
 //! - [`Config`] keeps every key that Qdrant's clients require.
 
 use format_spec::{CompactionSettings, Element, HnswSettings, Metric, Schema, Value, VectorSchema};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
 
+use super::json::{self, TreeError};
+use super::quantization::Quantization;
 use super::value::{AsJson, from_tree};
 use crate::error::ApiError;
 
 /// Everything `config` of a collection's description has.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) struct Config {
-    pub(crate) params: Params,
+    pub(crate) params: CollectionParams,
     pub(crate) hnsw_config: Hnsw,
     pub(crate) optimizer_config: Optimizers,
     pub(crate) wal_config: Wal,
@@ -32,7 +35,7 @@ pub(crate) struct Config {
 
 /// Vectors, and what matters on more than one machine.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct Params {
+pub(crate) struct CollectionParams {
     pub(crate) vectors: Vectors,
     pub(crate) shard_number: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -57,6 +60,7 @@ pub(crate) enum Vectors {
 
 /// One vector.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(expecting = "an object with `size` and `distance`")]
 pub(crate) struct VectorParams {
     pub(crate) size: u64,
     pub(crate) distance: Distance,
@@ -110,6 +114,7 @@ pub(crate) enum Sharding {
 }
 
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(expecting = "an object with `memory`")]
 pub(crate) struct PayloadStorage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) memory: Option<Memory>,
@@ -134,6 +139,7 @@ pub(crate) struct Hnsw {
 
 /// Graph settings that a request or a vector gives.
 #[derive(Clone, PartialEq, Default, Debug, Serialize, Deserialize)]
+#[serde(expecting = "an object of graph settings")]
 pub(crate) struct HnswDiff {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) m: Option<u32>,
@@ -202,102 +208,6 @@ impl Default for Wal {
     }
 }
 
-/// How vectors would be compressed.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Quantization {
-    Scalar(ScalarQuantization),
-    Product(ProductQuantization),
-    Binary(BinaryQuantization),
-    Turbo(TurboQuantization),
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct ScalarQuantization {
-    r#type: ScalarType,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) quantile: Option<f32>,
-    #[serde(flatten)]
-    place: Place,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct ProductQuantization {
-    compression: Compression,
-    #[serde(flatten)]
-    place: Place,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct BinaryQuantization {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    encoding: Option<BinaryEncoding>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    query_encoding: Option<QueryEncoding>,
-    #[serde(flatten)]
-    place: Place,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub(crate) struct TurboQuantization {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    bits: Option<TurboBits>,
-    #[serde(flatten)]
-    place: Place,
-}
-
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-struct Place {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    always_ram: Option<bool>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    memory: Option<Memory>,
-}
-
-#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum ScalarType {
-    Int8,
-}
-
-#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Compression {
-    X4,
-    X8,
-    X16,
-    X32,
-    X64,
-}
-
-#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum BinaryEncoding {
-    OneBit,
-    TwoBits,
-    OneAndHalfBits,
-}
-
-#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum QueryEncoding {
-    Default,
-    Binary,
-    Scalar4Bits,
-    Scalar8Bits,
-}
-
-#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum TurboBits {
-    Bits1,
-    #[serde(rename = "bits1_5")]
-    Bits1Half,
-    Bits2,
-    Bits4,
-    Bits8,
-}
-
 impl Vectors {
     /// Name and parameters of each, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &VectorParams)> {
@@ -334,17 +244,15 @@ impl Serialize for Vectors {
 
 impl<'de> Deserialize<'de> for Vectors {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
         let members = Map::deserialize(deserializer)?;
         // A vector may be called `size`, so it is the value that tells the two forms apart.
         let single = members.get("size").is_some_and(|size| !size.is_object());
-        let members = serde_json::Value::Object(members);
         let read = if single {
-            VectorParams::deserialize(members).map(Self::Single)
+            json::of_tree(members.into()).map(Self::Single)
         } else {
-            Ordered::deserialize(members).map(|Ordered(named)| Self::Named(named))
+            Ordered::of(members).map(|Ordered(named)| Self::Named(named))
         };
-        read.map_err(D::Error::custom)
+        read.map_err(TreeError::custom)
     }
 }
 
@@ -352,17 +260,21 @@ impl<'de> Deserialize<'de> for Vectors {
 #[derive(Debug)]
 pub(crate) struct Ordered<T>(pub(crate) Vec<(String, T)>);
 
-impl<'de, T: serde::de::DeserializeOwned> Deserialize<'de> for Ordered<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        let members = Map::deserialize(deserializer)?
+impl<T: DeserializeOwned> Ordered<T> {
+    fn of(members: Map<String, serde_json::Value>) -> Result<Self, TreeError> {
+        let members = members
             .into_iter()
-            .map(|(name, value)| {
-                let value = T::deserialize(value)
-                    .map_err(|error| D::Error::custom(format_args!("{name}: {error}")))?;
-                Ok((name, value))
+            .map(|(name, value)| match json::of_tree(value) {
+                Ok(value) => Ok((name, value)),
+                Err(error) => Err(error.in_member(&name)),
             });
         members.collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Ordered<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::of(Map::deserialize(deserializer)?).map_err(TreeError::custom)
     }
 }
 
@@ -519,7 +431,7 @@ impl Config {
     }
 }
 
-impl Params {
+impl CollectionParams {
     fn without_effect(&self, fields: &mut Vec<String>) {
         for (name, vector) in self.vectors.iter() {
             let place = if name.is_empty() {

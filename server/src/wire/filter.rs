@@ -17,6 +17,7 @@ use crate::error::{ApiError, Part};
 
 /// A filter as it came.
 #[derive(Debug, Default, serde::Deserialize)]
+#[serde(expecting = "a filter: an object with `must`, `should`, `must_not` or `min_should`")]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JsonFilter {
     should: Option<Conditions>,
@@ -26,6 +27,7 @@ pub(crate) struct JsonFilter {
 }
 
 #[derive(Debug, serde::Deserialize)]
+#[serde(expecting = "an object with `conditions` and `min_count`")]
 struct JsonMinShould {
     conditions: Vec<JsonCondition>,
     min_count: usize,
@@ -57,6 +59,7 @@ struct JsonField {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
+#[serde(expecting = "an object with `value`, `any` or `except`")]
 struct JsonMatch {
     value: Option<Json>,
     any: Option<Vec<Json>>,
@@ -69,6 +72,7 @@ struct JsonMatch {
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
+#[serde(expecting = "an object with `lt`, `lte`, `gt` or `gte`")]
 struct JsonRange {
     lt: Option<Bound>,
     gt: Option<Bound>,

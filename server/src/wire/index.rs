@@ -1,33 +1,44 @@
 //! Payload indexes: `field_schema` in both of its forms, and the stored one back.
 
 use format_spec::{FieldIndex, FieldType, Value};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Tree;
 
 use super::config::Memory;
 use super::filter::path;
+use super::json;
 use super::value::{AsJson, from_tree};
 use crate::error::{ApiError, Part};
 
 /// Body of `PUT collections/{name}/index`.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `field_name` and `field_schema`")]
 pub(crate) struct IndexBody {
     field_name: String,
     field_schema: Option<Tree>,
 }
 
 /// The parameters that any type of index has; which of them a type has is not checked, as in
-/// Qdrant.
-#[derive(Debug, Deserialize)]
+/// Qdrant. What is none of them is not kept.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(expecting = "the name of a type, or an object with `type`")]
 struct IndexOptions {
     r#type: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     is_tenant: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     is_principal: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     on_disk: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     enable_hnsw: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     lookup: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<bool>,
 }
 
@@ -46,10 +57,11 @@ impl IndexBody {
         let (name, settings) = if let Tree::String(name) = schema {
             (name, Value::Null)
         } else {
-            let options = IndexOptions::deserialize(&schema)
-                .map_err(|error| ApiError::json(format!("field_schema: {error}")))?;
+            let options: IndexOptions =
+                json::of_tree(schema).map_err(|why| ApiError::json(why.below("field_schema")))?;
             options.check()?;
-            (options.r#type, from_tree(schema))
+            let kept = serde_json::to_value(&options).map_err(ApiError::internal)?;
+            (options.r#type, from_tree(kept))
         };
         Ok(FieldIndex {
             path,
@@ -152,7 +164,6 @@ fn stored(index: &FieldIndex) -> Result<Option<Tree>, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::json;
 
     fn read(text: &str) -> Result<FieldIndex, ApiError> {
         json::read::<IndexBody>(text.as_bytes())?.convert()
@@ -167,10 +178,12 @@ mod tests {
         assert!(warnings(&index).unwrap().is_empty());
 
         let text = r#"{"field_name": "n", "field_schema":
-            {"type": "integer", "range": true, "is_principal": true, "on_disk": false}}"#;
+            {"type": "integer", "range": true, "is_principal": true, "on_disk": false,
+             "lookup": null, "bogus": 1}}"#;
         let index = read(text).unwrap();
         let tree = describe(&index, 0).unwrap();
-        assert_eq!(tree["params"]["type"], "integer");
+        let kept = r#"{"type":"integer","is_principal":true,"on_disk":false,"range":true}"#;
+        assert_eq!(tree["params"].to_string(), kept);
         assert_eq!(warnings(&index).unwrap().len(), 2);
     }
 
@@ -197,6 +210,11 @@ mod tests {
                 r#"{"field_name": "a", "field_schema": 7}"#,
                 400,
                 "field_schema",
+            ),
+            (
+                r#"{"field_name": "a", "field_schema": {"type": "bool", "on_disk": 1}}"#,
+                400,
+                "field_schema.on_disk: invalid type",
             ),
             (
                 r#"{"field_name": "", "field_schema": "bool"}"#,

@@ -3,9 +3,11 @@
 //! The first reading pays nothing for that. Only when it fails the body is read once more, by a
 //! reader that keeps track of the path.
 
+use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, DeserializeSeed};
+use serde::de::{self, Deserialize, DeserializeOwned, DeserializeSeed};
+use serde_json::Value as Tree;
 use serde_json::error::Category;
 use serde_path_to_error::{Deserializer as Tracked, Track};
 
@@ -40,11 +42,102 @@ pub(crate) fn explain<'de, S: DeserializeSeed<'de>>(
     let mut track = Track::new();
     // The outcome is the one from before; only the path is new.
     let _ = seed.deserialize(Tracked::new(&mut reader, &mut track));
+    let text = in_words(error, body);
     let path = track.path().to_string();
     if path == "." {
-        return ApiError::json(error);
+        return ApiError::json(text.strip_prefix('.').unwrap_or(&text));
     }
-    ApiError::json(format!("{path}: {error}"))
+    ApiError::json(join(&path, &text))
+}
+
+/// Puts a path before what is wrong there, which may begin with the rest of the path.
+fn join(path: &str, text: &str) -> String {
+    if text.starts_with(['.', '[']) {
+        format!("{path}{text}")
+    } else {
+        format!("{path}: {text}")
+    }
+}
+
+/// The text of the reader, with the client's own spelling and counting columns from one.
+fn in_words(error: &serde_json::Error, body: &[u8]) -> String {
+    let mut text = error.to_string();
+    // The reader stands before the first byte when that is wrong already.
+    if (error.line(), error.column()) == (1, 0)
+        && let Some(before) = text.strip_suffix("column 0")
+    {
+        text = format!("{before}column 1");
+    }
+    // An integer beyond 64 bits is a rounded float by the time that somebody refuses it.
+    let Some((literal, float)) = number_before(error, body) else {
+        return text;
+    };
+    for printed in [float.to_string(), Tree::from(float).to_string()] {
+        if let Some((before, after)) = text.split_once(&printed) {
+            return format!("{before}{literal}{after}");
+        }
+    }
+    text
+}
+
+/// The number that ends where the error is, as it is written.
+fn number_before<'b>(error: &serde_json::Error, body: &'b [u8]) -> Option<(&'b str, f64)> {
+    let line = body.split(|byte| *byte == b'\n').nth(error.line() - 1)?;
+    let read = line.get(..error.column())?;
+    let part = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    let start = read.iter().rposition(|byte| !part(byte));
+    let literal = std::str::from_utf8(&read[start.map_or(0, |at| at + 1)..]).ok()?;
+    Some((literal, literal.parse().ok()?))
+}
+
+/// What is wrong with a value that was read as a tree, and where below it.
+#[derive(Debug)]
+pub(crate) struct TreeError {
+    /// Empty when it is the value itself.
+    path: String,
+    why: String,
+}
+
+impl TreeError {
+    /// The text for a value that stands at `path`.
+    pub(crate) fn below(&self, path: &str) -> String {
+        join(&format!("{path}{}", self.path), &self.why)
+    }
+
+    /// The same, seen from one level up.
+    pub(crate) fn in_member(mut self, name: &str) -> Self {
+        self.path = format!(".{name}{}", self.path);
+        self
+    }
+
+    /// For the reader that the tree came from: [`explain`] finds the rest of the path in the text.
+    pub(crate) fn custom<E: de::Error>(self) -> E {
+        E::custom(self)
+    }
+}
+
+impl fmt::Display for TreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.path.as_str() {
+            "" => f.write_str(&self.why),
+            path => f.write_str(&join(path, &self.why)),
+        }
+    }
+}
+
+/// Reads a value from a tree.
+pub(crate) fn of_tree<T: DeserializeOwned>(tree: Tree) -> Result<T, TreeError> {
+    serde_path_to_error::deserialize(tree).map_err(|error| {
+        let path = match error.path().to_string() {
+            path if path == "." => String::new(),
+            path if path.starts_with('[') => path,
+            path => format!(".{path}"),
+        };
+        TreeError {
+            path,
+            why: error.into_inner().to_string(),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -70,6 +163,25 @@ mod tests {
         assert!(read::<Body>(b"").unwrap_err().message().contains("EOF"));
         assert!(read::<Body>(b"{\"limits\":[]} x").is_err());
         assert!(read::<Body>(b"{\"limits\":[NaN]}").is_err());
+    }
+
+    #[test]
+    fn a_wrong_number_is_told_as_it_is_written() {
+        let error = read::<Body>(b"{\"limits\":\n[1, 18446744073709551616]}").unwrap_err();
+        assert!(
+            error.message().contains("`18446744073709551616`"),
+            "{error}"
+        );
+        let error = read::<Body>(b"{\"limits\": [1.50]}").unwrap_err();
+        assert!(error.message().contains("`1.50`"), "{error}");
+    }
+
+    #[test]
+    fn a_body_of_the_wrong_kind_is_wrong_from_its_first_column() {
+        for body in [&b"7"[..], b"[]", b"\"x\"", b"{}"] {
+            let error = read::<Body>(body).unwrap_err();
+            assert!(!error.message().contains("column 0"), "{error}");
+        }
     }
 
     #[test]

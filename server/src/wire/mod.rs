@@ -18,6 +18,7 @@ pub(crate) mod index;
 pub(crate) mod json;
 pub(crate) mod optimizations;
 pub(crate) mod parameters;
+pub(crate) mod quantization;
 pub(crate) mod record;
 pub(crate) mod search;
 pub(crate) mod select;

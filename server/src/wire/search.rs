@@ -22,6 +22,7 @@ const LIMIT_MAX: u64 = u32::MAX as u64;
 
 /// Body of `points/query`.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object that describes a query")]
 pub(crate) struct QueryBody {
     prefetch: Option<Present>,
     query: Option<QueryInput>,
@@ -42,6 +43,7 @@ pub(crate) struct QueryBody {
 
 /// Body of `points/search`.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `vector` and `limit`")]
 pub(crate) struct SearchBody {
     vector: SearchVector,
     filter: Option<JsonFilter>,
@@ -59,12 +61,14 @@ pub(crate) struct SearchBody {
 
 /// Body of the batch forms.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `searches`")]
 pub(crate) struct BatchBody<T> {
     pub(crate) searches: Vec<T>,
 }
 
 /// Body of `points/scroll`.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object that describes a scroll")]
 pub(crate) struct ScrollBody {
     offset: Option<Id>,
     limit: Option<u64>,
@@ -79,6 +83,7 @@ pub(crate) struct ScrollBody {
 
 /// Body of `points/count`.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `filter` and `exact`")]
 pub(crate) struct CountBody {
     filter: Option<JsonFilter>,
     exact: Option<bool>,
@@ -88,6 +93,7 @@ pub(crate) struct CountBody {
 
 /// Body of `points`, by POST.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `ids`")]
 pub(crate) struct RetrieveBody {
     ids: Vec<Id>,
     with_payload: Option<WithPayload>,
@@ -125,6 +131,7 @@ struct Quantization {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `enable` and `max_selectivity`")]
 struct Acorn {
     max_selectivity: Option<f64>,
 }

@@ -57,6 +57,7 @@ impl WithVector {
 
 /// `points`, or `filter`, and `shard_key`: whose points a write is about.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `points` or `filter`")]
 pub(crate) struct PointsSelector {
     pub(super) points: Option<Vec<Id>>,
     pub(super) filter: Option<JsonFilter>,

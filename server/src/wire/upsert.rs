@@ -147,14 +147,27 @@ impl<'s> Ingest<'s> {
     fn commit(&mut self, id: PointId, field: &dyn Fn() -> String) -> Result<(), ApiError> {
         self.rows.begin(id);
         for (index, span) in self.spans.drain(..) {
-            self.rows
-                .vector(index, &self.floats[span])
-                .map_err(|error| bad_vector(&error, &field()))?;
+            let added = self.rows.vector(index, &self.floats[span]);
+            added.map_err(|error| {
+                bad_vector(
+                    &error,
+                    &with_name(field(), &self.schema.vectors[index].name),
+                )
+            })?;
         }
         self.rows.payload(&self.payload);
         self.floats.clear();
         Ok(())
     }
+}
+
+/// The path of a vector of this name; the unnamed one stands for the whole.
+pub(super) fn with_name(mut field: String, name: &str) -> String {
+    if !name.is_empty() {
+        field.push('.');
+        field.push_str(name);
+    }
+    field
 }
 
 /// Reads the object around the points.
@@ -507,6 +520,11 @@ mod tests {
                 "[1]",
                 400,
                 "Vector dimension error: expected dim: 2, got 1 in points[1].vector",
+            ),
+            (
+                r#"{"b": [1, 2]}"#,
+                400,
+                "Vector dimension error: expected dim: 1, got 2 in points[1].vector.b",
             ),
             ("[]", 422, "points[1].vector: all vectors must be non-empty"),
             (

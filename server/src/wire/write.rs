@@ -17,6 +17,7 @@ use crate::error::{ApiError, Part, no_vector};
 
 /// Body of set and overwrite payload.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `payload` and `points` or `filter`")]
 struct PayloadBody {
     payload: Object,
     points: Option<Vec<Id>>,
@@ -28,6 +29,7 @@ struct PayloadBody {
 
 /// Body of delete payload.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `keys` and `points` or `filter`")]
 struct KeysBody {
     keys: Vec<String>,
     points: Option<Vec<Id>>,
@@ -38,6 +40,7 @@ struct KeysBody {
 
 /// Body of delete vectors.
 #[derive(Debug, Deserialize)]
+#[serde(expecting = "an object with `vector` and `points` or `filter`")]
 struct NamesBody {
     vector: Vec<String>,
     points: Option<Vec<Id>>,

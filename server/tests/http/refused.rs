@@ -167,14 +167,15 @@ fn numbers_that_a_datatype_cannot_hold() {
         "h": {"size": 1, "distance": "Dot", "datatype": "float16"},
     }});
     server.put("/collections/c", &body).result();
-    for vector in [
-        json!({"u": [256]}),
-        json!({"u": [-1]}),
-        json!({"h": [70000]}),
-    ] {
-        let body = json!({"points": [{"id": 1, "vector": vector}]});
+    for (name, value) in [("u", 256), ("u", -1), ("h", 70000)] {
+        let body = json!({"points": [{"id": 1, "vector": {name: [value]}}]});
         let error = server.put("/collections/c/points", &body).error(400);
-        assert!(error.contains("points[0].vector"), "{error}");
+        let place = format!("points[0].vector.{name}[0] is {value}");
+        assert!(error.contains(&place), "{error}");
+        let body = json!({"batch": {"ids": [1], "vectors": {name: [[value]]}}});
+        let error = server.put("/collections/c/points", &body).error(400);
+        let place = format!("batch.vectors.{name}[0][0] is {value}");
+        assert!(error.contains(&place), "{error}");
     }
 }
 
@@ -244,6 +245,34 @@ fn ids_that_are_none() {
 }
 
 #[test]
+fn ids_and_bodies_are_told_as_they_were_written() {
+    all_refused(&[
+        (
+            "PUT",
+            "/points",
+            r#"{"points":[{"id":18446744073709551616,"vector":[1,1]}]}"#,
+            400,
+            "points[0].id: value 18446744073709551616 is not a valid point ID",
+        ),
+        (
+            "POST",
+            QUERY,
+            r#"{"query":18446744073709551617}"#,
+            400,
+            "query: value 18446744073709551617 is not",
+        ),
+        (
+            "PUT",
+            "/points",
+            "[]",
+            400,
+            "invalid type: sequence, expected an object with `points` or `batch` \
+             at line 1 column 1",
+        ),
+    ]);
+}
+
+#[test]
 fn bodies_that_are_not_json() {
     all_refused(&[
         (
@@ -267,7 +296,6 @@ fn bodies_that_are_not_json() {
             400,
             "EOF while parsing",
         ),
-        ("PUT", "/points", "[]", 400, "invalid type: sequence"),
         ("PUT", "/points", "{}", 400, "missing field `points`"),
         (
             "PUT",
@@ -313,6 +341,46 @@ fn bodies_that_are_not_json() {
         ),
         ("PUT", "/index", "{\"field_name\": 1}", 400, "field_name"),
     ]);
+}
+
+#[test]
+fn a_body_of_the_wrong_kind_is_told_in_words_of_the_api() {
+    let server = Server::new();
+    server.make();
+    for (method, path) in [
+        ("PUT", "/collections/d"),
+        ("PATCH", "/collections/c"),
+        ("PUT", "/collections/c/index"),
+        ("PUT", "/collections/c/points"),
+        ("POST", "/collections/c/points"),
+        ("POST", "/collections/c/points/delete"),
+        ("PUT", "/collections/c/points/vectors"),
+        ("POST", "/collections/c/points/vectors/delete"),
+        ("POST", "/collections/c/points/payload"),
+        ("POST", "/collections/c/points/payload/delete"),
+        ("POST", "/collections/c/points/batch"),
+        ("POST", "/collections/c/points/scroll"),
+        ("POST", "/collections/c/points/count"),
+        ("POST", "/collections/c/points/query"),
+        ("POST", "/collections/c/points/query/batch"),
+        ("POST", "/collections/c/points/search"),
+    ] {
+        for body in ["7", "\"x\"", "[]", "null", "true"] {
+            let answer = server.request(method, path, Some(body));
+            if answer.status == 200 {
+                continue;
+            }
+            let error = answer.error(400);
+            assert!(
+                !error.contains("struct "),
+                "{method} {path} {body}: {error}"
+            );
+            assert!(
+                !error.contains("column 0"),
+                "{method} {path} {body}: {error}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -390,6 +458,13 @@ fn filters_that_cannot_be() {
     let text = r#"{"filter":{"must":[{"key":"a","match":{"text":"x"}}]}}"#;
     all_refused(&[
         ("POST", COUNT, r#"{"filter":{"musst":[]}}"#, 400, "musst"),
+        (
+            "POST",
+            COUNT,
+            r#"{"filter":"x"}"#,
+            400,
+            "filter: invalid type: string \"x\", expected a filter: an object with `must`",
+        ),
         (
             "POST",
             COUNT,
