@@ -51,7 +51,9 @@ impl Serialize for JsonHit {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("id", &Id(record.id))?;
         map.serialize_entry("version", &record.version.0)?;
-        map.serialize_entry("score", &self.0.score)?;
+        // Finite vectors may be infinitely far from each other, and JSON has no infinity.
+        let score = self.0.score.clamp(f32::MIN, f32::MAX);
+        map.serialize_entry("score", &score)?;
         members(&mut map, record)?;
         map.end()
     }
@@ -85,11 +87,19 @@ mod tests {
 
     #[test]
     fn a_hit_always_has_version_and_score() {
-        let hit = Hit {
-            record: record(Some(Value::Object(vec![])), None),
-            score: 0.25,
+        let json = |score| {
+            let record = record(Some(Value::Object(vec![])), None);
+            serde_json::to_string(&JsonHit(Hit { record, score })).unwrap()
         };
-        let json = serde_json::to_string(&JsonHit(hit)).unwrap();
-        assert_eq!(json, r#"{"id":7,"version":3,"score":0.25,"payload":{}}"#);
+        assert_eq!(
+            json(0.25),
+            r#"{"id":7,"version":3,"score":0.25,"payload":{}}"#
+        );
+        for (score, text) in [
+            (f32::INFINITY, r#""score":3.4028235e+38,"#),
+            (f32::NEG_INFINITY, r#""score":-3.4028235e+38,"#),
+        ] {
+            assert!(json(score).contains(text), "{}", json(score));
+        }
     }
 }

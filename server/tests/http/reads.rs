@@ -50,6 +50,29 @@ fn scroll_goes_through_all_pages_in_id_order() {
 }
 
 #[test]
+fn scores_of_the_largest_vectors_are_numbers() {
+    for distance in ["Dot", "Euclid", "Manhattan", "Cosine"] {
+        let server = Server::new();
+        let body = json!({"vectors": {"size": 2, "distance": distance}});
+        server.put("/collections/c", &body).result();
+        let points = json!({"points": [
+            {"id": 1, "vector": [3e38, 3e38]},
+            {"id": 2, "vector": [-3e38, -3e38]},
+            {"id": 3, "vector": [3e38, -3e38]},
+            {"id": 4, "vector": [1, 1]},
+        ]});
+        let path = "/collections/c/points?wait=true";
+        server.put(path, &points).result();
+        let found = query(&server, &json!({"query": [3e38, 3e38]}));
+        let found = found.as_array().unwrap();
+        assert_eq!(found.len(), 4, "{distance}: {found:?}");
+        for hit in found {
+            assert!(hit["score"].is_number(), "{distance}: {hit}");
+        }
+    }
+}
+
+#[test]
 fn query_by_vector_by_id_and_without_either() {
     let server = Server::new();
     server.fill(20);
