@@ -512,9 +512,9 @@ const KEYS: &[(&str, Set)] = &[
     ("storage.optimizers.indexing_threshold_kb", |s, v| {
         put(&mut s.defaults.compaction.indexing_threshold_kb, v)
     }),
-    ("storage.optimizers.flush_interval_sec", |s, v| {
-        s.defaults.compaction.flush_interval_ms = number::<u64>(v)?.saturating_mul(1_000);
-        Ok(())
+    // Existing files have it. Every acknowledged write is durable at once, so it means nothing.
+    ("storage.optimizers.flush_interval_sec", |_, v| {
+        number::<u64>(v).map(drop)
     }),
     ("storage.compaction.fan_out", |s, v| {
         let fan_out: u32 = number(v)?;

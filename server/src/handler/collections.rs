@@ -168,7 +168,7 @@ pub(crate) fn info(call: &Call) -> Result<Reply, ApiError> {
     let schema = Arc::clone(snapshot.schema());
     let status = collection.status();
     let config = Config::of(&schema)?;
-    let mut warnings = config.warnings();
+    let mut warnings = config.warnings(&call.state.settings.storage.engine);
     let mut payload_schema = Map::new();
     for field in &schema.fields {
         warnings.extend(index::warnings(field)?);

@@ -636,7 +636,8 @@ mod tests {
             json!({"size": 4, "distance": "Cosine"})
         );
         assert!(tree["quantization_config"].is_null());
-        assert!(config.warnings().is_empty(), "{:?}", config.warnings());
+        let warnings = config.warnings(&engine::Settings::default());
+        assert!(warnings.is_empty(), "{warnings:?}");
     }
 
     #[test]
@@ -647,9 +648,10 @@ mod tests {
             "quantization_config": {"turbo": {"bits": "bits1_5"}},
             "wal_config": {"wal_capacity_mb": 64},
             "hnsw_config": {"payload_m": 8},
+            "optimizers_config": {"flush_interval_sec": 7},
         }))
         .unwrap();
-        let warnings = config.warnings().join("\n");
+        let warnings = config.warnings(&engine::Settings::default()).join("\n");
         for field in [
             "`params.vectors.v.on_disk`",
             "`params.vectors.v.memory`",
@@ -657,11 +659,32 @@ mod tests {
             "`quantization_config`",
             "`wal_config`",
             "`hnsw_config.payload_m`",
+            "`optimizer_config.flush_interval_sec`",
         ] {
             assert!(warnings.contains(field), "{field} in {warnings}");
         }
         let tree = serde_json::to_value(&config).unwrap();
         assert_eq!(tree["quantization_config"]["turbo"]["bits"], "bits1_5");
+    }
+
+    #[test]
+    fn a_memtable_larger_than_the_node_allows_is_warned_about() {
+        let config = create(&json!({
+            "optimizers_config": {"cairn": {"memtable_bytes_max": 100 << 20}},
+        }))
+        .unwrap();
+        let warnings = |memtable_bytes_max| {
+            config.warnings(&engine::Settings {
+                memtable_bytes_max,
+                ..engine::Settings::default()
+            })
+        };
+        assert!(warnings(100 << 20).is_empty());
+        let warnings = warnings(64 << 20);
+        assert_eq!(warnings.len(), 1);
+        for part in ["104857600", "67108864", "storage.memtable_mb"] {
+            assert!(warnings[0].contains(part), "{warnings:?}");
+        }
     }
 
     #[test]

@@ -405,8 +405,8 @@ impl Config {
         }
     }
 
-    /// One line for each setting that is kept and has no effect.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    /// One line for each setting that is kept and has no effect, or not the one it asks for.
+    pub(crate) fn warnings(&self, engine: &engine::Settings) -> Vec<String> {
         let mut fields = Vec::new();
         self.params.without_effect(&mut fields);
         let hnsw = HnswDiff {
@@ -420,6 +420,9 @@ impl Config {
         note_hnsw(&mut fields, &hnsw, "hnsw_config");
         let memmap = self.optimizer_config.memmap_threshold.is_some();
         note(&mut fields, memmap, "optimizer_config", "memmap_threshold");
+        // Every acknowledged write is durable at once: there is nothing to flush at intervals.
+        let flush = self.optimizer_config.flush_interval_sec != flush_interval_default_sec();
+        note(&mut fields, flush, "optimizer_config", "flush_interval_sec");
         if self.wal_config != Wal::default() {
             fields.push("wal_config".to_owned());
         }
@@ -427,8 +430,24 @@ impl Config {
             fields.push("quantization_config".to_owned());
         }
         let line = |field| format!("`{field}` is stored and returned, and has no effect yet");
-        fields.into_iter().map(line).collect()
+        let mut lines: Vec<String> = fields.into_iter().map(line).collect();
+        let (asked, most) = (
+            self.optimizer_config.cairn.memtable_bytes_max,
+            engine.memtable_bytes_max,
+        );
+        if asked > most {
+            lines.push(format!(
+                "`optimizer_config.cairn.memtable_bytes_max` is {asked}, and this node holds it \
+                 to {most} bytes (`storage.memtable_mb`)"
+            ));
+        }
+        lines
     }
+}
+
+/// What `flush_interval_sec` is unless it is set.
+fn flush_interval_default_sec() -> u64 {
+    CompactionSettings::default().flush_interval_ms / 1000
 }
 
 impl CollectionParams {
