@@ -67,10 +67,12 @@ impl Client {
 
     /// The text of an answer without envelope.
     pub(crate) fn text(&self, path: &str) -> Result<String, Failure> {
-        let mut answer = self.agent.get(self.at(path)).call()?;
-        let text = answer.body_mut().read_to_string()?;
+        let at = self.at(path);
+        let told = |error: ureq::Error| format!("{at}: {error}");
+        let mut answer = self.agent.get(&at).call().map_err(told)?;
+        let text = answer.body_mut().read_to_string().map_err(told)?;
         if !answer.status().is_success() {
-            return Err(format!("{}: {text}", answer.status()).into());
+            return Err(format!("{at}: {}: {text}", answer.status()).into());
         }
         Ok(text)
     }

@@ -43,9 +43,10 @@ pub(crate) fn healthz(_: &Call) -> Result<Reply, ApiError> {
 }
 
 /// `GET /readyz`: requests will be served. The server listens only after recovery, so what is
-/// left to say is whether it is about to stop.
+/// left to say is whether every collection came out of it, and whether the server is about to
+/// stop.
 pub(crate) fn readyz(call: &Call) -> Result<Reply, ApiError> {
-    if call.state.is_stopping() {
+    if call.state.is_stopping() || !call.state.db.failed().is_empty() {
         let reply = Reply::text("some shards are not ready");
         return Ok(reply.with_status(StatusCode::SERVICE_UNAVAILABLE));
     }

@@ -45,7 +45,8 @@ fn health_says_what_the_server_says() {
     server.stop();
     let gone = cairn(&["health", "--url", &url], &[]);
     assert_eq!(gone.status.code(), Some(1));
-    assert!(text(&gone.stderr).starts_with("cairn: "), "{gone:?}");
+    let start = format!("cairn: {url}/readyz: ");
+    assert!(text(&gone.stderr).starts_with(&start), "{gone:?}");
 }
 
 #[test]

@@ -81,12 +81,8 @@ impl Server {
 
     /// Stops it and starts another one on the same directory.
     pub(crate) fn restart(mut self) -> Self {
-        self.running
-            .take()
-            .unwrap()
-            .stop()
-            .expect("it stops cleanly");
-        Self::on(self.directory, |_| {})
+        self.stop();
+        self.again()
     }
 
     pub(crate) fn stop(&mut self) {
@@ -95,6 +91,11 @@ impl Server {
             .unwrap()
             .stop()
             .expect("it stops cleanly");
+    }
+
+    /// Starts one that was stopped again, on the same directory.
+    pub(crate) fn again(self) -> Self {
+        Self::on(self.directory, |_| {})
     }
 
     pub(crate) fn running(&mut self) -> Running {

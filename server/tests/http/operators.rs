@@ -1,5 +1,7 @@
 //! Collections, payload indexes, and the controls of compaction.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -198,4 +200,14 @@ fn run_now_needs_no_body() {
     server.make();
     let answer = server.request("POST", "/collections/c/optimizations/run", Some(""));
     assert_eq!(answer.result(), true);
+    // As `curl -X POST`: neither a length nor a type.
+    let mut stream = TcpStream::connect(server.addr()).unwrap();
+    write!(
+        stream,
+        "POST /collections/c/optimizations/run HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

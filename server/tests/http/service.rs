@@ -35,6 +35,27 @@ fn health_is_plain_text() {
 }
 
 #[test]
+fn a_server_without_one_of_its_collections_is_not_ready() {
+    let mut server = Server::new();
+    server.make();
+    server.stop();
+    let collections = server.directory.path().join("data/collections");
+    let entry = std::fs::read_dir(collections).unwrap().next().unwrap();
+    let manifests = entry.unwrap().path().join("shards/0/manifest");
+    std::fs::remove_dir_all(&manifests).unwrap();
+    std::fs::create_dir(&manifests).unwrap();
+    let server = server.again();
+    for (path, status, text) in [
+        ("/readyz", 503, "some shards are not ready"),
+        ("/healthz", 200, "healthz check passed"),
+        ("/livez", 200, "healthz check passed"),
+    ] {
+        let answer = server.get(path);
+        assert_eq!((answer.status, answer.text.as_str()), (status, text));
+    }
+}
+
+#[test]
 fn metrics_count_requests_and_points() {
     let server = Server::new();
     server.fill(3);
@@ -87,6 +108,24 @@ fn what_is_not_there_yet_says_so() {
         ("POST", "/collections/c/points/discover"),
         ("POST", "/collections/c/points/search/matrix/pairs"),
         ("PUT", "/collections/c/vectors/v"),
+        ("GET", "/logger"),
+        ("POST", "/logger"),
+        ("GET", "/stacktrace"),
+        ("GET", "/debugger"),
+        ("PATCH", "/debugger"),
+        ("GET", "/profiler/slow_requests"),
+        ("POST", "/audit/logs"),
+        ("GET", "/cluster/metadata/keys"),
+        ("PUT", "/cluster/metadata/keys/k"),
+        ("GET", "/collections/c/memory"),
+        ("POST", "/collections/c/truncate_unapplied_wal"),
+        ("POST", "/collections/c/shards/0/points"),
+        ("POST", "/collections/c/shards/0/points/count"),
+        ("POST", "/collections/c/shards/0/cleanup"),
+        ("GET", "/collections/c/shards/0/wal"),
+        ("GET", "/collections/c/shards/0/recovery_point"),
+        ("POST", "/collections/c/shards/0/snapshot/partial/create"),
+        ("GET", "/collections/c/shards/0/snapshot/partial/manifest"),
     ] {
         let body = (method != "GET").then_some("{}");
         let text = server.request(method, path, body).error(501);
