@@ -4,6 +4,7 @@
 //! only Cairn knows begins with `cairn_`.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -98,32 +99,50 @@ impl Telemetry {
     }
 }
 
-/// Gauges of one moment, filled at each scrape.
+/// Figures of one moment, filled at each scrape.
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
     registry: Registry,
 }
 
-/// Label values of one gauge.
+/// Label values of one figure.
 pub(crate) type Labels = Vec<(&'static str, String)>;
 
 impl Scrape {
     /// Adds a family with one value.
     pub(crate) fn one(&mut self, name: &str, help: &str, value: f64) {
-        self.family(name, help, [(Labels::new(), value)]);
+        self.gauges(name, help, [(Labels::new(), value)]);
     }
 
-    /// Adds a family; one without values is left out.
-    pub(crate) fn family(
+    /// Adds a family of gauges; one without values is left out.
+    pub(crate) fn gauges(
         &mut self,
         name: &str,
         help: &str,
         values: impl IntoIterator<Item = (Labels, f64)>,
     ) {
-        let family = Family::<Labels, Gauge<f64, std::sync::atomic::AtomicU64>>::default();
+        let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
         let mut any = false;
         for (labels, value) in values {
             family.get_or_create(&labels).set(value);
+            any = true;
+        }
+        if any {
+            self.registry.register(name, help, family);
+        }
+    }
+
+    /// As [`Self::gauges`], of totals since the start; their names get `_total` at the end.
+    pub(crate) fn counters(
+        &mut self,
+        name: &str,
+        help: &str,
+        values: impl IntoIterator<Item = (Labels, f64)>,
+    ) {
+        let family = Family::<Labels, Counter<f64, AtomicU64>>::default();
+        let mut any = false;
+        for (labels, value) in values {
+            family.get_or_create(&labels).inc_by(value);
             any = true;
         }
         if any {
@@ -187,17 +206,17 @@ mod tests {
         let mut text = String::new();
         telemetry.encode(&mut text).unwrap();
         let mut scrape = Scrape::default();
-        scrape.family(
-            "collection_points",
-            "Points",
-            [(vec![("id", "a\"b".to_owned())], 3.0)],
-        );
+        let labels = || vec![("id", "a\"b".to_owned())];
+        scrape.gauges("collection_points", "Points", [(labels(), 3.0)]);
+        scrape.counters("cairn_wal_syncs", "Syncs", [(labels(), 7.0)]);
         process(&mut scrape);
         scrape.encode(&mut text).unwrap();
         for line in [
             "rest_responses_total{method=\"PUT\",\
              endpoint=\"/collections/{collection_name}\",status=\"200\"} 1",
             "collection_points{id=\"a\\\"b\"} 3",
+            "# TYPE cairn_wal_syncs counter",
+            "cairn_wal_syncs_total{id=\"a\\\"b\"} 7",
             "memory_resident_bytes ",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");

@@ -53,7 +53,7 @@ pub(crate) fn readyz(call: &Call) -> Result<Reply, ApiError> {
     Ok(Reply::text("all shards are ready"))
 }
 
-/// A gauge for each collection: name, help, value.
+/// A figure for each collection: name, help, value.
 type Figure<T> = (&'static str, &'static str, fn(&T) -> f64);
 
 const OF_STATUS: &[Figure<engine::Status>] = &[
@@ -78,7 +78,7 @@ const OF_STATUS: &[Figure<engine::Status>] = &[
     ),
 ];
 
-const OF_COUNTERS: &[Figure<engine::Counters>] = &[
+const GAUGES: &[Figure<engine::Counters>] = &[
     (
         "cairn_write_amplification",
         "Bytes written to disk for each byte ingested, since the start",
@@ -94,34 +94,9 @@ const OF_COUNTERS: &[Figure<engine::Counters>] = &[
         "Bytes of the inputs of all jobs that are due",
         |c| c.debt_bytes as f64,
     ),
-    (
-        "cairn_ingested_bytes",
-        "Bytes of operations given to the log, since the start",
-        |c| c.ingested_bytes as f64,
-    ),
-    (
-        "cairn_wal_written_bytes",
-        "Bytes the log wrote, since the start",
-        |c| c.wal_bytes as f64,
-    ),
-    (
-        "cairn_wal_syncs",
-        "Syncs of the log, since the start",
-        |c| c.wal_syncs as f64,
-    ),
     ("cairn_wal_disk_bytes", "Bytes of log files on disk", |c| {
         c.wal_disk_bytes as f64
     }),
-    (
-        "cairn_flushed_bytes",
-        "Bytes that flushes wrote, since the start",
-        |c| c.flushed_bytes as f64,
-    ),
-    (
-        "cairn_compacted_bytes",
-        "Bytes that compaction wrote, since the start",
-        |c| c.compacted_bytes as f64,
-    ),
     ("cairn_segment_bytes", "Bytes of segment files", |c| {
         c.segment_bytes as f64
     }),
@@ -135,9 +110,32 @@ const OF_COUNTERS: &[Figure<engine::Counters>] = &[
         "Files that wait for their last reader",
         |c| c.retired_files as f64,
     ),
+];
+
+/// Totals since the start of the process; their names get `_total` at the end.
+const COUNTERS: &[Figure<engine::Counters>] = &[
+    (
+        "cairn_ingested_bytes",
+        "Bytes of operations given to the log",
+        |c| c.ingested_bytes as f64,
+    ),
+    ("cairn_wal_written_bytes", "Bytes the log wrote", |c| {
+        c.wal_bytes as f64
+    }),
+    ("cairn_wal_syncs", "Syncs of the log", |c| {
+        c.wal_syncs as f64
+    }),
+    ("cairn_flushed_bytes", "Bytes that flushes wrote", |c| {
+        c.flushed_bytes as f64
+    }),
+    (
+        "cairn_compacted_bytes",
+        "Bytes that compaction wrote",
+        |c| c.compacted_bytes as f64,
+    ),
     (
         "cairn_writes_refused_disk_full",
-        "Writes refused because the disk was full, since the start",
+        "Writes refused because the disk was full",
         |c| c.refused_disk_full as f64,
     ),
 ];
@@ -176,7 +174,7 @@ pub(crate) fn metrics(call: &Call) -> Result<Reply, ApiError> {
         ("version", API_VERSION.to_owned()),
         ("cairn_version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
-    scrape.family("app_info", "What runs", [(app, 1.0)]);
+    scrape.gauges("app_info", "What runs", [(app, 1.0)]);
     scrape.one("cluster_enabled", "Whether this is a cluster", 0.0);
     scrape.one(
         "collections_total",
@@ -193,25 +191,31 @@ pub(crate) fn metrics(call: &Call) -> Result<Reply, ApiError> {
         let values = samples
             .iter()
             .map(|sample| (sample.labels(), figure(&sample.status)));
-        scrape.family(name, help, values);
+        scrape.gauges(name, help, values);
     }
-    for (name, help, figure) in OF_COUNTERS {
+    for (name, help, figure) in GAUGES {
         let values = samples
             .iter()
             .map(|sample| (sample.labels(), figure(&sample.counters)));
-        scrape.family(name, help, values);
+        scrape.gauges(name, help, values);
+    }
+    for (name, help, figure) in COUNTERS {
+        let values = samples
+            .iter()
+            .map(|sample| (sample.labels(), figure(&sample.counters)));
+        scrape.counters(name, help, values);
     }
     let running = samples
         .iter()
         .map(|sample| (sample.labels(), sample.running as f64));
-    scrape.family(
+    scrape.gauges(
         "collection_running_optimizations",
         "Compaction jobs that run",
         running,
     );
-    let help = "Time that writers were held back, by reason, since the start";
+    let help = "Time that writers were held back, by reason";
     let stalls = samples.iter().flat_map(stalls);
-    scrape.family("cairn_write_stall_seconds", help, stalls);
+    scrape.counters("cairn_write_stall_seconds", help, stalls);
     process(&mut scrape);
     let mut text = String::new();
     scrape.encode(&mut text).map_err(ApiError::internal)?;

@@ -73,11 +73,22 @@ fn metrics_count_requests_and_points() {
         "cairn_write_amplification{id=\"c\"}",
         "cairn_space_amplification{id=\"c\"}",
         "cairn_compaction_debt_bytes{id=\"c\"}",
-        "cairn_write_stall_seconds{id=\"c\",reason=\"flush_behind\"}",
-        "cairn_write_stall_seconds{id=\"c\",reason=\"compaction_behind\"}",
+        "cairn_write_stall_seconds_total{id=\"c\",reason=\"flush_behind\"}",
+        "cairn_write_stall_seconds_total{id=\"c\",reason=\"compaction_behind\"}",
+        "cairn_ingested_bytes_total{id=\"c\"}",
+        "cairn_wal_written_bytes_total{id=\"c\"}",
+        "cairn_wal_syncs_total{id=\"c\"}",
+        "cairn_flushed_bytes_total{id=\"c\"}",
+        "cairn_compacted_bytes_total{id=\"c\"}",
+        "cairn_writes_refused_disk_full_total{id=\"c\"}",
     ] {
         server.metric(name);
     }
+    let text = server.get("/metrics").text;
+    assert!(
+        text.contains("# TYPE cairn_ingested_bytes counter"),
+        "{text}"
+    );
 }
 
 #[test]
