@@ -38,6 +38,8 @@ pub(crate) struct Call {
     pub(crate) body: Body,
     /// On the monotonic clock.
     pub(crate) started: Duration,
+    /// Whether the client reads compressed answers.
+    pub(crate) gzip: bool,
 }
 
 /// What a waiting operation returns.
@@ -97,6 +99,12 @@ impl Call {
     /// A result in the envelope.
     pub(crate) fn ok(&self, result: impl serde::Serialize) -> Result<Reply, ApiError> {
         Reply::ok(result, self.elapsed())
+    }
+
+    /// Runs an operation and puts its answer into the form that the client reads best.
+    fn perform(&self, operation: fn(&Self) -> Result<Reply, ApiError>) -> Result<Reply, ApiError> {
+        let reply = operation(self)?;
+        Ok(if self.gzip { reply.compressed() } else { reply })
     }
 
     /// How long a read may take.
@@ -168,6 +176,7 @@ async fn routed(
             route.method, route.pattern
         )));
     }
+    let gzip = reply::accepts_gzip(request.headers());
     let parameters = Parameters::parse(request.uri().query().unwrap_or_default())?;
     let body = if matches!(route.method, Method::POST | Method::PUT | Method::PATCH) {
         state.bodies.read(request).await?
@@ -180,6 +189,7 @@ async fn routed(
         parameters,
         body,
         started,
+        gzip,
     });
     let reply = run(route.kind, call).await?;
     Ok(reply.answer())
@@ -193,10 +203,10 @@ async fn run(kind: Kind, call: Arc<Call>) -> Result<Reply, ApiError> {
             let limit = call.read_limit();
             state
                 .search
-                .run(name, limit, move || operation(&call))
+                .run(name, limit, move || call.perform(operation))
                 .await
         }
-        Kind::Admin(operation) => state.admin.run(move || operation(&call)).await,
+        Kind::Admin(operation) => state.admin.run(move || call.perform(operation)).await,
         Kind::Write(operation) => points::write(operation, call).await,
         Kind::Waiting(operation) => operation(call).await,
         Kind::NotYet => Err(ApiError::not_yet("this route")),

@@ -1,5 +1,8 @@
 //! The server's own routes, and what every answer has.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::harness::Server;
@@ -89,6 +92,48 @@ fn metrics_count_requests_and_points() {
         text.contains("# TYPE cairn_ingested_bytes counter"),
         "{text}"
     );
+}
+
+#[test]
+fn long_answers_are_compressed_for_those_who_ask() {
+    let server = Server::new();
+    server.fill(1000);
+    let ask = |limit: u64, accept: &str| {
+        let body = json!({"limit": limit}).to_string();
+        let mut stream = TcpStream::connect(server.addr()).unwrap();
+        write!(
+            stream,
+            "POST /collections/c/points/scroll HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             content-type: application/json\r\n{accept}content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        let end = answer.windows(4).position(|four| four == b"\r\n\r\n");
+        let body = answer.split_off(end.unwrap() + 4);
+        (String::from_utf8(answer).unwrap(), body)
+    };
+    let gzip = "accept-encoding: gzip, deflate\r\n";
+    let (head, compressed) = ask(1000, gzip);
+    assert!(head.contains("content-encoding: gzip\r\n"), "{head}");
+    assert!(head.contains("vary: accept-encoding\r\n"), "{head}");
+    assert!(head.contains(&format!("content-length: {}\r\n", compressed.len())));
+    let (head, plain) = ask(1000, "");
+    assert!(!head.contains("content-encoding"), "{head}");
+    assert!(head.contains("vary: accept-encoding\r\n"), "{head}");
+    assert!(compressed.len() * 4 < plain.len());
+    let mut text = String::new();
+    let mut reader = flate2::read::GzDecoder::new(compressed.as_slice());
+    reader.read_to_string(&mut text).unwrap();
+    let result = |bytes: &[u8]| {
+        let json: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        json["result"].clone()
+    };
+    assert_eq!(result(text.as_bytes()), result(&plain));
+    let (head, short) = ask(1, gzip);
+    assert!(!head.contains("content-encoding") && !head.contains("vary"));
+    assert!(short.starts_with(b"{\"result\""));
 }
 
 #[test]
