@@ -142,6 +142,8 @@ fn start_log(settings: &Settings) -> Result<(), Failure> {
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the results has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to tell the failure to if this fails too.
             let _ = writeln!(io::stderr(), "cairn: {}", chain(error.as_ref()));
@@ -164,6 +166,16 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Inspect { file, json } => inspect(&file, json, &mut out),
     }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let kind = match error.downcast_ref::<io::Error>() {
+        Some(error) => Some(error.kind()),
+        None => error
+            .downcast_ref::<serde_json::Error>()
+            .and_then(serde_json::Error::io_error_kind),
+    };
+    kind == Some(io::ErrorKind::BrokenPipe)
 }
 
 /// An error and its causes, each once.

@@ -86,6 +86,16 @@ fn inspect_prints_and_fails_on_damage() {
     let json = cairn(&["inspect", path, "--json"], &[]);
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!(json["collections"][0]["name"], "c");
+    // As `cairn inspect FILE | head`, with a reader that has gone already.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    for arguments in [&["inspect", path][..], &["inspect", path, "--json"]] {
+        let stdout = writer.try_clone().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cairn"));
+        let cut = command.args(arguments).stdout(stdout).output().unwrap();
+        assert!(cut.status.success(), "{cut:?}");
+        assert_eq!(text(&cut.stderr), "");
+    }
     let mut bytes = std::fs::read(&catalog).unwrap();
     let last = bytes.len() - 10;
     bytes[last] ^= 1;
