@@ -16,6 +16,12 @@ use crate::run::{Failure, start};
 use crate::settings::Settings;
 
 const COLLECTION: &str = "demo";
+/// Payload fields that the queries filter by, and their types.
+const INDEXES: [(&str, &str); 3] = [
+    ("rank", "integer"),
+    ("released", "keyword"),
+    ("name", "keyword"),
+];
 const DIM: usize = 384;
 /// The point that the next steps ask about: the rank of fastapi.
 const EXAMPLE: u64 = 67;
@@ -29,11 +35,22 @@ const ROWS: &str = include_str!("../demo/sample.jsonl");
 const QUERY_VECTORS: &[u8] = include_bytes!("../demo/queries.f16");
 const QUERY_TEXTS: &str = include_str!("../demo/queries.jsonl");
 
-/// Runs the demo, then serves until told to stop, unless `exit` says to stop at once.
+/// How the demo runs.
+#[derive(Copy, Clone, Default, Debug)]
+pub struct DemoOptions {
+    /// Ends after the queries.
+    pub exit: bool,
+    /// Deletes a collection of that name first.
+    pub fresh: bool,
+}
+
+/// Runs the demo, then serves until told to stop, unless it is to end at once. A collection that
+/// has the demo's name keeps its points, and gets those of the sample.
 ///
 /// # Errors
-/// The server does not start or stop, or does not answer as it should.
-pub fn demo(settings: Settings, exit: bool, out: &mut dyn Write) -> Result<(), Failure> {
+/// The server does not start or stop, or does not answer as it should; there is a collection that
+/// the sample does not fit into.
+pub fn demo(settings: Settings, options: DemoOptions, out: &mut dyn Write) -> Result<(), Failure> {
     let directory = settings.storage.path.clone();
     let running = start(settings)?;
     let url = format!("http://{}", running.addr());
@@ -43,9 +60,10 @@ pub fn demo(settings: Settings, exit: bool, out: &mut dyn Write) -> Result<(), F
         "Cairn listens on {url}; its data is in {}\n",
         directory.display()
     )?;
+    prepare(&client, options.fresh)?;
     load(&client, out)?;
     show(&client, out)?;
-    if !exit {
+    if !options.exit {
         next_steps(&url, out)?;
         running.wait_for_signal()?;
     }
@@ -106,28 +124,48 @@ fn queries() -> Result<Vec<(String, Vec<f32>)>, Failure> {
         .collect()
 }
 
+/// Makes the collection, or checks the one that is there.
+fn prepare(client: &Client, fresh: bool) -> Result<(), Failure> {
+    let path = format!("/collections/{COLLECTION}");
+    if fresh {
+        client.delete(&path)?;
+    }
+    if client.get(&format!("{path}/exists"))?["exists"] == true {
+        let info = client.get(&path)?;
+        let vectors = &info["config"]["params"]["vectors"];
+        if vectors["size"] != DIM {
+            return Err(format!(
+                "there is a collection `{COLLECTION}` with other vectors ({vectors}) than the \
+                 sample has, one of size {DIM}: `--fresh` replaces it, `--storage-path` goes \
+                 elsewhere"
+            )
+            .into());
+        }
+    } else {
+        client.put(
+            &path,
+            &json!({
+                "vectors": {"size": DIM, "distance": "Cosine", "datatype": "float16"},
+                // Low, so that even this little gets a graph.
+                "optimizers_config": {"indexing_threshold": 1000},
+            }),
+        )?;
+    }
+    let indexed = client.get(&path)?["payload_schema"].take();
+    for (field, kind) in INDEXES {
+        if indexed.get(field).is_none() {
+            client.put(
+                &format!("{path}/index?wait=true"),
+                &json!({"field_name": field, "field_schema": kind}),
+            )?;
+        }
+    }
+    Ok(())
+}
+
 fn load(client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
     let clock = SystemClock::new();
     let points = sample()?;
-    client.delete(&format!("/collections/{COLLECTION}"))?;
-    client.put(
-        &format!("/collections/{COLLECTION}"),
-        &json!({
-            "vectors": {"size": DIM, "distance": "Cosine", "datatype": "float16"},
-            // Low, so that even this little gets a graph.
-            "optimizers_config": {"indexing_threshold": 1000},
-        }),
-    )?;
-    for (field, kind) in [
-        ("rank", "integer"),
-        ("released", "keyword"),
-        ("name", "keyword"),
-    ] {
-        client.put(
-            &format!("/collections/{COLLECTION}/index?wait=true"),
-            &json!({"field_name": field, "field_schema": kind}),
-        )?;
-    }
     // Drawn on standard error, and only on a terminal.
     let bar = ProgressBar::new(points.len() as u64).with_message("loading");
     bar.set_style(ProgressStyle::with_template(
@@ -147,13 +185,14 @@ fn load(client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
          in {took:.2} s: {rate:.0} points/s, every batch durable before its answer",
         points.len()
     )?;
-    wait_for_graph(client, &clock, out)
+    wait_for_graph(client, &clock, points.len() as u64, out)
 }
 
 /// Asks for the graph now and shows how far it is.
 fn wait_for_graph(
     client: &Client,
     clock: &SystemClock,
+    points: u64,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let before = clock.monotonic();
@@ -165,7 +204,9 @@ fn wait_for_graph(
     loop {
         let info = client.get(&format!("/collections/{COLLECTION}"))?;
         let waited = clock.monotonic().saturating_sub(before);
-        if info["status"] == "green" && info["indexed_vectors_count"] == info["points_count"] {
+        // A collection that was there may have points of others, without a vector or a graph.
+        let indexed = info["indexed_vectors_count"].as_u64().unwrap_or_default();
+        if info["status"] == "green" && indexed >= points {
             spinner.finish_and_clear();
             writeln!(out, "Built the graph in {:.2} s\n", waited.as_secs_f64())?;
             return Ok(());

@@ -37,7 +37,7 @@ mod telemetry;
 mod wire;
 
 pub use client::health;
-pub use demo::demo;
+pub use demo::{DemoOptions, demo};
 pub use inspect::inspect;
 pub use run::{Failure, Running, run, start};
 pub use settings::Settings;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use server::settings::{Overrides, Settings};
-use server::{Failure, demo, health, inspect};
+use server::{DemoOptions, Failure, demo, health, inspect};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -32,6 +32,9 @@ enum Command {
         /// Ends after the queries.
         #[arg(long)]
         exit: bool,
+        /// Deletes a collection `demo` that is there, instead of adding the sample to it.
+        #[arg(long)]
+        fresh: bool,
     },
     /// Asks a server whether it is ready; the exit code says it too.
     Health {
@@ -156,7 +159,10 @@ fn run(command: Command) -> Result<(), Failure> {
     let mut out = io::stdout();
     match command {
         Command::Serve(flags) => server::run(flags.load_and_log(false)?),
-        Command::Demo { flags, exit } => demo(flags.load_and_log(true)?, exit, &mut out),
+        Command::Demo { flags, exit, fresh } => {
+            let options = DemoOptions { exit, fresh };
+            demo(flags.load_and_log(true)?, options, &mut out)
+        }
         Command::Health { flags, url } => {
             let url = match url {
                 Some(url) => url,

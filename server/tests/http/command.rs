@@ -2,6 +2,8 @@
 
 use std::process::{Command, Output};
 
+use serde_json::json;
+
 use crate::harness::Server;
 
 fn cairn(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -20,9 +22,7 @@ fn the_demo_loads_queries_and_ends() {
     let mut settings = server::Settings::default();
     settings.service.port = 0;
     settings.storage.path = directory.path().join("data");
-    let mut out = Vec::new();
-    server::demo(settings, true, &mut out).unwrap();
-    let out = text(&out);
+    let out = demo(&settings, false).unwrap();
     for part in [
         "Loaded 3000 Python packages",
         "Nearest to the JavaScript package",
@@ -33,6 +33,51 @@ fn the_demo_loads_queries_and_ends() {
     ] {
         assert!(out.contains(part), "{part} is missing in\n{out}");
     }
+    // Once more, into what is there now, a point of somebody else's included.
+    let points = || {
+        let mut server = Server::over(&settings);
+        let count = json!({"exact": true});
+        let path = "/collections/demo/points/count";
+        let count = server.post(path, &count).result()["count"].clone();
+        let own = json!({"points": [{"id": 9_000_000, "vector": {}}]});
+        server
+            .put("/collections/demo/points?wait=true", &own)
+            .result();
+        server.stop();
+        count
+    };
+    assert_eq!(points(), 3000);
+    demo(&settings, false).unwrap();
+    assert_eq!(points(), 3001);
+    demo(&settings, true).unwrap();
+    assert_eq!(points(), 3000);
+}
+
+fn demo(settings: &server::Settings, fresh: bool) -> Result<String, server::Failure> {
+    let mut out = Vec::new();
+    let options = server::DemoOptions { exit: true, fresh };
+    server::demo(settings.clone(), options, &mut out)?;
+    Ok(text(&out))
+}
+
+#[test]
+fn the_demo_does_not_touch_a_collection_that_is_something_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = server::Settings::default();
+    settings.service.port = 0;
+    settings.storage.path = directory.path().join("data");
+    let mut server = Server::over(&settings);
+    let body = json!({"vectors": {"size": 2, "distance": "Dot"}});
+    server.put("/collections/demo", &body).result();
+    server.stop();
+    let error = demo(&settings, false).unwrap_err().to_string();
+    assert!(
+        error.contains("384") && error.contains("--fresh"),
+        "{error}"
+    );
+    let server = Server::over(&settings);
+    let info = server.get("/collections/demo").result();
+    assert_eq!(info["config"]["params"]["vectors"]["size"], 2);
 }
 
 #[test]

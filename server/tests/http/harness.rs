@@ -62,6 +62,11 @@ impl Server {
         Self::on(TempDir::new().unwrap(), change)
     }
 
+    /// A server with these settings; its own directory stays empty.
+    pub(crate) fn over(settings: &Settings) -> Self {
+        Self::with(|own| *own = settings.clone())
+    }
+
     fn on(directory: TempDir, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = Settings::default();
         settings.service.port = 0;
