@@ -674,6 +674,32 @@ mod tests {
         assert!(matches!(error, SettingsError::File { .. }));
     }
 
+    #[test]
+    fn the_operators_page_lists_every_key_with_its_default() {
+        let page = include_str!("../OPERATING.md");
+        let table = page.split("| key | default |").nth(1).unwrap();
+        let table = table.split("\n\n").next().unwrap();
+        let quoted = |cell: &str| -> Option<String> {
+            Some(cell.trim().strip_prefix('`')?.strip_suffix('`')?.to_owned())
+        };
+        let rows = table.lines().skip(2).map(|row| {
+            let cells: Vec<&str> = row.split('|').collect();
+            (quoted(cells[1]).unwrap(), quoted(cells[2]))
+        });
+        let rows: Vec<_> = rows.collect();
+        let listed: Vec<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
+        let known: Vec<&str> = KEYS.iter().map(|(key, _)| *key).collect();
+        assert_eq!(listed, known);
+        let default = format!("{:?}", Settings::default());
+        for (key, value) in rows {
+            // The default of some is not a value: it depends on the machine, or there is none.
+            let Some(value) = value else { continue };
+            let mut settings = Settings::default();
+            assert!(settings.set(&key, &value, &String::new).unwrap());
+            assert_eq!(format!("{settings:?}"), default, "{key}");
+        }
+    }
+
     #[expect(clippy::disallowed_methods, reason = "a test writes its own file")]
     fn write(path: &Path, text: &str) {
         std::fs::write(path, text).unwrap();
