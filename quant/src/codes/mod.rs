@@ -38,12 +38,14 @@
 
 pub use block::{BLOCK_ROWS, BlockBuilder};
 pub use encode::{CodeBits, CodeMetric, Encoder};
+pub use pair::CodePair;
 pub use query::{BlockEstimates, CodeQuery, Estimate, RotatedQuery};
 pub use rotation::Rotation;
 pub use space::CodeSpace;
 
 pub(crate) mod block;
 pub(crate) mod encode;
+mod pair;
 mod query;
 pub(crate) mod rotation;
 mod space;

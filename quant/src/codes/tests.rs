@@ -164,6 +164,37 @@ fn every_instruction_set_gives_the_same_bytes_and_bits() {
 }
 
 #[test]
+fn two_rows_are_as_far_as_their_vectors() {
+    for metric in [CodeMetric::Dot, CodeMetric::Euclid] {
+        for dim in [100, 384] {
+            let vectors = clustered(60, dim, 11);
+            let code = encoded(&vectors, metric, CodeBits::Four, None);
+            let padded = code.space.padded();
+            let constant = match metric {
+                CodeMetric::Dot => exact(metric, code.space.centre(), code.space.centre()),
+                CodeMetric::Euclid => 0.0,
+            };
+            let pair = CodePair::new(metric, padded);
+            let rows: Vec<&[u8]> = code.rows.chunks_exact(pair.row_len()).collect();
+            let mut square = 0.0;
+            for (a, x) in rows.iter().zip(&vectors) {
+                for (b, y) in rows.iter().zip(&vectors) {
+                    let distance = pair.distance(a, b);
+                    for isa in Isa::available() {
+                        let on = CodePair::on(Codes::new(Some(isa)), metric, padded);
+                        assert_eq!(on.distance(a, b), distance, "{isa}");
+                    }
+                    let error = f64::from(distance) + constant - exact(metric, x, y);
+                    square += error * error;
+                }
+            }
+            let error = (square / 3_600.0).sqrt();
+            assert!(error < 0.02, "{dim}, {metric:?}: {error}");
+        }
+    }
+}
+
+#[test]
 fn a_rotation_keeps_lengths_and_products() {
     for dim in [1, 5, 64, 96, 384, 1000] {
         let rotation = Rotation::new(dim, 9);

@@ -35,6 +35,9 @@ impl BlockOperand {
     }
 }
 
+/// Sums over two codes `a` and `b` of four bits: of `a * b`, of `a` and of `b`.
+pub(crate) type PairSums = [i32; 3];
+
 type Rows = [f32; BLOCK_ROWS];
 /// Of a grid point with a vector, and with itself.
 type Product = (f32, f32);
@@ -45,6 +48,7 @@ pub(super) struct CodeOps {
     pub(super) block: unsafe fn(&BlockOperand, &[u8], f32, &mut Rows, &mut Rows) -> u32,
     pub(super) nibbles: unsafe fn(&[i8], &[u8]) -> i32,
     pub(super) bytes: unsafe fn(&[i16], &[u8]) -> i32,
+    pub(super) nibble_pair: unsafe fn(&[u8], &[u8]) -> PairSums,
     pub(super) rotate: unsafe fn(&[u32], &mut [f32]),
     pub(super) grid: unsafe fn(&[f32], f32, &mut [f32]) -> Product,
 }
@@ -103,6 +107,13 @@ impl Codes {
         unsafe { (self.ops.bytes)(query, codes) }
     }
 
+    /// The sums over two codes of four bits.
+    #[inline]
+    pub(crate) fn nibble_pair(&self, a: &[u8], b: &[u8]) -> PairSums {
+        // SAFETY: as in `block`.
+        unsafe { (self.ops.nibble_pair)(a, b) }
+    }
+
     /// [`rotation::apply`].
     pub(crate) fn rotate(&self, flips: &[u32], x: &mut [f32]) {
         // SAFETY: as in `block`.
@@ -116,12 +127,19 @@ impl Codes {
     }
 }
 
-/// Writes the table of one instruction set. Its file has `block_sums`, `nibbles` and `bytes`; the
-/// rest is plain Rust, compiled with the features.
+/// Writes the table of one instruction set. Its file has `block_sums`, `nibbles`, `bytes` and
+/// `nibble_pair`; the rest is plain Rust, compiled with the features.
 macro_rules! code_ops {
     ([$($feature:meta)?]) => {
         /// The code kernels of this instruction set.
-        pub(super) const CODES: CodeOps = CodeOps { block, nibbles, bytes, rotate, grid };
+        pub(super) const CODES: CodeOps = CodeOps {
+            block,
+            nibbles,
+            bytes,
+            nibble_pair,
+            rotate,
+            grid,
+        };
 
         $(#[$feature])?
         fn block(
@@ -206,6 +224,15 @@ pub(super) fn finish(
         below |= u32::from(*lower < worst) << row;
     }
     below
+}
+
+/// Checks that two codes of four bits are as long.
+///
+/// # Panics
+/// If they are not, or not in whole chunks of 64 dimensions. The kernels' loads rely on this.
+#[inline]
+pub(super) fn check_pair(a: usize, b: usize) {
+    assert!(a == b && a.is_multiple_of(32), "codes of {a} and {b} bytes");
 }
 
 /// How many codes both sides have.
