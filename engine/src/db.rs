@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::collection::Collection;
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign::warn_in_root;
+use crate::segment::CodedRoom;
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardName, Surroundings};
 use crate::storage::{Lock, Storage};
@@ -67,9 +68,11 @@ impl Db {
             .thread_name(|number| format!("cairn-build-{number}"))
             .build()
             .map_err(|error| Error::invalid("open", error.to_string()))?;
+        let coded_room = Arc::new(CodedRoom::new(settings.coded_graph_bytes_max));
         let around = Surroundings {
             storage,
             clock,
+            coded_room,
             settings: Arc::new(settings),
             wakeup: Arc::new(Wakeup::default()),
             build_pool: Arc::new(pool),

@@ -149,10 +149,14 @@ pub(crate) fn open_listed(
         .segments
         .iter()
         .find(|state| state.segment.id() == id);
-    let known = known.map_or(&[][..], |state| state.segment.parts());
+    let before = known.map(|state| &state.segment);
+    let known = before.map_or(&[][..], |segment| segment.parts());
     let dir = base.name.parts_dir();
     let owner = base.name.owner();
     let segment = Segment::open(base.storage(), &dir, owner, entry, &current.schema, known)?;
+    if let Some(before) = before {
+        segment.keep_coded(before);
+    }
     Ok(Arc::new(segment))
 }
 

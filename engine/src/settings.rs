@@ -15,6 +15,8 @@ pub struct Settings {
     pub codes_bytes_min: u64,
     /// Vectors that have codes get a graph from this many rows on; fewer are scanned as fast.
     pub graph_rows_min: u64,
+    /// Bytes of memory for graphs with codes in their nodes; segments beyond are searched without.
+    pub coded_graph_bytes_max: u64,
     /// Threads of the pool that encodes vectors and builds graphs.
     pub build_threads: usize,
     /// Background threads; with 0 the caller runs the steps itself (`Db::step`).
@@ -32,6 +34,7 @@ impl Default for Settings {
             soft_free_bytes: 256 << 20,
             codes_bytes_min: 1 << 20,
             graph_rows_min: 500_000,
+            coded_graph_bytes_max: 2 << 30,
             build_threads: std::thread::available_parallelism().map_or(2, usize::from),
             workers: 2,
             seed: 0x0043_6169_726e,

@@ -23,6 +23,7 @@ use crate::memtable::Memtable;
 use crate::publish::Cell;
 use crate::rate::RateLimit;
 use crate::retire::RetiredFiles;
+use crate::segment::CodedRoom;
 use crate::settings::Settings;
 use crate::status::Meters;
 use crate::storage::Storage;
@@ -39,8 +40,10 @@ pub(crate) struct Surroundings {
     pub(crate) settings: Arc<Settings>,
     /// Wakes the background threads.
     pub(crate) wakeup: Arc<Wakeup>,
-    /// Builds graphs.
+    /// Encodes vectors and builds graphs.
     pub(crate) build_pool: Arc<rayon::ThreadPool>,
+    /// Memory for coded graphs.
+    pub(crate) coded_room: Arc<CodedRoom>,
 }
 
 /// Names a shard.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use format_spec::columns::ColumnView;
 use format_spec::graph::GraphView;
 use format_spec::{EMPTY_PAYLOAD, PointId, Row, SegmentId, SeqNo};
-use index::RowSet;
+use index::{CodedGraph, RowSet};
 use quant::Query;
 
 use crate::error::{Error, Result};
@@ -226,6 +226,14 @@ impl Source {
         match self {
             Self::Memtable(_) => Ok(None),
             Self::Segment(view) => view.0.segment.codes(vector_index),
+        }
+    }
+
+    /// The graph of a vector with codes in its nodes, if it is in memory.
+    pub fn coded_graph(&self, vector_index: usize) -> Option<&CodedGraph> {
+        match self {
+            Self::Memtable(_) => None,
+            Self::Segment(view) => view.0.segment.coded(vector_index),
         }
     }
 

@@ -5,8 +5,7 @@
 //! block of 32 ── lower bound below the worst hit? ── code of several bits ── still? ── vector
 //! ```
 //!
-//! Rows wait in small queues between the steps, so that their bytes are on the way before they are
-//! read. The bound of each step leaves a row out by mistake with a known probability
+//! The bound of each step leaves a row out by mistake with a known probability
 //! ([`quant::CodeQuery`]); distances of the rows kept are exact.
 //!
 //! # Invariants
@@ -14,63 +13,16 @@
 //! - A row is left out only when its lower bound is not below the distance of a row that ends up as
 //!   far as the last one kept.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use quant::{BLOCK_ROWS, BlockEstimates, CodeQuery};
 
-use crate::neighbor::{Neighbor, TopK};
+use crate::Scorer;
+use crate::neighbor::TopK;
+use crate::refine::{CodeRows, CodeScanCounts, Refiner, SharedBound};
 use crate::rowset::RowSet;
-use crate::{Row, Scorer};
 
-/// Rows waiting for their code of several bits: about what is under way from memory at once.
-const REFINED_AT_ONCE: usize = 24;
-/// Rows waiting for their vector.
-const SCORED_AT_ONCE: usize = 8;
-
-/// The codes of a segment's rows.
-pub trait CodeRows {
-    /// A block of 32 one-bit codes; empty if it cannot be read.
-    fn block(&self, block: u32) -> &[u8];
-
-    /// The code of several bits of a row; empty if it cannot be read.
-    fn row(&self, row: Row) -> &[u8];
-}
-
-/// The distance of the worst hit wanted, shared by the scans of several segments: what one has
-/// found spares the others.
-#[derive(Debug)]
-pub struct SharedBound(AtomicU32);
-
-impl Default for SharedBound {
-    fn default() -> Self {
-        Self(AtomicU32::new(f32::INFINITY.to_bits()))
-    }
-}
-
-impl SharedBound {
-    /// No row farther than this is wanted.
-    pub fn get(&self) -> f32 {
-        f32::from_bits(self.0.load(Ordering::Relaxed))
-    }
-
-    /// Lowers the bound to `distance`.
-    pub fn lower(&self, distance: f32) {
-        let lowered = |bits: u32| (distance < f32::from_bits(bits)).then(|| distance.to_bits());
-        // Failing means that it is as low already.
-        let _ = (self.0).fetch_update(Ordering::Relaxed, Ordering::Relaxed, lowered);
-    }
-}
-
-/// What a scan has done.
-#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
-pub struct CodeScanCounts {
-    /// Blocks estimated.
-    pub blocks: u64,
-    /// Rows estimated from their code of several bits.
-    pub refined: u64,
-    /// Rows compared exactly.
-    pub scored: u64,
-}
+/// Blocks of more bytes than this come from memory and are asked for ahead; fewer are in the cache,
+/// and asking costs a tenth.
+const CACHED_BYTES: usize = 8 << 20;
 
 /// Offers the rows of `rows` that may be among the nearest to `top`.
 pub fn scan_codes<C: CodeRows, S: Scorer + ?Sized>(
@@ -81,126 +33,45 @@ pub fn scan_codes<C: CodeRows, S: Scorer + ?Sized>(
     bound: &SharedBound,
     top: &mut TopK,
 ) -> CodeScanCounts {
-    let mut scan = Scan {
-        codes,
-        query,
-        scorer,
-        bound,
-        top,
-        counts: CodeScanCounts::default(),
-        refining: Queue::EMPTY,
-        scoring: Queue::EMPTY,
-    };
+    let mut refiner = Refiner::new(codes, query, scorer, bound, top);
     let mut estimates = BlockEstimates::default();
+    let bytes = rows.len() as usize / BLOCK_ROWS * query.block_len();
+    let cold = bytes > CACHED_BYTES;
     for (at, word) in rows.words().iter().enumerate() {
         for half in 0..2_u32 {
             let wanted = low_half(word >> (32 * half));
-            if wanted != 0 {
-                scan.block(2 * at as u32 + half, wanted, &mut estimates);
+            let number = 2 * at as u32 + half;
+            let block = if wanted == 0 {
+                &[]
+            } else {
+                codes.block(number)
+            };
+            if block.len() != query.block_len() {
+                continue;
+            }
+            refiner.counts.blocks += 1;
+            if cold {
+                quant::prefetch_whole(codes.block(number + 1));
+            }
+            let mut near = wanted & query.block(block, refiner.worst(), &mut estimates);
+            while near != 0 {
+                refiner.push(number * BLOCK_ROWS as u32 + near.trailing_zeros());
+                near &= near - 1;
             }
         }
     }
-    scan.refine();
-    scan.score();
-    scan.counts
+    refiner.finish();
+    refiner.counts
 }
 
 fn low_half(word: u64) -> u32 {
     (word & u64::from(u32::MAX)) as u32
 }
 
-/// Rows that wait for a step.
-struct Queue<const N: usize> {
-    rows: [Row; N],
-    len: usize,
-}
-
-impl<const N: usize> Queue<N> {
-    const EMPTY: Self = Self {
-        rows: [0; N],
-        len: 0,
-    };
-
-    fn take(&mut self) -> ([Row; N], usize) {
-        (self.rows, std::mem::take(&mut self.len))
-    }
-
-    /// Adds a row; true when the queue is full.
-    fn push(&mut self, row: Row) -> bool {
-        self.rows[self.len] = row;
-        self.len += 1;
-        self.len == N
-    }
-}
-
-struct Scan<'a, C, S: ?Sized> {
-    codes: &'a C,
-    query: &'a CodeQuery,
-    scorer: &'a S,
-    bound: &'a SharedBound,
-    top: &'a mut TopK,
-    counts: CodeScanCounts,
-    refining: Queue<REFINED_AT_ONCE>,
-    scoring: Queue<SCORED_AT_ONCE>,
-}
-
-impl<C: CodeRows, S: Scorer + ?Sized> Scan<'_, C, S> {
-    /// The distance from which on a row is not wanted.
-    fn worst(&self) -> f32 {
-        self.top.bound().min(self.bound.get())
-    }
-
-    fn block(&mut self, block: u32, wanted: u32, estimates: &mut BlockEstimates) {
-        let bytes = self.codes.block(block);
-        if bytes.len() != self.query.block_len() {
-            return;
-        }
-        self.counts.blocks += 1;
-        let mut near = wanted & self.query.block(bytes, self.worst(), estimates);
-        while near != 0 {
-            let row = block * BLOCK_ROWS as u32 + near.trailing_zeros();
-            near &= near - 1;
-            quant::prefetch(self.codes.row(row));
-            if self.refining.push(row) {
-                self.refine();
-            }
-        }
-    }
-
-    fn refine(&mut self) {
-        let (rows, len) = self.refining.take();
-        self.counts.refined += len as u64;
-        for &row in &rows[..len] {
-            let code = self.codes.row(row);
-            if code.len() != self.query.row_len() || self.query.row_lower(code) >= self.worst() {
-                continue;
-            }
-            self.scorer.prefetch(row);
-            if self.scoring.push(row) {
-                self.score();
-            }
-        }
-    }
-
-    fn score(&mut self) {
-        let (rows, len) = self.scoring.take();
-        self.counts.scored += len as u64;
-        let mut distances = [0.0; SCORED_AT_ONCE];
-        self.scorer.distances(&rows[..len], &mut distances[..len]);
-        for (&row, distance) in rows[..len].iter().zip(distances) {
-            if distance <= self.top.bound() {
-                self.top.push(Neighbor { distance, row });
-            }
-        }
-        if self.top.len() == self.top.limit() {
-            self.bound.lower(self.top.bound());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Row;
     use quant::{BlockBuilder, CodeBits, CodeMetric, CodeSpace, Encoder, RotatedQuery, Rotation};
 
     const DIM: usize = 48;
@@ -285,14 +156,5 @@ mod tests {
         }
         assert!(found * 100 >= wanted * 98, "{found} of {wanted}");
         assert!(scored < 40 * 400, "{scored} rows scored");
-    }
-
-    #[test]
-    fn a_bound_only_falls() {
-        let bound = SharedBound::default();
-        for (lowered, left) in [(3.0, 3.0), (4.0, 3.0), (-1.0, -1.0), (f32::NAN, -1.0)] {
-            bound.lower(lowered);
-            assert_eq!(bound.get(), left);
-        }
     }
 }

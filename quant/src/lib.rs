@@ -50,10 +50,10 @@
 
 pub use codes::{
     BLOCK_ROWS, BlockBuilder, BlockEstimates, CodeBits, CodeMetric, CodePair, CodeQuery, CodeSpace,
-    Encoder, Estimate, RotatedQuery, Rotation,
+    Encoder, Estimate, RotatedQuery, Rotation, SignRows,
 };
 pub use error::EncodeError;
-pub use kernel::{Isa, MAX_DIM, isa, prefetch, rounding};
+pub use kernel::{Isa, MAX_DIM, isa, prefetch, prefetch_whole, rounding};
 pub use pairwise::Pairwise;
 pub use query::Query;
 pub use row::{decode_row, encode_row};

@@ -15,7 +15,7 @@
 use engine::{RowScorer, Source};
 use format_spec::ids::{PointId, Row};
 use format_spec::schema::{Schema, VectorSchema};
-use index::{Neighbor, RowSet, TopK};
+use index::{CodedSettings, Neighbor, RowSet, TopK};
 use quant::Query;
 
 use crate::budget::{Budget, SCAN_ROWS};
@@ -125,6 +125,7 @@ impl Search<'_> {
             wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows),
             graph,
             code_dim,
+            coded: graph && source.coded_graph(self.vector).is_some(),
             sealed: source.segment_id().is_some(),
         })
     }
@@ -169,14 +170,19 @@ impl Search<'_> {
         self.scan_rows(source, &rows)
     }
 
-    /// Scans the codes of the matching rows, or the rows themselves if the codes are damaged.
+    /// Scans the codes of the matching rows.
     fn codes(&self, source: &Source, found: Candidates) -> Result<Vec<Near>, QueryError> {
         let rows = self.settle(source, found)?;
+        self.scan_codes(source, &rows)
+    }
+
+    /// Scans the codes of these rows, or the rows themselves if there are no sound codes.
+    fn scan_codes(&self, source: &Source, rows: &RowSet) -> Result<Vec<Near>, QueryError> {
         self.budget.check()?;
         let place = (source, self.vector);
-        match codes::nearest(place, self.query, &rows, self.wanted, &self.shared)? {
+        match codes::nearest(place, self.query, rows, self.wanted, &self.shared)? {
             Some(nearest) => self.with_ids(source, &nearest),
-            None => self.scan_rows(source, &rows),
+            None => self.scan_rows(source, rows),
         }
     }
 
@@ -259,9 +265,9 @@ impl Search<'_> {
     ) -> Result<Vec<Near>, QueryError> {
         let rows = self.settle(source, found)?;
         let enough = self.wanted.min(rows.count() as usize);
-        match self.walk(source, &rows, self.wanted, plan)? {
+        match self.walk(source, &rows, (self.wanted, true), plan)? {
             Some(nearest) if nearest.len() >= enough => self.with_ids(source, &nearest),
-            _ => self.scan_rows(source, &rows),
+            _ => self.scan_codes(source, &rows),
         }
     }
 
@@ -275,13 +281,13 @@ impl Search<'_> {
     ) -> Result<Vec<Near>, QueryError> {
         let possible = found.possible();
         let wider = facts.wanted_before_payloads() as usize;
-        if let Some(nearest) = self.walk(source, &possible, wider, plan)? {
+        if let Some(nearest) = self.walk(source, &possible, (wider, false), plan)? {
             let matching = self.test_found(source, &found, nearest)?;
             if matching.len() >= self.wanted {
                 return self.with_ids(source, &matching[..self.wanted]);
             }
         }
-        self.scan(source, found)
+        self.codes(source, found)
     }
 
     /// The nearest of `rows` by the graph; `None` if there is no sound graph after all, or if the
@@ -290,10 +296,28 @@ impl Search<'_> {
         &self,
         source: &Source,
         rows: &RowSet,
-        wanted: usize,
+        (wanted, final_rows): (usize, bool),
         plan: &Plan,
     ) -> Result<Option<Vec<Neighbor>>, QueryError> {
         self.budget.check()?;
+        let place = (source, self.vector);
+        if source.coded_graph(self.vector).is_some() {
+            let share = f64::from(rows.count()) / f64::from(rows.len().max(1));
+            let asked = self.rules().ef;
+            let settings = CodedSettings {
+                limit: wanted,
+                ef: codes::width(share, wanted, asked, self.query.metric()),
+                margin: codes::margin(self.query.metric()).filter(|_| asked.is_none()),
+                budget: plan.visits_max,
+            };
+            return codes::walk(
+                place,
+                self.query,
+                rows,
+                settings,
+                (&self.shared, final_rows),
+            );
+        }
         let among = Among {
             source,
             vector: self.vector,

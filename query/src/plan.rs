@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) graph: bool,
     /// Dimensions of the codes of the vector, padded, if there are codes.
     pub(crate) code_dim: Option<usize>,
+    /// Whether the nodes of the graph have codes in them.
+    pub(crate) coded: bool,
     /// Whether payloads are in compressed blocks.
     pub(crate) sealed: bool,
 }
@@ -93,6 +95,13 @@ const CODE_DIM_NS: f64 = 0.004;
 const CODE_START_NS: f64 = 60_000.0;
 /// Rows of a block.
 const CODE_BLOCK_ROWS: f64 = 32.0;
+/// Expanding one node with codes in it, all its neighbours estimated.
+const CODED_NODE_NS: f64 = 350.0;
+const CODED_DIM_NS: f64 = 0.5;
+/// Nodes expanded by a search of nodes with codes that chooses its beam itself: so many, and so
+/// many more for each row sought.
+const CODED_LEAST: f64 = 600.0;
+const CODED_A_ROW: f64 = 20.0;
 /// Scoring one row that a graph led to, out of order (62 ns at 512 bytes, 151 at 3 072).
 const GRAPH_ROW_NS: f64 = 30.0;
 const GRAPH_BYTE_NS: f64 = 0.035;
@@ -232,11 +241,20 @@ struct Walk {
     lists: f64,
     scored: f64,
     row_ns: f64,
+    list_ns: f64,
 }
 
 impl Walk {
     /// A search for `wanted` rows when so large a share of all is accepted.
     fn new(facts: &Facts, share: f64, wanted: u32, rules: &Rules) -> Self {
+        if let Some(dim) = facts.code_dim.filter(|_| facts.coded) {
+            return Self {
+                lists: expanded_coded(share, wanted, rules.ef),
+                scored: 0.0,
+                row_ns: 0.0,
+                list_ns: CODED_NODE_NS + CODED_DIM_NS * bytes(dim),
+            };
+        }
         let expanded = match rules.ef {
             Some(ef) => f64::from(ef.max(wanted)),
             None => EXPANDED_LEAST + EXPANDED_PER_ROW * f64::from(wanted),
@@ -249,6 +267,7 @@ impl Walk {
                 lists,
                 scored,
                 row_ns,
+                list_ns: LIST_NS,
             };
         }
         let lists = expanded * (1.0 + LIST_ROWS * (1.0 - share));
@@ -257,17 +276,25 @@ impl Walk {
             lists,
             scored,
             row_ns,
+            list_ns: LIST_NS,
         }
     }
 
     fn cost_ns(&self) -> f64 {
-        self.lists * LIST_NS + self.scored * self.row_ns
+        self.lists * self.list_ns + self.scored * self.row_ns
     }
 
     /// The lists that can be read in this time.
     fn visits_for(&self, time_ns: f64) -> u64 {
         to_u64(time_ns / self.cost_ns() * self.lists).max(VISITS_LEAST)
     }
+}
+
+/// Nodes with codes that a search expands when such a share of all rows is accepted: the beam holds
+/// those that are not, too.
+fn expanded_coded(share: f64, wanted: u32, ef: Option<u32>) -> f64 {
+    let chosen = CODED_LEAST + CODED_A_ROW * f64::from(wanted);
+    ef.map_or(chosen, |ef| f64::from(ef.max(wanted))) / share.max(GRAPH_SHARE_LEAST)
 }
 
 /// Testing the payloads of all open rows, in row order.
@@ -326,6 +353,7 @@ mod tests {
         wanted: 10,
         graph: true,
         code_dim: None,
+        coded: false,
         sealed: true,
     };
     const RULES: Rules = Rules {

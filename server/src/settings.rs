@@ -468,6 +468,10 @@ const KEYS: &[(&str, Set)] = &[
         s.storage.engine.graph_rows_min = number(v)?;
         Ok(())
     }),
+    ("storage.coded_graph_mb", |s, v| {
+        s.storage.engine.coded_graph_bytes_max = number::<u64>(v)?.saturating_mul(1 << 20);
+        Ok(())
+    }),
     ("storage.build_threads", |s, v| {
         s.storage.engine.build_threads = positive(v)?;
         Ok(())

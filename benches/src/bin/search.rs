@@ -1,11 +1,12 @@
 //! Search in process, on one thread: recall and queries a second for each width of the beam.
 //!
 //! `cargo run --release -p benches --bin search -- --data DIR [--at DIRECTORY] [--rows N]
-//! [--ef 16,64,default] [--graph] [--csv]`
+//! [--ef 16,64,default] [--graph] [--coded] [--csv]`
 //!
 //! Opens the collection in `--at`, or makes it there first, with the payload and field indexes that
 //! `real` has; without `--at` the directory is temporary. With `--graph` there are no codes but one
-//! segment with a graph, whatever the size; otherwise what the engine makes of it. `--ef -`
+//! segment with a graph, whatever the size, with `--coded` one with a graph and codes in its nodes;
+//! otherwise what the engine makes of it. `--ef -`
 //! reads one setting a line from standard input and answers each with a line, so that another
 //! engine can take its turn in between.
 
@@ -43,6 +44,7 @@ fn main() -> Result<(), Failure> {
         Some(collection) => collection,
         None => make(&db, &data, rows)?,
     };
+    while flag("--coded") && db.step() {}
     let snapshot = collection.snapshot();
     check(&collection, &snapshot, rows)?;
     let bench = Bench {
@@ -147,9 +149,12 @@ fn open(directory: &Path) -> Result<Arc<Db>, Failure> {
         workers: 0,
         ..Settings::default()
     };
+    if flag("--graph") || flag("--coded") {
+        settings.graph_rows_min = 0;
+        settings.coded_graph_bytes_max = u64::MAX;
+    }
     if flag("--graph") {
         settings.codes_bytes_min = u64::MAX;
-        settings.graph_rows_min = 0;
     }
     Ok(Db::open(storage, Arc::new(SystemClock::new()), settings)?)
 }

@@ -230,7 +230,7 @@ impl Shard {
             return false;
         }
         let Some(running) = self.start_job() else {
-            return false;
+            return self.make_coded();
         };
         let ticker = Ticker {
             shard: self,
@@ -239,6 +239,24 @@ impl Shard {
         let outcome = self.run(&running.choice, &ticker);
         self.end_job(&running, outcome);
         true
+    }
+
+    /// Makes a coded graph that is still missing; false when there is none to make.
+    fn make_coded(&self) -> bool {
+        let (state, around) = (self.state(), &self.base.around);
+        for segment in state.segments.iter().map(|state| &state.segment) {
+            let names = 0..state.schema.vectors.len();
+            for index in names.filter(|&index| segment.wants_coded(index)) {
+                let made = segment.make_coded(index, &around.coded_room, &around.build_pool);
+                if let Err(error) = made {
+                    // What is damaged is set aside and made again.
+                    tracing::warn!(error = %error.chain(), "no coded graph");
+                    continue;
+                }
+                return true;
+            }
+        }
+        false
     }
 
     fn start_job(&self) -> Option<Arc<Running>> {

@@ -6,6 +6,7 @@
 //! - Vectors, codes and graphs are held in schema order; a name no row has is `None`.
 
 pub(crate) mod build;
+pub(crate) mod coded;
 pub(crate) mod codes;
 mod part;
 mod writer;
@@ -13,6 +14,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use format_spec::codes::CodesView;
 use format_spec::columns::{ColumnLayout, ColumnView};
 use format_spec::container::PartLayout;
 use format_spec::graph::{GraphLayout, GraphView};
@@ -25,11 +27,15 @@ use format_spec::{
     CollectionId, DecodeError, FieldType, PartKind, Row, Schema, SegmentEntry, SegmentId, ShardId,
 };
 
+use index::CodedGraph;
+use quant::CodeMetric;
+
 use crate::bits::Bits;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::row_codes::RowCodes;
 use crate::storage::Storage;
 
+pub(crate) use coded::{Coded, CodedRoom};
 pub(crate) use codes::OpenCodes;
 pub(crate) use part::{Part, part_path};
 pub(crate) use writer::{PartPlan, write_part};
@@ -94,6 +100,7 @@ pub(crate) struct Segment {
     vectors: Vec<Option<Lazy<VectorsLayout>>>,
     graphs: Vec<Option<Lazy<GraphLayout>>>,
     codes: Vec<Option<Lazy<OpenCodes>>>,
+    coded: Vec<OnceLock<Arc<Coded>>>,
     columns: BTreeMap<String, Lazy<ColumnLayout>>,
     tombstones: Option<Lazy<TombstonesLayout>>,
     patches: Option<Lazy<PatchesLayout>>,
@@ -179,6 +186,7 @@ impl Segment {
             graphs: names()
                 .map(|name| of(PartKind::Graph, name).map(Lazy::new))
                 .collect(),
+            coded: names().map(|_| OnceLock::new()).collect(),
             codes: names()
                 .map(|name| of(PartKind::Codes, name).map(Lazy::new))
                 .collect(),
@@ -286,6 +294,94 @@ impl Segment {
         }
         let open = lazy.layout(lazy.part.raw(), OpenCodes::open)?;
         RowCodes::new(&lazy.part, open).map(Some)
+    }
+
+    /// The codes of four bits of one name's vectors, every block verified, and what they estimate;
+    /// damaged ones count as none.
+    pub(crate) fn code_rows(
+        &self,
+        vector_index: usize,
+    ) -> Result<Option<(CodeMetric, CodesView<'_>)>> {
+        let Some(Some(lazy)) = self.codes.get(vector_index) else {
+            return Ok(None);
+        };
+        let opened = lazy.part.bytes().and_then(|bytes| {
+            let open = lazy.layout(bytes, OpenCodes::open)?;
+            Ok((open.metric(), open.layout.view(bytes)))
+        });
+        match opened {
+            Ok((metric, view)) => Ok((view.shape().bits == 4).then_some((metric, view))),
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The graph over one name's vectors with codes in its nodes, if it is in memory.
+    pub(crate) fn coded(&self, vector_index: usize) -> Option<&CodedGraph> {
+        self.coded.get(vector_index)?.get()?.graph.as_ref()
+    }
+
+    /// Whether a coded graph over one name's vectors could be made.
+    pub(crate) fn wants_coded(&self, vector_index: usize) -> bool {
+        let open = self.coded.get(vector_index);
+        let open = open.is_some_and(|coded| coded.get().is_none());
+        open && self.has_graph(vector_index) && self.has_codes(vector_index)
+    }
+
+    /// Makes the coded graph over one name's vectors, if there is room for it.
+    ///
+    /// # Errors
+    /// `Corrupt` when graph or codes do not verify.
+    pub(crate) fn make_coded(
+        &self,
+        vector_index: usize,
+        room: &Arc<CodedRoom>,
+        pool: &rayon::ThreadPool,
+    ) -> Result<()> {
+        let Some(cell) = self.coded.get(vector_index) else {
+            return Ok(());
+        };
+        let (graph, codes) = (self.graph(vector_index)?, self.code_rows(vector_index)?);
+        let mut made = Coded {
+            graph: None,
+            _place: None,
+        };
+        if let (Some(graph), Some((_, codes))) = (graph, codes) {
+            let (longest, padded) = (graph.head().m0 as usize, codes.shape().padded());
+            let bytes = CodedGraph::bytes_for(graph.len(), longest, padded);
+            made._place = room.take(bytes);
+            if made._place.is_some() {
+                let blocks = (0..codes.block_count()).map(|block| codes.block(block));
+                made.graph = Some(CodedGraph::pack(&graph, longest, blocks, padded, pool));
+            }
+        }
+        // Another thread may have been first.
+        drop(cell.set(Arc::new(made)));
+        Ok(())
+    }
+
+    /// Takes over the coded graphs of `before`, the same segment with other parts, as far as their
+    /// graph and codes are still listed.
+    pub(crate) fn keep_coded(&self, before: &Self) {
+        let same = |segment: &Self, kind: PartKind, name: &str| {
+            let parts = segment.entry.parts.iter();
+            let mut found = parts.filter(|part| part.kind == kind && part.name == name);
+            found.next().map(|part| part.id)
+        };
+        for (index, cell) in self.coded.iter().enumerate() {
+            let coded = before.coded.get(index).and_then(OnceLock::get);
+            let part = self.vectors_part(index);
+            let (Some(coded), Some(part)) = (coded, part) else {
+                continue;
+            };
+            let name = &part.entry().name;
+            let kept = [PartKind::Graph, PartKind::Codes]
+                .iter()
+                .all(|&kind| same(self, kind, name) == same(before, kind, name));
+            if kept {
+                drop(cell.set(Arc::clone(coded)));
+            }
+        }
     }
 
     /// Whether there are codes of one name's vectors that are not known to be damaged.

@@ -13,6 +13,7 @@
 
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod coded;
 pub(crate) mod filtered;
 pub(crate) mod level;
 pub(crate) mod links;

@@ -15,6 +15,58 @@ pub const BLOCK_ROWS: usize = 32;
 /// Bytes of the factors of a block.
 pub(crate) const BLOCK_FACTORS_LEN: usize = 3 * 4 * BLOCK_ROWS;
 
+/// The one-bit codes of many rows, row by row, for packing them into other blocks.
+#[derive(Clone, Debug)]
+pub struct SignRows {
+    /// For each row a byte for every eight dimensions: the halves as in a block.
+    signs: Vec<u8>,
+    factors: Vec<Factors>,
+    /// Bytes of a row.
+    width: usize,
+}
+
+impl SignRows {
+    /// Takes blocks apart; `padded` is their dimension.
+    ///
+    /// # Panics
+    /// If a block has another length.
+    pub fn of_blocks<'a>(blocks: impl Iterator<Item = &'a [u8]>, padded: usize) -> Self {
+        let width = padded / 8;
+        let (mut signs, mut factors) = (Vec::new(), Vec::new());
+        for block in blocks {
+            assert!(
+                block.len() == BlockBuilder::block_len(padded),
+                "block is {} bytes",
+                block.len()
+            );
+            let (codes, lists) = block.split_at(4 * padded);
+            for row in 0..BLOCK_ROWS {
+                let (byte, shift) = (row % 16, row / 16 * 4);
+                let half = |group: &[u8; 16]| group[byte] >> shift & 15;
+                let pairs = codes.as_chunks::<32>().0.iter();
+                signs.extend(pairs.map(|pair| {
+                    let (first, second) = (pair.first_chunk(), pair.last_chunk());
+                    first.map_or(0, half) | second.map_or(0, half) << 4
+                }));
+                let factor = |list: usize| {
+                    let bytes = lists.as_chunks::<4>().0[BLOCK_ROWS * list + row];
+                    f32::from_le_bytes(bytes)
+                };
+                factors.push(Factors {
+                    add: factor(0),
+                    scale: factor(1),
+                    error: factor(2),
+                });
+            }
+        }
+        Self {
+            signs,
+            factors,
+            width,
+        }
+    }
+}
+
 /// Collects the codes of up to 32 rows.
 #[derive(Clone, Debug)]
 pub struct BlockBuilder {
@@ -63,6 +115,21 @@ impl BlockBuilder {
             codes[byte] |= bits << shift;
         }
         self.factors[self.rows] = factors;
+        self.rows += 1;
+    }
+
+    /// Adds a row of `rows`.
+    ///
+    /// # Panics
+    /// If there is no such row, or the block is full.
+    pub fn push_row(&mut self, rows: &SignRows, row: usize) {
+        let (byte, shift) = (self.rows % 16, self.rows / 16 * 4);
+        let signs = &rows.signs[row * rows.width..][..rows.width];
+        for (pair, signs) in self.codes.as_chunks_mut::<32>().0.iter_mut().zip(signs) {
+            pair[byte] |= (signs & 15) << shift;
+            pair[16 + byte] |= (signs >> 4) << shift;
+        }
+        self.factors[self.rows] = rows.factors[row];
         self.rows += 1;
     }
 

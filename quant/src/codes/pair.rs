@@ -5,10 +5,10 @@ use crate::kernel::Codes;
 
 /// Estimates distances between rows that have codes of four bits.
 ///
-/// Both sides are grid points: `r` is taken as `scale * z`, so that with the factors of the module's
-/// table the distance is `add + add - k * scale * scale * <z, z>`, with `k` 1 for the dot product
-/// (less a constant, `|c|^2`, that does not change which of two is nearer) and 1/2 for the squared
-/// distance.
+/// Both sides are grid points: `r` is taken as `scale * z`, so that with the factors of the
+/// module's table the distance is `add + add - k * scale * scale * <z, z>`, with `k` 1 for the dot
+/// product (less a constant, `|c|^2`, that does not change which of two is nearer) and 1/2 for the
+/// squared distance.
 #[derive(Copy, Clone, Debug)]
 pub struct CodePair {
     codes: Codes,

@@ -227,6 +227,24 @@ fn a_rotation_never_changes() {
 }
 
 #[test]
+fn rows_are_packed_into_other_blocks_as_they_were() {
+    let vectors = clustered(70, 96, 3);
+    let code = encoded(&vectors, CodeMetric::Dot, CodeBits::Four, None);
+    let padded = code.space.padded();
+    let blocks = || code.blocks.chunks_exact(BlockBuilder::block_len(padded));
+    let rows = SignRows::of_blocks(blocks(), padded);
+    let (mut block, mut again) = (BlockBuilder::new(padded), Vec::new());
+    for row in 0..70 {
+        block.push_row(&rows, row);
+        if block.is_full() {
+            block.finish(&mut again);
+        }
+    }
+    block.finish(&mut again);
+    assert_eq!(again, code.blocks);
+}
+
+#[test]
 fn rows_without_a_vector_are_infinitely_far() {
     let rotation = Rotation::new(20, 1);
     let space = CodeSpace::new(rotation, vec![0.0; 64]);

@@ -45,7 +45,7 @@ pub(crate) mod portable;
 mod prefetch;
 
 pub(crate) use codes::{BlockOperand, Codes};
-pub use prefetch::prefetch;
+pub use prefetch::{prefetch, prefetch_whole};
 
 use prefetch::LINE;
 

@@ -38,6 +38,12 @@ pub fn prefetch(row: &[u8]) {
     lines(row.as_ptr(), lines_by_number(row.len()));
 }
 
+/// Asks the CPU for all of `bytes`, which are read next and in order.
+#[inline]
+pub fn prefetch_whole(bytes: &[u8]) {
+    lines(bytes.as_ptr(), bytes.len().div_ceil(LINE));
+}
+
 /// Asks for `count` lines from the one with `first` on.
 #[inline]
 pub(super) fn lines(first: *const u8, count: usize) {

@@ -1,0 +1,241 @@
+//! The base layer of a graph with the codes of the neighbours in each node, and the search of it.
+//!
+//! ```text
+//! node  [block of 32 one-bit codes with their factors][32 rows], as often as a list needs
+//! ```
+//!
+//! Expanding a row reads one stretch of memory and estimates all its neighbours side by side; their
+//! vectors are not touched. The rows that the search expands go the way of the rows that a scan of
+//! codes lets through: code of several bits, then vector (SymphonyQG: arXiv 2411.12229, with codes
+//! of the whole segment instead of one set a node).
+//!
+//! # Invariants
+//! - Nodes say nothing that graph and codes do not: they are made from both, in memory.
+//! - Distances of the rows found are exact.
+
+use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, CodeQuery, SignRows};
+use rayon::prelude::*;
+
+use crate::graph::search::{Scratch, descend};
+use crate::neighbor::TopK;
+use crate::refine::{CodeRows, CodeScanCounts, Refiner, SharedBound};
+use crate::{Accept, Adjacency, Row, Scorer};
+
+/// The place of a neighbour that a list does not have.
+const NONE: Row = Row::MAX;
+/// Bytes of the rows of a block.
+const ROWS_LEN: usize = 4 * BLOCK_ROWS;
+/// Bytes of a cache line: nodes start at one.
+const LINE: usize = 64;
+/// Nodes expanded before a margin ends a search.
+const EXPANDED_LEAST: u64 = 64;
+/// Nodes packed by one task.
+const TASK_NODES: usize = 1_024;
+
+/// Nodes side by side.
+#[derive(Debug)]
+pub struct CodedGraph {
+    /// Padding up to a line, then the nodes.
+    bytes: Vec<u8>,
+    start: usize,
+    /// Bytes of a block and of its rows.
+    block_len: usize,
+    /// Blocks of a node.
+    blocks: usize,
+    len: u32,
+}
+
+impl CodedGraph {
+    /// Packs the base layer of `graph` with the codes in `blocks`, of `padded` dimensions, those of
+    /// all rows in order; `longest` is how long a list may be.
+    ///
+    /// # Panics
+    /// If a list is longer or names a row without a code.
+    pub fn pack<'a, A: Adjacency + ?Sized>(
+        graph: &A,
+        longest: usize,
+        blocks: impl Iterator<Item = &'a [u8]>,
+        padded: usize,
+        pool: &rayon::ThreadPool,
+    ) -> Self {
+        let signs = SignRows::of_blocks(blocks, padded);
+        let (block_len, count) = (
+            BlockBuilder::block_len(padded),
+            longest.div_ceil(BLOCK_ROWS),
+        );
+        let node_len = count * (block_len + ROWS_LEN);
+        let mut bytes = vec![0; graph.len() as usize * node_len + LINE - 1];
+        let start = bytes.as_ptr().align_offset(LINE).min(LINE - 1);
+        let nodes = &mut bytes[start..][..graph.len() as usize * node_len];
+        pool.install(|| {
+            let tasks = nodes.par_chunks_mut(TASK_NODES * node_len).enumerate();
+            tasks.for_each(|(task, nodes)| {
+                let (mut block, mut packed) = (BlockBuilder::new(padded), Vec::new());
+                for (at, node) in nodes.chunks_exact_mut(node_len).enumerate() {
+                    let row = (task * TASK_NODES + at) as Row;
+                    packed.clear();
+                    pack_node(graph.base(row), count, &signs, &mut block, &mut packed);
+                    node.copy_from_slice(&packed);
+                }
+            });
+        });
+        Self {
+            bytes,
+            start,
+            block_len,
+            blocks: count,
+            len: graph.len(),
+        }
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes that a graph of so many rows would take.
+    pub fn bytes_for(rows: u32, longest: usize, padded: usize) -> u64 {
+        let node = longest.div_ceil(BLOCK_ROWS) * (BlockBuilder::block_len(padded) + ROWS_LEN);
+        u64::from(rows) * node as u64
+    }
+
+    fn node_len(&self) -> usize {
+        self.blocks * (self.block_len + ROWS_LEN)
+    }
+
+    fn node(&self, row: Row) -> &[u8] {
+        let len = self.node_len();
+        &self.bytes[self.start + row as usize * len..][..len]
+    }
+}
+
+fn pack_node(
+    list: &[Row],
+    blocks: usize,
+    signs: &SignRows,
+    block: &mut BlockBuilder,
+    out: &mut Vec<u8>,
+) {
+    let mut lists = list.chunks(BLOCK_ROWS);
+    for _ in 0..blocks {
+        let rows = lists.next().unwrap_or_default();
+        rows.iter()
+            .for_each(|&row| block.push_row(signs, row as usize));
+        block.finish(out);
+        let rows = rows.iter().copied().chain(std::iter::repeat(NONE));
+        out.extend(rows.take(BLOCK_ROWS).flat_map(Row::to_le_bytes));
+    }
+    assert!(lists.next().is_none(), "list of {} rows", list.len());
+}
+
+/// How a coded graph is searched.
+#[derive(Copy, Clone, PartialEq, Debug)]
+pub struct CodedSettings {
+    /// Rows wanted.
+    pub limit: usize,
+    /// Rows in the beam.
+    pub ef: usize,
+    /// Ends the search before the beam does: when the nearest row not yet expanded is farther than
+    /// the last row wanted by this share of that one's distance from the floor, below which no
+    /// distance lies (distance-adaptive beam search: arXiv 2505.15636).
+    pub margin: Option<(f32, f32)>,
+    /// Nodes that may be expanded.
+    pub budget: u64,
+}
+
+/// What a search has done.
+#[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
+pub struct CodedCounts {
+    /// Nodes expanded.
+    pub expanded: u64,
+    /// Rows estimated again and compared.
+    pub refined: CodeScanCounts,
+    /// Whether the budget ended the search.
+    pub exhausted_budget: bool,
+}
+
+/// What is searched: the upper layers, the nodes, and the codes and vectors of the rows.
+#[derive(Debug)]
+pub struct CodedSearch<'a, A: ?Sized, C, S: ?Sized> {
+    /// The graph whose base layer the nodes are.
+    pub graph: &'a A,
+    /// The nodes.
+    pub nodes: &'a CodedGraph,
+    /// Codes of several bits.
+    pub codes: &'a C,
+    /// The query, for codes.
+    pub query: &'a CodeQuery,
+    /// The query, for vectors.
+    pub scorer: &'a S,
+}
+
+/// Offers accepted rows near the query to `top`.
+pub fn search_coded<A, C, S, F>(
+    search: &CodedSearch<'_, A, C, S>,
+    accept: &F,
+    settings: CodedSettings,
+    bound: &SharedBound,
+    scratch: &mut Scratch,
+    top: &mut TopK,
+) -> CodedCounts
+where
+    A: Adjacency + ?Sized,
+    C: CodeRows,
+    S: Scorer + ?Sized,
+    F: Accept + ?Sized,
+{
+    let mut counts = CodedCounts::default();
+    scratch.begin(search.graph.len(), settings.ef.max(settings.limit));
+    let entry = search.graph.entry();
+    let Some((entry, level)) = entry.filter(|_| search.nodes.len == search.graph.len()) else {
+        return counts;
+    };
+    let nearest = descend(search.graph, search.scorer, (entry, level), 0, scratch);
+    // Every row can be reached from the entry, which cannot be said of where the descent ends.
+    for row in [nearest.row, entry] {
+        if scratch.visited.insert(row) {
+            scratch.beam.insert(search.scorer.distance(row), row);
+        }
+    }
+    let Scratch { visited, beam, .. } = scratch;
+    let mut refiner = Refiner::new(search.codes, search.query, search.scorer, bound, top);
+    let mut estimates = BlockEstimates::default();
+    while let Some(nearest) = beam.expand() {
+        let margin = settings
+            .margin
+            .filter(|_| counts.expanded >= EXPANDED_LEAST);
+        let cutoff = margin.map_or(f32::INFINITY, |(share, floor)| {
+            floor + (1.0 + share) * (refiner.worst() - floor)
+        });
+        if nearest.distance > cutoff {
+            break;
+        }
+        if counts.expanded >= settings.budget {
+            counts.exhausted_budget = true;
+            break;
+        }
+        counts.expanded += 1;
+        if accept.accepts(nearest.row) {
+            refiner.push(nearest.row);
+        }
+        if let Some(upcoming) = beam.upcoming() {
+            quant::prefetch(search.nodes.node(upcoming.row));
+        }
+        let node = search.nodes.node(nearest.row);
+        for part in node.chunks_exact(search.nodes.block_len + ROWS_LEN) {
+            let (block, rows) = part.split_at(search.nodes.block_len);
+            let worst = beam.bound().min(cutoff);
+            search.query.block(block, worst, &mut estimates);
+            let rows = rows.as_chunks::<4>().0.iter();
+            for (row, &distance) in rows.zip(&estimates.distances) {
+                let row = Row::from_le_bytes(*row);
+                if distance < worst && row != NONE && visited.insert(row) {
+                    beam.insert(distance, row);
+                }
+            }
+        }
+    }
+    refiner.finish();
+    counts.refined = refiner.counts;
+    counts
+}
