@@ -239,3 +239,159 @@ where
     counts.refined = refiner.counts;
     counts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{AcceptAll, BuildSettings, RowSet, Silent, Space, build};
+    use quant::{CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, RotatedQuery, Rotation};
+
+    const DIM: usize = 40;
+    const COUNT: u32 = 2_500;
+
+    /// Vectors with their codes.
+    struct Rows {
+        vectors: Vec<Vec<f32>>,
+        space: CodeSpace,
+        blocks: Vec<u8>,
+        codes: Vec<u8>,
+    }
+
+    impl Rows {
+        fn new() -> Self {
+            let vectors: Vec<Vec<f32>> = (0..u64::from(COUNT)).map(vector).collect();
+            let rotation = Rotation::new(DIM, 5);
+            let space = CodeSpace::of_sample(rotation, vectors.iter().map(|v| &v[..]));
+            let mut encoder = Encoder::new(&space, CodeMetric::Euclid, CodeBits::Four);
+            let mut block = BlockBuilder::new(space.padded());
+            let (mut blocks, mut codes) = (Vec::new(), Vec::new());
+            for vector in &vectors {
+                encoder.encode(vector, &mut block, &mut codes);
+                if block.is_full() {
+                    block.finish(&mut blocks);
+                }
+            }
+            block.finish(&mut blocks);
+            Self {
+                vectors,
+                space,
+                blocks,
+                codes,
+            }
+        }
+    }
+
+    impl CodeRows for Rows {
+        fn block(&self, block: u32) -> &[u8] {
+            let len = BlockBuilder::block_len(self.space.padded());
+            &self.blocks[block as usize * len..][..len]
+        }
+
+        fn row(&self, row: Row) -> &[u8] {
+            let len = CodeBits::Four.row_len(self.space.padded());
+            &self.codes[row as usize * len..][..len]
+        }
+    }
+
+    impl Space for Rows {
+        fn len(&self) -> u32 {
+            COUNT
+        }
+
+        fn distance(&self, a: Row, b: Row) -> f32 {
+            let pair = CodePair::new(CodeMetric::Euclid, self.space.padded());
+            pair.distance(self.row(a), self.row(b))
+        }
+    }
+
+    struct Query<'a>(&'a Rows, Vec<f32>);
+
+    impl Scorer for Query<'_> {
+        fn distance(&self, row: Row) -> f32 {
+            let pairs = self.0.vectors[row as usize].iter().zip(&self.1);
+            pairs.map(|(a, b)| (a - b) * (a - b)).sum()
+        }
+    }
+
+    /// Of eight hidden coordinates, as the vectors of real things are.
+    fn vector(seed: u64) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2).wrapping_add(1);
+        let hidden: Vec<f32> = (0..8)
+            .map(|_| {
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(99);
+                (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+            })
+            .collect();
+        let wave = |at: usize, n: usize| ((at * 7 + n * 13) % 11) as f32 / 5.0 - 1.0;
+        let coordinate = |at| (0..8).map(|n| hidden[n] * wave(at, n)).sum();
+        (0..DIM).map(coordinate).collect()
+    }
+
+    #[test]
+    fn the_nearest_accepted_rows_are_found() {
+        let rows = Rows::new();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(2)
+            .build()
+            .unwrap();
+        let settings = BuildSettings {
+            m: 8,
+            ef_construct: 60,
+            seed: 1,
+        };
+        let graph = build(&rows, None, settings, &pool, &Silent).unwrap();
+        let blocks = (0..COUNT.div_ceil(32)).map(|block| rows.block(block));
+        let nodes = CodedGraph::pack(&graph, 16, blocks, rows.space.padded(), &pool);
+        let half = RowSet::from_rows(COUNT, (0..COUNT).filter(|row| row % 2 == 0));
+        let mut scratch = Scratch::new();
+        let (mut found, mut wanted) = (0, 0);
+        for n in 0..60 {
+            let query = Query(&rows, vector(1_000_000 + n));
+            let rotated = RotatedQuery::new(rows.space.rotation(), &query.1);
+            let coded = CodeQuery::new(
+                &rows.space,
+                CodeMetric::Euclid,
+                CodeBits::Four,
+                &rotated,
+                1.9,
+            );
+            let search = CodedSearch {
+                graph: &graph,
+                nodes: &nodes,
+                codes: &rows,
+                query: &coded,
+                scorer: &query,
+            };
+            let settings = CodedSettings {
+                limit: 10,
+                ef: 200,
+                margin: (n % 3 == 0).then_some((0.5, 0.0)),
+                budget: u64::MAX,
+            };
+            let (mut top, mut truth) = (TopK::new(10), TopK::new(10));
+            let bound = SharedBound::default();
+            if n % 2 == 0 {
+                search_coded(&search, &half, settings, &bound, &mut scratch, &mut top);
+                crate::scan_set(&query, &half, &mut truth);
+            } else {
+                search_coded(
+                    &search,
+                    &AcceptAll,
+                    settings,
+                    &bound,
+                    &mut scratch,
+                    &mut top,
+                );
+                crate::scan_all(&query, COUNT, &mut truth);
+            }
+            let (top, truth) = (top.into_sorted(), truth.into_sorted());
+            assert_eq!(top.len(), 10);
+            assert!(n % 2 == 1 || top.iter().all(|near| near.row % 2 == 0));
+            found += truth.iter().filter(|near| top.contains(near)).count();
+            wanted += truth.len();
+        }
+        assert!(found * 100 >= wanted * 97, "{found} of {wanted}");
+    }
+}
