@@ -229,6 +229,17 @@ impl Source {
         }
     }
 
+    /// The padded dimension of the codes of a vector, if this source has them.
+    ///
+    /// # Errors
+    /// As [`Self::codes`].
+    pub fn code_dimension(&self, vector_index: usize) -> Result<Option<usize>> {
+        match self {
+            Self::Memtable(_) => Ok(None),
+            Self::Segment(view) => view.0.segment.code_dimension(vector_index),
+        }
+    }
+
     /// The graph of a vector with codes in its nodes, if it is in memory.
     pub fn coded_graph(&self, vector_index: usize) -> Option<&CodedGraph> {
         match self {

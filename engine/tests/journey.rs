@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use engine::clock::ManualClock;
 use engine::storage::sim::SimDisk;
-use engine::{Clock, Db, Settings, Snapshot, UpsertRows, WriteBatch};
+use engine::{Clock, Db, ErrorKind, Settings, Snapshot, UpsertRows, WriteBatch};
 use format_spec::{
     Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value, VectorSchema,
 };
@@ -231,4 +231,48 @@ fn newer_writes_win_over_a_segment_that_is_repaired() {
         (number_of(&db, 5), number_of(&db, 15), number_of(&db, 25)),
         (Some(3), Some(1), None)
     );
+}
+
+#[test]
+fn damaged_codes_are_made_again() {
+    let disk = SimDisk::default();
+    let db = open(&disk);
+    let collection = db.create_collection("c", schema()).unwrap();
+    let mut rows = UpsertRows::new(&collection.schema());
+    for id in 0..200 {
+        rows.begin(PointId::Number(id));
+        rows.vector(0, &[id as f32; DIM]).unwrap();
+        rows.payload(&payload(1));
+    }
+    let mut batch = WriteBatch::new();
+    batch.upsert(rows);
+    collection.write(batch).unwrap();
+    collection.run_now();
+    while db.step() {}
+    drop(db);
+    let codes = |disk: &SimDisk| -> Vec<String> {
+        let files = disk.files().into_iter();
+        files.filter(|path| path.ends_with(".codes")).collect()
+    };
+    let before = codes(&disk);
+    assert_eq!(before.len(), 1);
+    // In the first stretch of codes of several bits, which no open reads.
+    disk.flip_bit(&before[0], 4_200, 3).unwrap();
+    let db = open(&disk);
+    let collection = db.collection("c").unwrap();
+    {
+        let snapshot = collection.snapshot();
+        let codes = snapshot.sources()[0].codes(0).unwrap().unwrap();
+        assert!(index::CodeRows::row(&codes, 0).is_empty());
+        assert_eq!(codes.check().unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    // What it costs is a new part; the points are served throughout.
+    while db.step() {}
+    let snapshot = collection.snapshot();
+    assert_eq!(snapshot.live_count(), 200);
+    let source = &snapshot.sources()[0];
+    let codes_now = source.codes(0).unwrap().unwrap();
+    assert!(!index::CodeRows::row(&codes_now, 0).is_empty() && codes_now.check().is_ok());
+    assert!(codes(&disk) != before);
+    assert!(collection.status().damaged.is_empty());
 }

@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::sync::OnceLock;
 
-use engine::{ErrorKind, RowCodes, Source};
+use engine::{ErrorKind, Source};
 use format_spec::schema::Metric;
 use index::{AcceptAll, CodedSearch, CodedSettings, Neighbor, RowSet, Scratch, SharedBound, TopK};
 use quant::{CodeSpace, Query, RotatedQuery};
@@ -159,8 +159,7 @@ pub(crate) fn walk(
 
 /// Dimensions of the codes of a source, padded; `None` if there are no sound codes.
 pub(crate) fn dimension(source: &Source, vector: usize) -> Result<Option<usize>, QueryError> {
-    let codes = sound(source.codes(vector))?;
-    Ok(codes.map(|codes: RowCodes<'_>| codes.space().padded()))
+    sound(source.code_dimension(vector))
 }
 
 /// Damaged codes count as none: they are derived, and the rows can be scanned until they are made

@@ -84,6 +84,15 @@ pub(crate) struct Payloads<'a> {
     pub(crate) view: PayloadView<'a>,
 }
 
+/// Figures and centre of a codes part, read the first time.
+fn open_codes(lazy: &Lazy<OpenCodes>) -> Result<&OpenCodes> {
+    if lazy.layout.get().is_none() {
+        lazy.part
+            .verify_sections(&format_spec::codes::VERIFIED_BEFORE_OPEN)?;
+    }
+    lazy.layout(lazy.part.raw(), OpenCodes::open)
+}
+
 fn missing(entry: &SegmentEntry, kind: PartKind) -> Error {
     let message = format!("there is no {} part", kind.extension());
     Error::damaged(format!("segment {}", entry.id.0), message)
@@ -283,17 +292,22 @@ impl Segment {
         Ok(Some(lazy.layout(bytes, GraphLayout::open)?.view(bytes)))
     }
 
-    /// The codes of one name's vectors.
+    /// The codes of one name's vectors, every block of one-bit codes verified.
     pub(crate) fn codes(&self, vector_index: usize) -> Result<Option<RowCodes<'_>>> {
-        let Some(Some(lazy)) = self.codes.get(vector_index) else {
-            return Ok(None);
-        };
-        if lazy.layout.get().is_none() {
-            lazy.part
-                .verify_sections(&format_spec::codes::VERIFIED_BEFORE_OPEN)?;
+        match self.codes.get(vector_index) {
+            Some(Some(lazy)) => RowCodes::new(&lazy.part, open_codes(lazy)?).map(Some),
+            _ => Ok(None),
         }
-        let open = lazy.layout(lazy.part.raw(), OpenCodes::open)?;
-        RowCodes::new(&lazy.part, open).map(Some)
+    }
+
+    /// The padded dimension of the codes of one name's vectors.
+    pub(crate) fn code_dimension(&self, vector_index: usize) -> Result<Option<usize>> {
+        match self.codes.get(vector_index) {
+            Some(Some(lazy)) if lazy.part.damage().is_none() => {
+                Ok(Some(open_codes(lazy)?.space.padded()))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The codes of four bits of one name's vectors, every block verified, and what they estimate;
