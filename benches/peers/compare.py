@@ -99,8 +99,8 @@ def edge_load(data, operations):
     return data.rows / loaded, indexed
 
 
-# Settings of the server with which segments of this size have graphs and no codes.
-GRAPHS = {"CAIRN__STORAGE__CODES_KB_MIN": str(2**40), "CAIRN__STORAGE__GRAPH_ROWS_MIN": "0"}
+# The setting of the server with which segments of this size have graphs.
+GRAPHS = {"CAIRN__STORAGE__GRAPH_ROWS_MIN": "0"}
 
 
 def cairn_load(data, binaries, remarks, settings):
@@ -356,8 +356,8 @@ HOW = f"""How: the sides take turns. Ingestion: batches of {BATCH:,} with payloa
 (integer) and `released` (keyword) indexed from the start; Cairn over HTTP as JSON on one
 connection, each batch durable before its answer; qdrant-edge in process, points made beforehand,
 one flush at the end. Time: from the first upsert until the points are indexed; Cairn until it is
-green, as it comes (codes) and with settings under which segments of this size have graphs and no
-codes; qdrant-edge by `optimize` without quantization; graphs with m {M} and ef_construct
+green, as it comes (codes) and with the setting under which segments of this size have graphs;
+qdrant-edge by `optimize` without quantization; graphs with m {M} and ef_construct
 {EF_CONSTRUCTION}. Search: one thread, one query a call; Cairn through `query::search` in process,
 hnswlib with M {M} and ef_construction {EF_CONSTRUCTION}; interpolated in log QPS between the
 settings around the recall; both warmed by a pass."""
