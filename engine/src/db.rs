@@ -63,11 +63,7 @@ impl Db {
         let lock = storage.lock(format_spec::path::LOCK)?;
         let catalog = CatalogStore::open(&*storage)?;
         warn_in_root(&*storage)?;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(settings.build_threads.max(1))
-            .thread_name(|number| format!("cairn-build-{number}"))
-            .build()
-            .map_err(|error| Error::invalid("open", error.to_string()))?;
+        let threads = settings.build_threads.max(1);
         let coded_room = Arc::new(CodedRoom::new(settings.coded_graph_bytes_max));
         let around = Surroundings {
             storage,
@@ -75,7 +71,8 @@ impl Db {
             coded_room,
             settings: Arc::new(settings),
             wakeup: Arc::new(Wakeup::default()),
-            build_pool: Arc::new(pool),
+            build_pool: pool(threads, "build")?,
+            encode_pool: pool(threads, "encode")?,
         };
         let (mut collections, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for entry in &catalog.current.collections {
@@ -184,7 +181,7 @@ impl Db {
         if let Err(error) = catalog.install(&*around.storage, next) {
             // While the catalog may name it at the next start, the shard stays: it is then either
             // named or an orphan.
-            shard.close()?;
+            drop(shard.close());
             if !catalog.in_doubt() {
                 drop(remove_collection(&*around.storage, id));
             }
@@ -359,6 +356,16 @@ impl Inner {
             busy || stepped
         })
     }
+}
+
+/// A pool of threads named `cairn-NAME-N`.
+fn pool(threads: usize, name: &'static str) -> Result<Arc<rayon::ThreadPool>> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(move |number| format!("cairn-{name}-{number}"))
+        .build();
+    pool.map(Arc::new)
+        .map_err(|error| Error::invalid("open", error.to_string()))
 }
 
 /// A collection id that this directory has never used: catalog numbers never repeat.

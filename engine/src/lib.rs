@@ -23,7 +23,8 @@
 //!   [`Settings::seed`], background work runs in steps.
 //!
 //! # Threads and locks
-//! `cairn-flush` flushes, `cairn-compact-N` run jobs, `cairn-build-N` build graphs. Lock order
+//! `cairn-flush` flushes, `cairn-compact-N` run jobs, `cairn-encode-N` encode vectors,
+//! `cairn-build-N` build graphs. Lock order
 //! within a shard: `version`, `append`, `apply` (shard.rs). Readers take none.
 
 mod attempt;

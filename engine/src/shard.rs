@@ -40,8 +40,10 @@ pub(crate) struct Surroundings {
     pub(crate) settings: Arc<Settings>,
     /// Wakes the background threads.
     pub(crate) wakeup: Arc<Wakeup>,
-    /// Encodes vectors and builds graphs.
+    /// Builds graphs.
     pub(crate) build_pool: Arc<rayon::ThreadPool>,
+    /// Encodes vectors.
+    pub(crate) encode_pool: Arc<rayon::ThreadPool>,
     /// Memory for coded graphs.
     pub(crate) coded_room: Arc<CodedRoom>,
 }

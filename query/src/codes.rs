@@ -77,6 +77,12 @@ impl Shared {
         }
     }
 
+    /// Whether sources before have found as many rows as are wanted: then a source need not.
+    pub(crate) fn is_bounded(&self) -> bool {
+        let bound = self.bound.as_ref().map_or(f32::INFINITY, SharedBound::get);
+        bound < f32::INFINITY
+    }
+
     /// The query as `space` rotates it; all spaces of a vector share a rotation, as a rule.
     fn rotated(&self, query: &Query, space: &CodeSpace) -> RotatedQuery {
         let rotate = || RotatedQuery::new(space.rotation(), &query.prepared());
@@ -102,6 +108,9 @@ pub(crate) fn nearest(
     };
     let rotated = shared.rotated(query, codes.space());
     let code_query = codes.query(&rotated, DEVIATIONS);
+    if !code_query.is_finite() {
+        return Ok(None);
+    }
     let scorer = source.scorer(vector, query)?;
     let mut top = TopK::new(wanted);
     let own = SharedBound::default();
@@ -132,18 +141,25 @@ pub(crate) fn walk(
         return Ok(None);
     };
     let rotated = shared.rotated(query, codes.space());
+    let code_query = codes.query(&rotated, DEVIATIONS);
+    if !code_query.is_finite() {
+        return Ok(None);
+    }
     let scorer = source.scorer(vector, query)?;
     let search = CodedSearch {
         graph: &graph,
         nodes,
         codes: &codes,
-        query: &codes.query(&rotated, DEVIATIONS),
+        query: &code_query,
         scorer: &scorer,
     };
     let mut top = TopK::new(settings.limit);
     let mut scratch = SCRATCH.take();
+    // What a search finds that then gives way to a scan must not tighten the bound of the scan.
+    let others = shared.bound.as_ref().filter(|_| final_rows);
     let own = SharedBound::default();
-    let bound = shared.bound.as_ref().filter(|_| final_rows).unwrap_or(&own);
+    others.inspect(|others| own.lower(others.get()));
+    let bound = &own;
     let counts = if rows.count() == rows.len() {
         index::search_coded(&search, &AcceptAll, settings, bound, &mut scratch, &mut top)
     } else {
@@ -153,6 +169,9 @@ pub(crate) fn walk(
     scorer.check()?;
     if counts.exhausted_budget || sound(codes.check().map(Some))?.is_none() {
         return Ok(None);
+    }
+    if top.len() == top.limit() {
+        others.inspect(|others| others.lower(top.bound()));
     }
     Ok(Some(top.into_sorted()))
 }

@@ -180,9 +180,11 @@ impl Search<'_> {
     fn scan_codes(&self, source: &Source, rows: &RowSet) -> Result<Vec<Near>, QueryError> {
         self.budget.check()?;
         let place = (source, self.vector);
+        let bounded = self.shared.is_bounded();
+        let enough = self.wanted.min(rows.count() as usize);
         match codes::nearest(place, self.query, rows, self.wanted, &self.shared)? {
-            Some(nearest) => self.with_ids(source, &nearest),
-            None => self.scan_rows(source, rows),
+            Some(nearest) if bounded || nearest.len() >= enough => self.with_ids(source, &nearest),
+            _ => self.scan_rows(source, rows),
         }
     }
 
@@ -265,8 +267,9 @@ impl Search<'_> {
     ) -> Result<Vec<Near>, QueryError> {
         let rows = self.settle(source, found)?;
         let enough = self.wanted.min(rows.count() as usize);
+        let bounded = self.shared.is_bounded();
         match self.walk(source, &rows, (self.wanted, true), plan)? {
-            Some(nearest) if nearest.len() >= enough => self.with_ids(source, &nearest),
+            Some(nearest) if bounded || nearest.len() >= enough => self.with_ids(source, &nearest),
             _ => self.scan_codes(source, &rows),
         }
     }
@@ -513,6 +516,42 @@ mod tests {
                         "{path:?} {key} < {colors}, {wanted}: recall {mean}"
                     );
                 }
+            }
+        }
+    }
+
+    /// Vectors whose squares are beyond any float are found, and hide no others.
+    #[test]
+    fn huge_vectors_are_compared_exactly() {
+        let mut schema = Schema {
+            vectors: vec![vector("", DIM as u32, Metric::Euclid)],
+            ..Schema::default()
+        };
+        schema.compaction.indexing_threshold_kb = 1;
+        let world = World::new(schema);
+        let mut rng = SmallRng::seed_from_u64(9);
+        let mut rows = UpsertRows::new(&world.collection.schema());
+        for id in 0..900 {
+            rows.begin(number(id));
+            let mut values = random(&mut rng);
+            if id % 300 == 7 {
+                values[3] = 3e38;
+            }
+            rows.vector(0, &values).unwrap();
+        }
+        world.upsert(rows);
+        world.flush();
+        world.settle();
+        let snapshot = world.snapshot();
+        for values in [random(&mut rng), vec![2e38; DIM]] {
+            let (metric, element) = (Metric::Euclid, format_spec::Element::F32);
+            let query = Query::new(metric, element, DIM, &values).unwrap();
+            let asked = (&query, 900);
+            let truth = along(&snapshot, (AccessPath::Exact, 0), asked, None);
+            assert_eq!(truth.len(), 900);
+            for path in [AccessPath::Codes, AccessPath::Graph] {
+                let found = along(&snapshot, (path, u64::MAX), asked, None);
+                assert_eq!(found.len(), 900, "{path:?}");
             }
         }
     }

@@ -43,7 +43,7 @@ pub(crate) struct Jobs {
 }
 
 /// What an operator asked for: everything that would do something, of what was there then.
-#[derive(Copy, Clone, Debug)]
+#[derive(Copy, Clone, PartialEq, Debug)]
 struct ForcedRun {
     /// The last operation before it.
     upto: SeqNo,
@@ -247,13 +247,13 @@ impl Shard {
         for segment in state.segments.iter().map(|state| &state.segment) {
             let names = 0..state.schema.vectors.len();
             for index in names.filter(|&index| segment.wants_coded(index)) {
-                let made = segment.make_coded(index, &around.coded_room, &around.build_pool);
-                if let Err(error) = made {
+                match segment.make_coded(index, &around.coded_room, &around.build_pool) {
+                    Ok(true) => return true,
+                    // No room: tried again, because others give theirs back.
+                    Ok(false) => {}
                     // What is damaged is set aside and made again.
-                    tracing::warn!(error = %error.chain(), "no coded graph");
-                    continue;
+                    Err(error) => tracing::warn!(error = %error.chain(), "no coded graph"),
                 }
-                return true;
             }
         }
         false
@@ -265,10 +265,12 @@ impl Shard {
             most => most as usize,
         };
         let now_ms = self.base.now_ms();
+        // Before what is due: a run that is forced in between is not over.
+        let forced = *self.jobs.forced.lock();
         let mut choices = self.due();
         choices.retain(|choice| self.jobs.may_start(&choice.plan, now_ms));
         if choices.is_empty() {
-            self.finish_forced();
+            forced.inspect(|run| self.finish_forced(run));
             return None;
         }
         let mut jobs = self.jobs.running.lock();
@@ -290,14 +292,13 @@ impl Shard {
     }
 
     /// A forced run is over when nothing is due or runs, and what it is about is flushed.
-    fn finish_forced(&self) {
-        let Some(run) = *self.jobs.forced.lock() else {
-            return;
-        };
+    fn finish_forced(&self, run: &ForcedRun) {
         let oldest = self.apply.lock().sealed.front().map(|sealed| sealed.seqno);
         let flushed = oldest.is_none_or(|seqno| seqno > run.upto);
-        if flushed && self.jobs.running.lock().is_empty() {
-            *self.jobs.forced.lock() = None;
+        let idle = self.jobs.running.lock().is_empty();
+        let mut forced = self.jobs.forced.lock();
+        if flushed && idle && forced.as_ref() == Some(run) {
+            *forced = None;
         }
     }
 

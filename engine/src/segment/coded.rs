@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use index::CodedGraph;
+use parking_lot::{Mutex, MutexGuard};
 
 /// Room for coded graphs, shared by all shards.
 #[derive(Debug)]
 pub(crate) struct CodedRoom {
     most: u64,
     taken: AtomicU64,
+    making: Mutex<()>,
 }
 
 impl CodedRoom {
@@ -22,7 +24,13 @@ impl CodedRoom {
         Self {
             most,
             taken: AtomicU64::new(0),
+            making: Mutex::new(()),
         }
+    }
+
+    /// One coded graph is made at a time, so that no two threads make the same.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.making.lock()
     }
 
     /// Takes room, if there is that much.
@@ -56,7 +64,7 @@ impl Drop for CodedPlace {
     }
 }
 
-/// A coded graph and its room; without a graph, a try that is not to be repeated.
+/// A coded graph and its room; without a graph where there are no sound parts to make it from.
 #[derive(Debug)]
 pub(crate) struct Coded {
     pub(crate) graph: Option<CodedGraph>,

@@ -5,6 +5,8 @@
 //! - All codes are made with one rotation a dimension, so that a query is rotated once for all
 //!   segments; the centre is the segment's own.
 
+use std::ops::Range;
+
 use format_spec::codes::{CodesBuilder, CodesLayout, CodesShape, Measure};
 use format_spec::container::PartLayout;
 use format_spec::vectors::VectorsView;
@@ -26,8 +28,9 @@ const SEED: u64 = 0x4361_6972_6e43_6f64;
 const BITS: CodeBits = CodeBits::Four;
 /// Vectors the centre is the mean of, at most.
 const SAMPLE_ROWS: u32 = 4_096;
-/// Rows encoded by one task.
-const TASK_ROWS: u32 = 32 * BLOCK_ROWS as u32;
+/// Blocks encoded by one task at most, and bytes of codes that it makes.
+const TASK_BLOCKS: usize = 32;
+const TASK_BYTES: usize = 1 << 20;
 /// Tasks in memory at once, for each thread of the pool.
 const TASKS_A_THREAD: usize = 4;
 
@@ -143,7 +146,7 @@ pub(crate) fn write_codes(
     part.bytes()?;
     let view = segment.vectors(index)?.ok_or_else(none)?.view;
     let rotation = Rotation::new(vector.dim as usize, SEED);
-    let space = CodeSpace::of_sample(rotation, sample(&view).iter().map(|vector| &vector[..]));
+    let space = CodeSpace::of_sample(rotation, sample(&view));
     let shape = CodesShape {
         dim: vector.dim,
         bits: BITS.count() as u32,
@@ -162,10 +165,14 @@ pub(crate) fn write_codes(
     write_part(base, plan, |part| {
         let mut builder = CodesBuilder::new(part, shape)?;
         let mut blocks = Vec::new();
-        let starts: Vec<Row> = (0..view.len()).step_by(TASK_ROWS as usize).collect();
-        let pool = &base.around.build_pool;
+        let block_len = BLOCK_ROWS * BITS.row_len(space.padded());
+        let task_rows = BLOCK_ROWS * (TASK_BYTES / block_len).clamp(1, TASK_BLOCKS);
+        let starts: Vec<Row> = (0..view.len()).step_by(task_rows).collect();
+        // Not the pool that builds graphs: a flush would wait for a whole graph.
+        let pool = &base.around.encode_pool;
         for wave in starts.chunks(TASKS_A_THREAD * pool.current_num_threads()) {
-            let encode = |&start: &Row| encode_rows(&space, metric, &view, start);
+            let rows = |start: Row| start..view.len().min(start + task_rows as Row);
+            let encode = |&start: &Row| encode_rows(&space, metric, &view, rows(start));
             let tasks: Vec<Encoded> = pool.install(|| wave.par_iter().map(encode).collect());
             for task in &tasks {
                 builder.push(&task.rows)?;
@@ -179,10 +186,10 @@ pub(crate) fn write_codes(
 }
 
 /// Vectors spread over the segment.
-fn sample(view: &VectorsView<'_>) -> Vec<Vec<f32>> {
+fn sample(view: &VectorsView<'_>) -> impl Iterator<Item = Vec<f32>> {
     let step = view.len().div_ceil(SAMPLE_ROWS).max(1);
     let rows = (0..view.len()).step_by(step as usize);
-    rows.filter_map(|row| decoded(view, row)).collect()
+    rows.filter_map(|row| decoded(view, row))
 }
 
 fn decoded(view: &VectorsView<'_>, row: Row) -> Option<Vec<f32>> {
@@ -201,16 +208,16 @@ fn encode_rows(
     space: &CodeSpace,
     metric: CodeMetric,
     view: &VectorsView<'_>,
-    start: Row,
+    rows: Range<Row>,
 ) -> Encoded {
     let mut encoder = Encoder::new(space, metric, BITS);
     let mut block = BlockBuilder::new(space.padded());
     let mut encoded = Encoded {
-        rows: Vec::with_capacity(TASK_ROWS as usize * BITS.row_len(space.padded())),
+        rows: Vec::with_capacity(rows.len() * BITS.row_len(space.padded())),
         blocks: Vec::new(),
     };
     let mut vector = Vec::with_capacity(view.dim() as usize);
-    for row in start..view.len().min(start + TASK_ROWS) {
+    for row in rows {
         match view.vector(row) {
             Some(bytes) => {
                 vector.clear();

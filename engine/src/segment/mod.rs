@@ -25,6 +25,7 @@ use format_spec::tombstones::{TombstonesLayout, TombstonesView};
 use format_spec::vectors::{VectorsLayout, VectorsView};
 use format_spec::{
     CollectionId, DecodeError, FieldType, PartKind, Row, Schema, SegmentEntry, SegmentId, ShardId,
+    Why,
 };
 
 use index::CodedGraph;
@@ -84,13 +85,31 @@ pub(crate) struct Payloads<'a> {
     pub(crate) view: PayloadView<'a>,
 }
 
-/// Figures and centre of a codes part, read the first time.
-fn open_codes(lazy: &Lazy<OpenCodes>) -> Result<&OpenCodes> {
-    if lazy.layout.get().is_none() {
-        lazy.part
-            .verify_sections(&format_spec::codes::VERIFIED_BEFORE_OPEN)?;
+/// The codes of one name, and what they must be to fit the segment.
+#[derive(Debug)]
+struct NamedCodes {
+    lazy: Lazy<OpenCodes>,
+    rows: u32,
+    dim: u32,
+    metric: Option<CodeMetric>,
+}
+
+impl NamedCodes {
+    /// Figures and centre, read the first time.
+    fn open(&self) -> Result<&OpenCodes> {
+        let part = &self.lazy.part;
+        if self.lazy.layout.get().is_none() {
+            part.verify_sections(&format_spec::codes::VERIFIED_BEFORE_OPEN)?;
+        }
+        self.lazy.layout(part.raw(), |layout, bytes| {
+            let open = OpenCodes::open(layout, bytes)?;
+            let fits = open.layout.len() == self.rows
+                && open.layout.shape().dim == self.dim
+                && Some(open.metric()) == self.metric;
+            let other = DecodeError::new(0, "codes of the segment", Why::Identity);
+            fits.then_some(open).ok_or(other)
+        })
     }
-    lazy.layout(lazy.part.raw(), OpenCodes::open)
 }
 
 fn missing(entry: &SegmentEntry, kind: PartKind) -> Error {
@@ -108,7 +127,7 @@ pub(crate) struct Segment {
     payload: Option<Lazy<PayloadLayout>>,
     vectors: Vec<Option<Lazy<VectorsLayout>>>,
     graphs: Vec<Option<Lazy<GraphLayout>>>,
-    codes: Vec<Option<Lazy<OpenCodes>>>,
+    codes: Vec<Option<NamedCodes>>,
     coded: Vec<OnceLock<Arc<Coded>>>,
     columns: BTreeMap<String, Lazy<ColumnLayout>>,
     tombstones: Option<Lazy<TombstonesLayout>>,
@@ -196,8 +215,17 @@ impl Segment {
                 .map(|name| of(PartKind::Graph, name).map(Lazy::new))
                 .collect(),
             coded: names().map(|_| OnceLock::new()).collect(),
-            codes: names()
-                .map(|name| of(PartKind::Codes, name).map(Lazy::new))
+            codes: schema
+                .vectors
+                .iter()
+                .map(|vector| {
+                    of(PartKind::Codes, &vector.name).map(|part| NamedCodes {
+                        lazy: Lazy::new(part),
+                        rows: entry.rows,
+                        dim: vector.dim,
+                        metric: codes::metric_of(vector),
+                    })
+                })
                 .collect(),
             columns: columns
                 .map(|part| (part.entry().name.clone(), Lazy::new(Arc::clone(part))))
@@ -295,7 +323,7 @@ impl Segment {
     /// The codes of one name's vectors, every block of one-bit codes verified.
     pub(crate) fn codes(&self, vector_index: usize) -> Result<Option<RowCodes<'_>>> {
         match self.codes.get(vector_index) {
-            Some(Some(lazy)) => RowCodes::new(&lazy.part, open_codes(lazy)?).map(Some),
+            Some(Some(codes)) => RowCodes::new(&codes.lazy.part, codes.open()?).map(Some),
             _ => Ok(None),
         }
     }
@@ -303,8 +331,8 @@ impl Segment {
     /// The padded dimension of the codes of one name's vectors.
     pub(crate) fn code_dimension(&self, vector_index: usize) -> Result<Option<usize>> {
         match self.codes.get(vector_index) {
-            Some(Some(lazy)) if lazy.part.damage().is_none() => {
-                Ok(Some(open_codes(lazy)?.space.padded()))
+            Some(Some(codes)) if codes.lazy.part.damage().is_none() => {
+                Ok(Some(codes.open()?.space.padded()))
             }
             _ => Ok(None),
         }
@@ -316,11 +344,11 @@ impl Segment {
         &self,
         vector_index: usize,
     ) -> Result<Option<(CodeMetric, CodesView<'_>)>> {
-        let Some(Some(lazy)) = self.codes.get(vector_index) else {
+        let Some(Some(codes)) = self.codes.get(vector_index) else {
             return Ok(None);
         };
-        let opened = lazy.part.bytes().and_then(|bytes| {
-            let open = lazy.layout(bytes, OpenCodes::open)?;
+        let opened = codes.lazy.part.bytes().and_then(|bytes| {
+            let open = codes.open()?;
             Ok((open.metric(), open.layout.view(bytes)))
         });
         match opened {
@@ -342,7 +370,7 @@ impl Segment {
         open && self.has_graph(vector_index) && self.has_codes(vector_index)
     }
 
-    /// Makes the coded graph over one name's vectors, if there is room for it.
+    /// Makes the coded graph over one name's vectors; false when there is no room for it.
     ///
     /// # Errors
     /// `Corrupt` when graph or codes do not verify.
@@ -351,9 +379,14 @@ impl Segment {
         vector_index: usize,
         room: &Arc<CodedRoom>,
         pool: &rayon::ThreadPool,
-    ) -> Result<()> {
-        let Some(cell) = self.coded.get(vector_index) else {
-            return Ok(());
+    ) -> Result<bool> {
+        let _turn = room.turn();
+        let Some(cell) = self
+            .coded
+            .get(vector_index)
+            .filter(|cell| cell.get().is_none())
+        else {
+            return Ok(true);
         };
         let (graph, codes) = (self.graph(vector_index)?, self.code_rows(vector_index)?);
         let mut made = Coded {
@@ -362,16 +395,18 @@ impl Segment {
         };
         if let (Some(graph), Some((_, codes))) = (graph, codes) {
             let (longest, padded) = (graph.head().m0 as usize, codes.shape().padded());
-            let bytes = CodedGraph::bytes_for(graph.len(), longest, padded);
-            made._place = room.take(bytes);
-            if made._place.is_some() {
-                let blocks = (0..codes.block_count()).map(|block| codes.block(block));
-                made.graph = Some(CodedGraph::pack(&graph, longest, blocks, padded, pool));
-            }
+            let Some(place) = room.take(CodedGraph::bytes_for(graph.len(), longest, padded)) else {
+                return Ok(false);
+            };
+            let blocks = (0..codes.block_count()).map(|block| codes.block(block));
+            made = Coded {
+                graph: Some(CodedGraph::pack(&graph, longest, blocks, padded, pool)),
+                _place: Some(place),
+            };
         }
-        // Another thread may have been first.
+        // The turn keeps others from being first.
         drop(cell.set(Arc::new(made)));
-        Ok(())
+        Ok(true)
     }
 
     /// Takes over the coded graphs of `before`, the same segment with other parts, as far as their
@@ -401,7 +436,7 @@ impl Segment {
     /// Whether there are codes of one name's vectors that are not known to be damaged.
     pub(crate) fn has_codes(&self, vector_index: usize) -> bool {
         let codes = self.codes.get(vector_index).and_then(Option::as_ref);
-        codes.is_some_and(|lazy| lazy.part.damage().is_none())
+        codes.is_some_and(|codes| codes.lazy.part.damage().is_none())
     }
 
     /// Whether one name's vectors have a graph or codes.

@@ -97,6 +97,22 @@ pub(crate) struct Factors {
 }
 
 impl Factors {
+    /// Of a vector so large that nothing finite can be said: it is always compared exactly.
+    const UNKNOWN: Self = Self {
+        add: f32::NEG_INFINITY,
+        scale: 0.0,
+        error: 0.0,
+    };
+
+    /// These, if they are finite.
+    fn known(self) -> Self {
+        if self.add.is_finite() && self.scale.is_finite() && self.error.is_finite() {
+            self
+        } else {
+            Self::UNKNOWN
+        }
+    }
+
     /// Of a row without a vector.
     pub(crate) const ABSENT: Self = Self {
         add: f32::INFINITY,
@@ -226,7 +242,13 @@ impl<'a> Encoder<'a> {
                 }
             }
         }
-        put_factors(self.factors(residual, along, square), residual.norm, rows);
+        let factors = self.factors(residual, along, square);
+        let norm = if factors == Factors::UNKNOWN {
+            0.0
+        } else {
+            residual.norm
+        };
+        put_factors(factors, norm, rows);
     }
 
     /// The factors of a code with `along = <z, r>` and `square = |z|^2`.
@@ -246,7 +268,7 @@ impl<'a> Encoder<'a> {
         };
         let spread = (inverse_cosine * inverse_cosine - 1.0).max(0.0);
         let error = norm * (spread / (dimension - 1.0)).sqrt();
-        match self.metric {
+        let factors = match self.metric {
             CodeMetric::Dot => Factors {
                 add: -along_centre,
                 scale: -scale,
@@ -257,7 +279,8 @@ impl<'a> Encoder<'a> {
                 scale: -2.0 * scale,
                 error: 2.0 * error,
             },
-        }
+        };
+        factors.known()
     }
 }
 

@@ -152,6 +152,14 @@ impl CodeQuery {
         }
     }
 
+    /// Whether its estimates are finite; a query so large that they are not is compared exactly.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        let operand = &self.operand;
+        let products = [operand.delta, operand.base, operand.error, self.offset];
+        self.add.is_finite() && self.norm.is_finite() && products.iter().all(|x| x.is_finite())
+    }
+
     /// Bytes of a block it can estimate.
     #[must_use]
     pub fn block_len(&self) -> usize {

@@ -26,11 +26,11 @@ impl CodeSpace {
     }
 
     /// With the mean of some vectors as the centre; zero when there are none.
-    pub fn of_sample<'a>(rotation: Rotation, sample: impl Iterator<Item = &'a [f32]>) -> Self {
+    pub fn of_sample<V: AsRef<[f32]>>(rotation: Rotation, sample: impl Iterator<Item = V>) -> Self {
         let mut sums = vec![0.0_f64; rotation.dim()];
         let mut count = 0_u32;
         for vector in sample {
-            for (sum, &x) in sums.iter_mut().zip(vector) {
+            for (sum, &x) in sums.iter_mut().zip(vector.as_ref()) {
                 *sum += f64::from(x);
             }
             count += 1;

@@ -265,7 +265,7 @@ proptest! {
     #[test]
     fn odd_vectors_do_no_harm(
         dim in 1_usize..140,
-        kinds in proptest::collection::vec(0_u8..6, 1..40),
+        kinds in proptest::collection::vec(0_u8..8, 1..40),
         four in any::<bool>(),
         euclid in any::<bool>(),
     ) {
@@ -276,6 +276,8 @@ proptest! {
                 2 => gaussian(dim, 3).iter().map(|x| x * 1e15).collect(),
                 3 => gaussian(dim, 4).iter().map(|x| x * 1e-20).collect(),
                 4 => (0..dim).map(|at| if at == 0 { 1.0 } else { 0.0 }).collect(),
+                // Rare, as its square is beyond any float.
+                5 if dim % 3 == 0 => vec![3e38; dim],
                 _ => gaussian(dim, 5),
             }
         };
@@ -286,6 +288,9 @@ proptest! {
         for vector in &vectors {
             let rotated = RotatedQuery::new(code.space.rotation(), vector);
             let query = CodeQuery::new(&code.space, metric, bits, &rotated, 8.0);
+            if !query.is_finite() {
+                continue;
+            }
             let mut out = BlockEstimates::default();
             for block in code.blocks.chunks_exact(query.block_len()) {
                 query.block(block, f32::INFINITY, &mut out);
