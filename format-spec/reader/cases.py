@@ -359,7 +359,7 @@ def container_cases():
         yield f"{kind}: flags 2", False, part(kind, sections, flags=2 + derived)
         yield f"{kind}: part 0", False, part(kind, sections, part_id=0)
         yield f"{kind}: blocks of 4096", False, part(kind, sections, block_len=4096)
-    yield "codes: any version", True, part("codes", [("ABCD", b"x")], version=2)
+    yield "sparse: any version", True, part("sparse", [("ABCD", b"x")], version=2)
     yield "sparse: version 0", False, part("sparse", [("ABCD", b"x")], version=0)
     yield "sparse: no sections", True, part("sparse", [])
     yield "sparse: 256 sections", True, part("sparse", [(f"{n:04}", b"") for n in range(256)])
@@ -638,13 +638,43 @@ def patch_cases():
     yield "a wrong least seqno", False, patch_part(5, [1, 4], [7, 6], 7, least=5)
 
 
+def codes_part(rows, dim=3, bits=4, measure=1, block=None, codes=None, centre=None, zero=0):
+    padded = -(-dim // 64) * 64
+    row = bytes(padded * bits // 8) + pack("<4f", 1, -0.5, 0.25, 1)
+    inf, empty = pack("<f", float("inf")), pack("<f", 0)
+    last = [bytes(4 * padded) + pack("<f", 1) * used + inf * (32 - used)
+            + 2 * (pack("<f", 0.5) * used + empty * (32 - used))
+            for used in [min(32, rows - first) for first in range(0, rows, 32)]]
+    return part("codes", [("CODE", row * rows if codes is None else codes),
+                          ("BLKS", b"".join(last) if block is None else block),
+                          ("CENT", bytes(4 * padded) if centre is None else centre),
+                          ("META", pack("<IIIIQ", rows, dim, bits, measure, 7) + bytes(39) + bytes([zero]))])
+
+
+def codes_cases():
+    yield "none", True, codes_part(0)
+    yield "two", True, codes_part(2)
+    yield "a full block", True, codes_part(32)
+    yield "two blocks of 8 bits", True, codes_part(33, dim=65, bits=8, measure=2)
+    yield "no dimension", False, codes_part(0, dim=0, centre=b"")
+    yield "2 bits", False, codes_part(2, bits=2)
+    yield "measure 3", False, codes_part(2, measure=3)
+    yield "a row too few", False, codes_part(2, codes=bytes(48))
+    yield "no block", False, codes_part(2, block=b"")
+    yield "a short centre", False, codes_part(2, centre=bytes(252))
+    yield "not zero", False, codes_part(2, zero=1)
+    absent = pack("<32f", *[float("inf")] * 32) + bytes(256)
+    yield "a code past the last row", False, codes_part(2, block=bytes([0, 0, 1]) + bytes(253) + absent)
+    yield "a factor past the last row", False, codes_part(2, block=bytes(256 + 384))
+
+
 def all_cases():
     yield from wal_cases()
     yield from envelope_cases()
     yield from container_cases()
     yield from ((f"frame: {name}", False, data) for name, data in frame_cases())
     kinds = {"rows": rows_cases, "vectors": vectors_cases, "graph": graph_cases, "payload": payload_cases,
-             "column": column_cases, "patch": patch_cases}
+             "column": column_cases, "patch": patch_cases, "codes": codes_cases}
     for kind, cases in kinds.items():
         yield from ((f"{kind}: {name}", valid, data) for name, valid, data in cases())
 
