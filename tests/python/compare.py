@@ -91,8 +91,12 @@ def ascending(world: World, using: str) -> bool:
 
 
 def close_score(world: World, using: str, left: float, right: float, largest: float) -> bool:
-    relative = world.spaces[using].tolerance()
-    return math.isclose(left, right, rel_tol=relative, abs_tol=relative * max(1e-2, largest))
+    space = world.spaces[using]
+    # A cosine is a sum of products of unit vectors: what rounding their elements adds does not
+    # shrink with the sum.
+    least = 0.25 if space.distance == models.Distance.COSINE else 1e-2
+    relative = space.tolerance()
+    return math.isclose(left, right, rel_tol=relative, abs_tol=relative * max(least, largest))
 
 
 def check_hits(
