@@ -3,6 +3,7 @@
 //! The sample is described in `demo/README.md`. Point ids are ranks by downloads.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use engine::{Clock, SystemClock};
@@ -12,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::run::{Failure, start};
+use crate::run::{Failure, Running, start};
 use crate::settings::Settings;
 
 const COLLECTION: &str = "demo";
@@ -53,6 +54,18 @@ pub struct DemoOptions {
 pub fn demo(settings: Settings, options: DemoOptions, out: &mut dyn Write) -> Result<(), Failure> {
     let directory = settings.storage.path.clone();
     let running = start(settings)?;
+    let told = tell(&running, &directory, options, out);
+    // Also after a failure: whoever sees it may open the directory at once.
+    let stopped = running.stop();
+    told.and(stopped)
+}
+
+fn tell(
+    running: &Running,
+    directory: &Path,
+    options: DemoOptions,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let url = format!("http://{}", running.addr());
     let client = Client::new(&url);
     writeln!(
@@ -67,7 +80,7 @@ pub fn demo(settings: Settings, options: DemoOptions, out: &mut dyn Write) -> Re
         next_steps(&url, out)?;
         running.wait_for_signal()?;
     }
-    running.stop()
+    Ok(())
 }
 
 /// One point of the sample.

@@ -10,9 +10,15 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{DirEntry, File, Lock, Map, Storage, check_dir, check_path, read_fully, write_fully};
 use crate::error::{Error, ErrorKind, Result};
+
+/// A lock that is held may be on its way to be released: by a process that was killed and is not
+/// quite gone, or by a child between `fork` and `exec`, which shares it. It is waited for so long.
+const LOCK_TRIES: u32 = 25;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A directory of the real file system.
 #[derive(Debug)]
@@ -181,7 +187,17 @@ impl Storage for DiskStorage {
             .truncate(false)
             .open(self.full(path))
             .map_err(|e| Error::io("lock", path, e))?;
-        match file.try_lock() {
+        let mut tries = 0;
+        let locked = loop {
+            match file.try_lock() {
+                Err(fs::TryLockError::WouldBlock) if tries < LOCK_TRIES => {
+                    tries += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                locked => break locked,
+            }
+        };
+        match locked {
             Ok(()) => Ok(Box::new(DiskLock { _file: file })),
             Err(fs::TryLockError::WouldBlock) => {
                 let shown = self.full(path).display().to_string();
@@ -425,6 +441,20 @@ mod tests {
                 ErrorKind::Invalid
             );
         }
+    }
+
+    #[test]
+    fn a_lock_that_is_about_to_be_released_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = DiskStorage::new(dir.path()).unwrap();
+        let held = storage.lock("LOCK").unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                std::thread::sleep(2 * LOCK_PAUSE);
+                drop(held);
+            });
+            storage.lock("LOCK").unwrap();
+        });
     }
 
     #[test]
