@@ -88,6 +88,12 @@ impl CodeMetric {
     }
 }
 
+/// Largest length of a residual or of a centred query, and largest part of a distance, of which
+/// anything is said: sums and products of two of them are finite, so no bound is a difference of
+/// infinities.
+pub(crate) const LENGTH_MAX: f32 = 1e18;
+pub(crate) const ADD_MAX: f32 = 1e37;
+
 /// The factors of one code: see the table of the module.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub(crate) struct Factors {
@@ -104,9 +110,11 @@ impl Factors {
         error: 0.0,
     };
 
-    /// These, if they are finite.
-    fn known(self) -> Self {
-        if self.add.is_finite() && self.scale.is_finite() && self.error.is_finite() {
+    /// These, for a residual of that length, if an estimate with them is finite for every query
+    /// within [`LENGTH_MAX`] and [`ADD_MAX`].
+    fn known(self, norm: f32) -> Self {
+        let within = norm <= LENGTH_MAX && self.add.abs() <= ADD_MAX;
+        if within && self.scale.is_finite() && self.error.is_finite() {
             self
         } else {
             Self::UNKNOWN
@@ -280,7 +288,7 @@ impl<'a> Encoder<'a> {
                 error: 2.0 * error,
             },
         };
-        factors.known()
+        factors.known(norm)
     }
 }
 

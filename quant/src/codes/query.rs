@@ -5,7 +5,7 @@ use std::fmt;
 use crate::kernel::{BlockOperand, Codes};
 
 use super::block::{BLOCK_ROWS, BlockBuilder};
-use super::encode::{CodeBits, CodeMetric, ROW_FACTORS_LEN};
+use super::encode::{ADD_MAX, CodeBits, CodeMetric, LENGTH_MAX, ROW_FACTORS_LEN};
 use super::rotation::Rotation;
 use super::space::CodeSpace;
 
@@ -155,9 +155,7 @@ impl CodeQuery {
     /// Whether its estimates are finite; a query so large that they are not is compared exactly.
     #[must_use]
     pub fn is_finite(&self) -> bool {
-        let operand = &self.operand;
-        let products = [operand.delta, operand.base, operand.error, self.offset];
-        self.add.is_finite() && self.norm.is_finite() && products.iter().all(|x| x.is_finite())
+        self.add.abs() <= ADD_MAX && self.norm <= LENGTH_MAX
     }
 
     /// Bytes of a block it can estimate.

@@ -259,6 +259,26 @@ fn rows_without_a_vector_are_infinitely_far() {
     assert_eq!(query.row(&rows).distance, f32::INFINITY);
 }
 
+/// Vectors about a centre so far away that a product with it is beyond any float.
+#[test]
+fn a_huge_centre_makes_no_bound_a_nan() {
+    let mut vectors = vec![vec![0.0; 3]; 13];
+    vectors[5] = vec![3e38; 3];
+    for metric in [CodeMetric::Dot, CodeMetric::Euclid] {
+        for bits in [CodeBits::Four, CodeBits::Eight] {
+            let code = encoded(&vectors, metric, bits, None);
+            for query in [vec![0.0; 3], vec![1e10; 3], vec![1e17; 3], vec![3e38; 3]] {
+                let rotated = RotatedQuery::new(code.space.rotation(), &query);
+                let query = CodeQuery::new(&code.space, metric, bits, &rotated, 8.0);
+                if query.is_finite() {
+                    let rows = code.rows.chunks_exact(query.row_len());
+                    assert!(rows.into_iter().all(|row| !query.row_lower(row).is_nan()));
+                }
+            }
+        }
+    }
+}
+
 proptest! {
     // Equal vectors, vectors at the centre, huge and tiny ones, a query of zeros: estimates stay
     // numbers, and a vector that is its own query is found by its bound.
