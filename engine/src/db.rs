@@ -241,7 +241,7 @@ impl Db {
     ///
     /// # Errors
     /// `NotFound`, what `change` returns, `Invalid` when the vectors differ in more than their
-    /// graph settings, what the disk says.
+    /// graph settings and codec, what the disk says.
     pub fn alter_collection(
         &self,
         name: &str,

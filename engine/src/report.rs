@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::compaction::{Choice, is_indexing};
 use crate::error::Result;
-use crate::segment::codes::planned;
+use crate::segment::codes::{lacks_codes, planned};
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
 use crate::status::{
@@ -76,7 +76,7 @@ impl Shard {
                 let planned = planned(settings, schema, vector, rows);
                 segment.vectors_part(index).is_some()
                     && (planned.graph && !segment.has_graph(index)
-                        || planned.codes && !segment.has_codes(index))
+                        || lacks_codes(segment, index, planned))
             })
         };
         state.segments.iter().any(|segment| needs(segment))

@@ -9,7 +9,8 @@ use engine::clock::ManualClock;
 use engine::storage::sim::SimDisk;
 use engine::{Clock, Db, ErrorKind, Settings, Snapshot, UpsertRows, WriteBatch};
 use format_spec::{
-    Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value, VectorSchema,
+    Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
+    VectorSchema,
 };
 use rand::{RngExt, SeedableRng};
 
@@ -28,6 +29,7 @@ fn schema() -> Schema {
         metric: Metric::Euclid,
         element: Element::F32,
         hnsw,
+        codec: Codec::Auto,
     };
     let mut schema = Schema {
         vectors: vec![vector],

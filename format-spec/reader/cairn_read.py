@@ -46,6 +46,7 @@ def check(ok, at, field, why):
 
 METRICS = {1: "cosine", 2: "dot", 3: "euclid", 4: "manhattan"}
 ELEMENTS = {1: "f32", 2: "f16", 3: "u8"}
+CODECS = dict(enumerate("auto bits1 bits2 bits4 bits8 product4 product8 product16 product32 product64".split(), 1))
 ELEMENT_WIDTH = {"f32": 4, "f16": 2, "u8": 1}
 FIELD_TYPES = {1: "keyword", 2: "integer", 3: "float", 4: "bool"}
 
@@ -733,16 +734,16 @@ def read_codes(part):
     rows, dim, bits, measure, seed = part.meta("IIIIQ")
     at = part.at("META")
     check(1 <= dim <= 65536, at + 4, "dim", f"{dim}")
-    check(bits in (4, 8), at + 8, "bits", f"{bits}")
+    check(bits in (1, 2, 4, 8), at + 8, "bits", f"{bits}")
     measure = one_of({1: "dot", 2: "euclid"}, measure, at + 12, "measure")
     padded = -(-dim // 64) * 64
-    row_len, block_len = padded * bits // 8 + 16, 4 * padded + 384
+    row_len, block_len = padded * bits // 8 + 16 if bits > 1 else 0, 4 * padded + 384
     data, blocks = part.raw("CODE", rows * row_len), part.raw("BLKS", -(-rows // 32) * block_len)
     part.raw("CENT", 4 * padded)
     if rows % 32:
         check_unused(blocks[-block_len:], padded, rows % 32, part.at("BLKS") + len(blocks) - block_len)
     about = {"count": rows, "dim": dim, "padded": padded, "bits": bits, "measure": measure, "seed": seed}
-    cut = lambda raw, width: [raw[at : at + width].hex() for at in range(0, len(raw), width)]
+    cut = lambda raw, width: [raw[at : at + width].hex() for at in range(0, len(raw), width)] if raw else []
     return about, {"codes": cut(data, row_len), "blocks": cut(blocks, block_len)}
 
 
@@ -880,7 +881,8 @@ def read_catalog(data, expect, _contents):
         return {"name": body.text("vector name"), "dim": body.u32("dim"), "metric": body.tag(METRICS, "metric"),
                 "element": body.tag(ELEMENTS, "element"), "hnsw": {
                     "m": body.u32("m"), "ef_construct": body.u32("ef construct"),
-                    "full_scan_threshold_kb": body.u64("full scan threshold kb"), "seed": body.u64("seed")}}
+                    "full_scan_threshold_kb": body.u64("full scan threshold kb"), "seed": body.u64("seed")},
+                "codec": body.tag(CODECS, "codec")}
 
     def field():
         return {"path": body.text("path"), "type": body.tag(FIELD_TYPES, "field type"),

@@ -287,8 +287,8 @@ def manifests():
     yield "no body", False, b""
 
 
-def vector(name="", dim=4, metric=1, element=1):
-    return text(name) + varint(dim) + bytes([metric, element, 16, 100, 1, 7])
+def vector(name="", dim=4, metric=1, element=1, codec=1):
+    return text(name) + varint(dim) + bytes([metric, element, 16, 100, 1, 7, codec])
 
 
 def field(path="a", kind=1, settings=EMPTY):
@@ -319,6 +319,9 @@ def catalogs():
     yield "metric 0", False, catalog(collection(vectors=[vector(metric=0)]))
     yield "metric 5", False, catalog(collection(vectors=[vector(metric=5)]))
     yield "element 4", False, catalog(collection(vectors=[vector(element=4)]))
+    yield "the last codec", True, catalog(collection(vectors=[vector(codec=10)]))
+    yield "codec 0", False, catalog(collection(vectors=[vector(codec=0)]))
+    yield "codec 11", False, catalog(collection(vectors=[vector(codec=11)]))
     yield "field type 5", False, catalog(collection(fields=[field(kind=5)]))
     yield "a bool of 2", False, catalog(collection(paused=2))
     yield "a name that is not UTF-8", False, catalog(collection(name=b"\xff"))
@@ -640,7 +643,7 @@ def patch_cases():
 
 def codes_part(rows, dim=3, bits=4, measure=1, block=None, codes=None, centre=None, zero=0):
     padded = -(-dim // 64) * 64
-    row = bytes(padded * bits // 8) + pack("<4f", 1, -0.5, 0.25, 1)
+    row = bytes(padded * bits // 8) + pack("<4f", 1, -0.5, 0.25, 1) if bits > 1 else b""
     inf, empty = pack("<f", float("inf")), pack("<f", 0)
     last = [bytes(4 * padded) + pack("<f", 1) * used + inf * (32 - used)
             + 2 * (pack("<f", 0.5) * used + empty * (32 - used))
@@ -657,7 +660,10 @@ def codes_cases():
     yield "a full block", True, codes_part(32)
     yield "two blocks of 8 bits", True, codes_part(33, dim=65, bits=8, measure=2)
     yield "no dimension", False, codes_part(0, dim=0, centre=b"")
-    yield "2 bits", False, codes_part(2, bits=2)
+    yield "blocks only", True, codes_part(33, bits=1)
+    yield "2 bits", True, codes_part(2, bits=2)
+    yield "3 bits", False, codes_part(2, bits=3)
+    yield "rows of one bit", False, codes_part(2, bits=1, codes=bytes(24 * 2))
     yield "measure 3", False, codes_part(2, measure=3)
     yield "a row too few", False, codes_part(2, codes=bytes(48))
     yield "no block", False, codes_part(2, block=b"")

@@ -145,7 +145,8 @@ fn unique(field: &'static str, inserted: bool) -> Result<(), DecodeError> {
 mod tests {
     use super::*;
     use crate::schema::{
-        CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, VectorSchema,
+        Codec, CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric,
+        VectorSchema,
     };
     use proptest::prelude::*;
 
@@ -163,13 +164,15 @@ mod tests {
             0..Metric::ALL.len(),
             0..Element::ALL.len(),
             hnsw,
+            0..Codec::ALL.len(),
         )
-            .prop_map(|(dim, metric, element, hnsw)| VectorSchema {
+            .prop_map(|(dim, metric, element, hnsw, codec)| VectorSchema {
                 name: String::new(),
                 dim,
                 metric: Metric::ALL[metric],
                 element: Element::ALL[element],
                 hnsw,
+                codec: Codec::ALL[codec],
             })
     }
 

@@ -26,6 +26,8 @@ pub const VERIFIED_BEFORE_OPEN: [u32; 2] = [CENTRE, META];
 pub const BLOCK_ROWS: u32 = 32;
 
 const META_LEN: u64 = 64;
+/// Bits a dimension that codes may have.
+const BITS: [u32; 4] = [1, 2, 4, 8];
 /// Dimensions are padded to a multiple of this.
 const PAD: u32 = 64;
 /// Bytes of the factors of a row of several bits.
@@ -64,7 +66,7 @@ impl Measure {
 pub struct CodesShape {
     /// Elements a vector.
     pub dim: u32,
-    /// Bits a dimension of the codes of several bits: 4 or 8.
+    /// Bits a dimension: 1, where there are blocks only, or 2, 4 or 8 of the codes of several bits.
     pub bits: u32,
     /// What is estimated.
     pub measure: Measure,
@@ -78,8 +80,11 @@ impl CodesShape {
         self.dim.next_multiple_of(PAD) as usize
     }
 
-    /// Bytes of a row of several bits.
+    /// Bytes of a row of several bits; 0 where there are blocks only.
     pub const fn row_len(&self) -> usize {
+        if self.bits == 1 {
+            return 0;
+        }
         self.padded() * self.bits as usize / 8 + ROW_FACTORS_LEN
     }
 
@@ -106,8 +111,9 @@ impl<W: Write> CodesBuilder<W> {
         if shape.dim == 0 || shape.dim > DIM_MAX {
             return Err(WriteError::invalid("dim", shape.dim.into(), "1 to 65536"));
         }
-        if shape.bits != 4 && shape.bits != 8 {
-            return Err(WriteError::invalid("bits", shape.bits.into(), "4 or 8"));
+        if !BITS.contains(&shape.bits) {
+            let found = shape.bits.into();
+            return Err(WriteError::invalid("bits", found, "1, 2, 4 or 8"));
         }
         part.begin_section(CODES)?;
         Ok(Self {
@@ -126,14 +132,17 @@ impl<W: Write> CodesBuilder<W> {
         Ok(self.part.write(rows)?)
     }
 
-    /// Writes what is left of the part: the blocks of all rows, and the centre.
+    /// Writes what is left of the part: the blocks of all `rows`, and the centre.
     ///
     /// # Errors
     /// The sink's; `Invalid` if rows, blocks and centre do not fit each other.
-    pub fn finish(mut self, blocks: &[u8], centre: &[f32]) -> Result<(W, PartSummary), WriteError> {
-        let row_len = self.shape.row_len() as u64;
-        let rows = u32::try_from(self.bytes / row_len).unwrap_or(u32::MAX);
-        if u64::from(rows) * row_len != self.bytes {
+    pub fn finish(
+        mut self,
+        rows: u32,
+        blocks: &[u8],
+        centre: &[f32],
+    ) -> Result<(W, PartSummary), WriteError> {
+        if u64::from(rows) * self.shape.row_len() as u64 != self.bytes {
             return Err(WriteError::invalid("code bytes", self.bytes, "whole rows"));
         }
         let wanted = rows.div_ceil(BLOCK_ROWS) as usize * self.shape.block_len();
@@ -198,7 +207,7 @@ impl CodesLayout {
         let rows = fields.u32("rows")?;
         let dim = u32_within(&mut fields, 1, DIM_MAX, "dim")?;
         let bits = fields.u32("bits")?;
-        if bits != 4 && bits != 8 {
+        if !BITS.contains(&bits) {
             return Err(failed(at + 8, "bits", Why::Kind { found: bits }));
         }
         let found = fields.u32("measure")?;
@@ -324,6 +333,11 @@ impl<'a> CodesView<'a> {
     /// A block; empty past the last one.
     pub fn block(&self, block: u32) -> &'a [u8] {
         stretch(self.blocks, self.shape.block_len(), block)
+    }
+
+    /// The codes of several bits of all rows, with their factors.
+    pub const fn rows(&self) -> &'a [u8] {
+        self.codes
     }
 
     /// The codes of several bits of a row, with their factors; empty past the last row.

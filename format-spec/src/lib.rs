@@ -82,7 +82,8 @@ pub use path::PartKind;
 pub use payload::{PayloadBuilder, PayloadLayout, PayloadView};
 pub use rows::{RowsBuilder, RowsLayout, RowsView};
 pub use schema::{
-    CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema, VectorSchema,
+    Codec, CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema,
+    VectorSchema,
 };
 pub use tombstones::{TombstonesBuilder, TombstonesLayout, TombstonesView};
 pub use value::{ArrayRef, EMPTY_PAYLOAD, ObjectRef, Value, ValueKind, ValueRef};

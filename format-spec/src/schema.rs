@@ -103,6 +103,32 @@ impl Element {
 }
 
 tagged! {
+    /// How vectors are compressed for searching; the vectors themselves are kept as they are.
+    Codec {
+        /// As the engine chooses.
+        Auto = 1,
+        /// Codes of one bit a dimension.
+        Bits1 = 2,
+        /// Codes of one bit, refined by two.
+        Bits2 = 3,
+        /// Codes of one bit, refined by four.
+        Bits4 = 4,
+        /// Codes of one bit, refined by eight.
+        Bits8 = 5,
+        /// Product quantization: a byte for 1 dimension.
+        Product4 = 6,
+        /// A byte for 2 dimensions.
+        Product8 = 7,
+        /// A byte for 4 dimensions.
+        Product16 = 8,
+        /// A byte for 8 dimensions.
+        Product32 = 9,
+        /// A byte for 16 dimensions.
+        Product64 = 10,
+    }
+}
+
+tagged! {
     /// What a field index holds.
     FieldType {
         /// Exact text.
@@ -154,6 +180,8 @@ pub struct VectorSchema {
     pub element: Element,
     /// How its graph is built.
     pub hnsw: HnswSettings,
+    /// How it is compressed for searching.
+    pub codec: Codec,
 }
 
 impl VectorSchema {
@@ -250,6 +278,9 @@ mod tests {
         }
         for &field_type in FieldType::ALL {
             assert_eq!(FieldType::try_from(field_type.tag()), Ok(field_type));
+        }
+        for &codec in Codec::ALL {
+            assert_eq!(Codec::try_from(codec.tag()), Ok(codec));
         }
         assert_eq!(Metric::from_tag(0), None);
         assert_eq!(Element::try_from(9), Err(UnknownTag(9)));

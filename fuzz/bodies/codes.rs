@@ -20,7 +20,7 @@ pub(crate) fn body(data: &[u8]) {
     for block in 0..view.block_count() {
         blocks.extend_from_slice(view.block(block));
     }
-    let built = builder.finish(&blocks, &view.centre());
+    let built = builder.finish(view.len(), &blocks, &view.centre());
     let (built, _) = built.expect("memory does not fail");
     same_sections(PartKind::Codes, (&bytes, &layout), &built);
     let stale = opened.view(data);

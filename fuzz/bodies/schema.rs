@@ -1,6 +1,6 @@
 /// Every byte is a tag or is not; strides follow from any dimension without overflow.
 pub(crate) fn body(data: &[u8]) {
-    use format_spec::{Element, FieldType, HnswSettings, Metric, PartKind, VectorSchema};
+    use format_spec::{Codec, Element, FieldType, HnswSettings, Metric, PartKind, VectorSchema};
 
     for &byte in data {
         assert!(Metric::from_tag(byte).is_none_or(|metric| metric.tag() == byte));
@@ -15,7 +15,8 @@ pub(crate) fn body(data: &[u8]) {
     {
         let dim = u32::from_le_bytes(*dim);
         let (metric, hnsw) = (Metric::Dot, HnswSettings::default());
-        let vector = VectorSchema { name: String::new(), dim, metric, element, hnsw };
+        let codec = Codec::Auto;
+        let vector = VectorSchema { name: String::new(), dim, metric, element, hnsw, codec };
         assert_eq!(vector.stride() as u64, u64::from(dim) * element.size() as u64);
     }
 }

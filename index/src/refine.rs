@@ -24,7 +24,7 @@ pub trait CodeRows {
     /// A block of 32 one-bit codes; empty if it cannot be read.
     fn block(&self, block: u32) -> &[u8];
 
-    /// The code of several bits of a row; empty if it cannot be read.
+    /// The code of several bits of a row; empty if it cannot be read, or there is none.
     fn row(&self, row: Row) -> &[u8];
 }
 
@@ -142,10 +142,14 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
     fn refine(&mut self) {
         let (rows, len) = self.refining.take();
         self.counts.refined += len as u64;
+        let refined = self.query.row_len() > 0;
         for &row in &rows[..len] {
-            let code = self.codes.row(row);
-            if code.len() != self.query.row_len() || self.query.row_lower(code) >= self.worst() {
-                continue;
+            if refined {
+                let code = self.codes.row(row);
+                let is_whole = code.len() == self.query.row_len();
+                if !is_whole || self.query.row_lower(code) >= self.worst() {
+                    continue;
+                }
             }
             self.scorer.prefetch(row);
             if self.scoring.push(row) {

@@ -11,10 +11,14 @@ use std::sync::OnceLock;
 
 use engine::{ErrorKind, Source};
 use format_spec::schema::Metric;
-use index::{AcceptAll, CodedSearch, CodedSettings, Neighbor, RowSet, Scratch, SharedBound, TopK};
+use index::{
+    AcceptAll, CodedSearch, CodedSettings, Neighbor, RowSet, Scorer, Scratch, SharedBound, TopK,
+};
 use quant::{CodeSpace, Query, RotatedQuery};
 
 use crate::error::QueryError;
+use crate::estimate::Estimates;
+use crate::request::CodeUse;
 
 /// Standard deviations between an estimate and its bound. Recall of 10 of 100,000 text embeddings
 /// at 1.0, 1.4 and 1.9: 0.995, 0.999, 1.000, at about the same speed (`search --data DIR`).
@@ -93,12 +97,24 @@ impl Shared {
     }
 }
 
+/// How many rows are to be compared for so many wanted.
+pub(crate) fn oversampled(wanted: usize, params: CodeUse) -> usize {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "limits are far below 2^53; the conversion saturates"
+    )]
+    let most = (wanted as f64 * params.oversampling).ceil() as usize;
+    most.max(wanted)
+}
+
 /// The `wanted` nearest of `rows`; `None` if there are no sound codes.
 pub(crate) fn nearest(
     (source, vector): (&Source, usize),
     query: &Query,
     rows: &RowSet,
-    wanted: usize,
+    (wanted, params): (usize, CodeUse),
     shared: &Shared,
 ) -> Result<Option<Vec<Neighbor>>, QueryError> {
     let Some(codes) = sound(source.codes(vector))? else {
@@ -110,15 +126,30 @@ pub(crate) fn nearest(
         return Ok(None);
     }
     let scorer = source.scorer(vector, query)?;
-    let mut top = TopK::new(wanted);
+    // Rows that are no results must not tighten the bound of other sources.
+    let most = oversampled(wanted, params)
+        .min(rows.count().max(1) as usize)
+        .max(wanted);
+    let mut top = TopK::new(most);
     let own = SharedBound::default();
-    let bound = shared.bound.as_ref().unwrap_or(&own);
-    index::scan_codes(&codes, &code_query, &scorer, rows, bound, &mut top);
+    let bound = shared
+        .bound
+        .as_ref()
+        .filter(|_| most == wanted)
+        .unwrap_or(&own);
+    if params.rescore {
+        index::scan_codes(&codes, &code_query, &scorer, rows, bound, &mut top);
+    } else {
+        let estimates = Estimates::new(&codes, &code_query, &scorer);
+        index::scan_codes(&codes, &code_query, &estimates, rows, bound, &mut top);
+    }
     scorer.check()?;
     if sound(codes.check().map(Some))?.is_none() {
         return Ok(None);
     }
-    Ok(Some(top.into_sorted()))
+    let mut nearest = top.into_sorted();
+    nearest.truncate(wanted);
+    Ok(Some(nearest))
 }
 
 /// Rows near the query among `rows`, by the graph with codes in its nodes; `None` if there is none,
@@ -128,7 +159,7 @@ pub(crate) fn walk(
     (source, vector): (&Source, usize),
     query: &Query,
     rows: &RowSet,
-    settings: CodedSettings,
+    (settings, wanted, params): (CodedSettings, usize, CodeUse),
     (shared, final_rows): (&Shared, bool),
 ) -> Result<Option<Vec<Neighbor>>, QueryError> {
     let (Some(nodes), Some(graph)) = (source.coded_graph(vector), sound(source.graph(vector))?)
@@ -144,17 +175,20 @@ pub(crate) fn walk(
         return Ok(None);
     }
     let scorer = source.scorer(vector, query)?;
+    let estimates = Estimates::new(&codes, &code_query, &scorer);
+    let scores: &dyn Scorer = if params.rescore { &scorer } else { &estimates };
     let search = CodedSearch {
         graph: &graph,
         nodes,
         codes: &codes,
         query: &code_query,
-        scorer: &scorer,
+        scorer: scores,
     };
     let mut top = TopK::new(settings.limit);
     let mut scratch = SCRATCH.take();
     // What a search finds that then gives way to a scan must not tighten the bound of the scan.
-    let others = shared.bound.as_ref().filter(|_| final_rows);
+    let alone = settings.limit > wanted || !final_rows;
+    let others = shared.bound.as_ref().filter(|_| !alone);
     let own = SharedBound::default();
     others.inspect(|others| own.lower(others.get()));
     let bound = &own;
@@ -171,7 +205,9 @@ pub(crate) fn walk(
     if top.len() == top.limit() {
         others.inspect(|others| others.lower(top.bound()));
     }
-    Ok(Some(top.into_sorted()))
+    let mut nearest = top.into_sorted();
+    nearest.truncate(wanted);
+    Ok(Some(nearest))
 }
 
 /// Dimensions of the codes of a source, padded; `None` if there are no sound codes.

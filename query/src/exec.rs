@@ -85,6 +85,11 @@ impl Search<'_> {
         }
     }
 
+    /// Whether the graph of `source` is searched on the codes in its nodes.
+    fn has_coded_graph(&self, source: &Source) -> bool {
+        self.params.uses_codes() && source.coded_graph(self.vector).is_some()
+    }
+
     fn vector_schema(&self) -> &VectorSchema {
         &self.schema.vectors[self.vector]
     }
@@ -101,10 +106,10 @@ impl Search<'_> {
     fn facts(&self, source: &Source, rows: u32, found: &Candidates) -> Result<Facts, QueryError> {
         let (sure, open) = (found.sure.count(), found.open.count());
         let graph = !self.params.exact && graph::exists(source, self.vector)?;
-        let code_dim = if self.params.exact {
-            None
-        } else {
+        let code_dim = if self.params.uses_codes() {
             codes::dimension(source, self.vector)?
+        } else {
+            None
         };
         let mut open_share = 1.0;
         // Only the choice between graph and scan asks how many of the open rows match.
@@ -125,7 +130,7 @@ impl Search<'_> {
             wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows),
             graph,
             code_dim,
-            coded: graph && source.coded_graph(self.vector).is_some(),
+            coded: graph && self.has_coded_graph(source),
             sealed: source.segment_id().is_some(),
         })
     }
@@ -179,10 +184,20 @@ impl Search<'_> {
     /// Scans the codes of these rows, or the rows themselves if there are no sound codes.
     fn scan_codes(&self, source: &Source, rows: &RowSet) -> Result<Vec<Near>, QueryError> {
         self.budget.check()?;
+        if !self.params.uses_codes() {
+            return self.scan_rows(source, rows);
+        }
         let place = (source, self.vector);
         let bounded = self.shared.is_bounded();
         let enough = self.wanted.min(rows.count() as usize);
-        match codes::nearest(place, self.query, rows, self.wanted, &self.shared)? {
+        let use_codes = self.params.codes;
+        match codes::nearest(
+            place,
+            self.query,
+            rows,
+            (self.wanted, use_codes),
+            &self.shared,
+        )? {
             Some(nearest) if bounded || nearest.len() >= enough => self.with_ids(source, &nearest),
             _ => self.scan_rows(source, rows),
         }
@@ -304,11 +319,11 @@ impl Search<'_> {
     ) -> Result<Option<Vec<Neighbor>>, QueryError> {
         self.budget.check()?;
         let place = (source, self.vector);
-        if source.coded_graph(self.vector).is_some() {
+        if self.has_coded_graph(source) {
             let share = f64::from(rows.count()) / f64::from(rows.len().max(1));
             let asked = self.rules().ef;
             let settings = CodedSettings {
-                limit: wanted,
+                limit: codes::oversampled(wanted, self.params.codes),
                 ef: codes::width(share, wanted, asked, self.query.metric()),
                 margin: codes::margin(self.query.metric()).filter(|_| asked.is_none()),
                 budget: plan.visits_max,
@@ -317,7 +332,7 @@ impl Search<'_> {
                 place,
                 self.query,
                 rows,
-                settings,
+                (settings, wanted, self.params.codes),
                 (&self.shared, final_rows),
             );
         }
@@ -377,7 +392,7 @@ mod tests {
     use crate::filter::{Condition, FieldPath, FieldTest, Filter, bind};
     use crate::world::{World, number, vector};
     use engine::{Snapshot, UpsertRows};
-    use format_spec::schema::{FieldIndex, FieldType, Metric};
+    use format_spec::schema::{Codec, FieldIndex, FieldType, Metric};
     use format_spec::value::Value;
     use rand::rngs::SmallRng;
     use rand::{RngExt, SeedableRng};
@@ -516,6 +531,32 @@ mod tests {
                         "{path:?} {key} < {colors}, {wanted}: recall {mean}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn codes_of_any_bits_are_scanned_and_walked() {
+        let world = world();
+        let mut rng = SmallRng::seed_from_u64(8);
+        for codec in [Codec::Bits1, Codec::Bits2, Codec::Bits8] {
+            world.alter(|schema| schema.vectors[0].codec = codec);
+            world.settle();
+            let snapshot = world.snapshot();
+            assert!(snapshot.sources()[0].coded_graph(0).is_some());
+            for path in [AccessPath::Codes, AccessPath::Graph] {
+                let mut sum = 0.0;
+                for _ in 0..20 {
+                    let values = random(&mut rng);
+                    let (metric, element) = (Metric::Euclid, format_spec::Element::F32);
+                    let query = Query::new(metric, element, DIM, &values).unwrap();
+                    let truth = along(&snapshot, (AccessPath::Exact, 0), (&query, 10), None);
+                    let found = along(&snapshot, (path, u64::MAX), (&query, 10), None);
+                    assert_eq!(found.len(), truth.len());
+                    sum += recall(&found, &truth);
+                }
+                let mean = sum / 20.0;
+                assert!(mean >= 0.97, "{codec:?}, {path:?}: recall {mean}");
             }
         }
     }

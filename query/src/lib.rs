@@ -33,6 +33,7 @@ pub mod write;
 mod budget;
 mod codes;
 mod count;
+mod estimate;
 mod exec;
 mod graph;
 mod hydrate;
@@ -49,8 +50,8 @@ pub use count::count;
 pub use error::QueryError;
 pub use filter::{AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, MinShould};
 pub use request::{
-    Env, Hit, Page, PayloadSelector, QueryRequest, Record, ScrollRequest, SearchParams, Target,
-    VectorSelector,
+    CodeUse, Env, Hit, Page, PayloadSelector, QueryRequest, Record, ScrollRequest, SearchParams,
+    Target, VectorSelector,
 };
 pub use resolve::resolve;
 pub use retrieve::retrieve;

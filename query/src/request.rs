@@ -21,8 +21,30 @@ pub enum Target {
     Point(PointId),
 }
 
+/// How a search uses codes.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct CodeUse {
+    /// Not at all: vectors alone are compared.
+    pub ignore: bool,
+    /// Vectors near enough by their codes are compared exactly. Otherwise the estimates are the
+    /// distances, where there are codes.
+    pub rescore: bool,
+    /// At least so many times the results wanted are compared exactly: 1 or more.
+    pub oversampling: f64,
+}
+
+impl Default for CodeUse {
+    fn default() -> Self {
+        Self {
+            ignore: false,
+            rescore: true,
+            oversampling: 1.0,
+        }
+    }
+}
+
 /// How hard to look.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchParams {
     /// Width of the beam in a graph. Without it the search chooses, wide enough for the recall
     /// floor.
@@ -31,6 +53,15 @@ pub struct SearchParams {
     pub exact: bool,
     /// Leave out large segments that have no graph yet.
     pub indexed_only: bool,
+    /// How codes are used.
+    pub codes: CodeUse,
+}
+
+impl SearchParams {
+    /// Whether codes may be looked at.
+    pub(crate) fn uses_codes(&self) -> bool {
+        !self.exact && !self.codes.ignore
+    }
 }
 
 /// Which parts of a payload to return.

@@ -54,7 +54,7 @@ pub fn search(
         };
         let (rows, row_len) = (source.live_count(), target.query.row_len());
         let codes = codes::dimension(source, target.vector).ok().flatten();
-        match codes.filter(|_| !request.params.exact) {
+        match codes.filter(|_| request.params.uses_codes()) {
             Some(dim) => plan::code_scan_ns(rows, 1.0, dim) + payloads,
             None => plan::scan_ns(rows, row_len) + payloads,
         }

@@ -13,8 +13,8 @@ use engine::storage::Storage;
 use engine::storage::sim::SimDisk;
 use engine::{Collection, Db, ErrorKind, ManualClock, Settings, StepKind, UpsertRows};
 use format_spec::{
-    CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema,
-    Value, VectorSchema,
+    Codec, CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId,
+    Schema, Value, VectorSchema,
 };
 use query::{
     AnyOf, Condition, Env, FieldPath, FieldTest, Filter, MatchValue, QueryError, Selector,
@@ -103,6 +103,7 @@ pub fn schema() -> Schema {
         metric,
         element,
         hnsw,
+        codec: Codec::Auto,
     };
     Schema {
         vectors: vec![

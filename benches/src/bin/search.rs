@@ -22,7 +22,8 @@ use engine::{
     Collection, Db, DiskStorage, Settings, Snapshot, StepKind, SystemClock, UpsertRows, WriteBatch,
 };
 use format_spec::{
-    Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value, VectorSchema,
+    Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
+    VectorSchema,
 };
 use query::{Env, PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
 
@@ -208,6 +209,7 @@ fn schema(dim: usize) -> Schema {
         metric: Metric::Cosine,
         element: Element::F32,
         hnsw: HnswSettings::default(),
+        codec: Codec::Auto,
     };
     let field = |path: &str, field_type| FieldIndex {
         path: path.to_owned(),

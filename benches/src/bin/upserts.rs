@@ -13,7 +13,7 @@ use benches::{Failure, argument, timed};
 use engine::{
     Collection, Db, DiskStorage, Settings, StepKind, SystemClock, UpsertRows, WriteBatch,
 };
-use format_spec::{Element, HnswSettings, Metric, PointId, Schema, VectorSchema};
+use format_spec::{Codec, Element, HnswSettings, Metric, PointId, Schema, VectorSchema};
 
 const DIM: usize = 32;
 const BATCH: u64 = 1_000;
@@ -101,6 +101,7 @@ fn schema() -> Schema {
         metric: Metric::Dot,
         element: Element::F32,
         hnsw: HnswSettings::default(),
+        codec: Codec::Auto,
     };
     let mut schema = Schema {
         vectors: vec![vector],

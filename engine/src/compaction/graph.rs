@@ -1,12 +1,14 @@
 //! Building the graph part of a segment.
 
-use format_spec::codes::CodesView;
+use std::borrow::Cow;
+
 use format_spec::vectors::VectorsView;
 use format_spec::{PartEntry, PartKind, Row, VectorSchema};
 use index::{BuildError, BuildSettings, BuiltGraph, Progress, RowSet, Space};
 use quant::{CodePair, Pairwise};
 
 use crate::error::{Error, Result};
+use crate::segment::codes::rows_to_build_on;
 use crate::segment::{PartPlan, Segment, write_part};
 use crate::shard::Ground;
 
@@ -35,24 +37,69 @@ impl Space for VectorSpace<'_> {
     }
 }
 
-/// The rows of a codes part, all blocks of which are verified: some times as fast to compare as
-/// vectors, and near enough to them for choosing neighbours.
-struct CodeSpace<'a> {
-    view: CodesView<'a>,
+/// Rows of four bits, of a codes part all blocks of which are verified, or made for the build: some
+/// times as fast to compare as vectors, and near enough to them for choosing neighbours.
+struct Codes<'a> {
+    rows: Cow<'a, [u8]>,
+    row_len: usize,
+    len: u32,
     pair: CodePair,
 }
 
-impl Space for CodeSpace<'_> {
+impl<'a> Codes<'a> {
+    /// Those of a segment that has codes.
+    fn of(
+        base: &Ground,
+        segment: &'a Segment,
+        index: usize,
+        vectors: &VectorsView<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Option<Self>> {
+        let Some((metric, view)) = segment.code_rows(index)? else {
+            return Ok(None);
+        };
+        let pair = CodePair::new(metric, view.shape().padded());
+        let (len, row_len) = (view.len(), pair.row_len());
+        let rows = if view.shape().row_len() == row_len {
+            Cow::Borrowed(view.rows())
+        } else if u64::from(len) * row_len as u64 <= base.around.settings.coded_graph_bytes_max {
+            let check = |_| match progress.cancelled() {
+                true => Err(Error::closed("build graph")),
+                false => Ok(()),
+            };
+            Cow::Owned(rows_to_build_on(
+                vectors,
+                metric,
+                &base.around.build_pool,
+                &check,
+            )?)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            rows,
+            row_len,
+            len,
+            pair,
+        }))
+    }
+
+    fn row(&self, row: Row) -> &[u8] {
+        &self.rows[row as usize * self.row_len..][..self.row_len]
+    }
+}
+
+impl Space for Codes<'_> {
     fn len(&self) -> u32 {
-        self.view.len()
+        self.len
     }
 
     fn distance(&self, a: Row, b: Row) -> f32 {
-        self.pair.distance(self.view.row(a), self.view.row(b))
+        self.pair.distance(self.row(a), self.row(b))
     }
 
     fn prefetch(&self, row: Row) {
-        quant::prefetch(self.view.row(row));
+        quant::prefetch(self.row(row));
     }
 }
 
@@ -83,12 +130,8 @@ pub(crate) fn write_graph(
         seed: vector.hnsw.seed,
     };
     let (pool, present) = (&base.around.build_pool, present.as_ref());
-    let built = match segment.code_rows(index)? {
-        Some((metric, view)) => {
-            let pair = CodePair::new(metric, view.shape().padded());
-            let space = CodeSpace { view, pair };
-            index::build(&space, present, settings, pool, progress)
-        }
+    let built = match Codes::of(base, segment, index, &view, progress)? {
+        Some(codes) => index::build(&codes, present, settings, pool, progress),
         None => {
             let space = VectorSpace { view, pairwise };
             index::build(&space, present, settings, pool, progress)

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::policy::{Choice, Circumstances, Forced, Plan, Shape, choose};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::inputs;
-use crate::segment::codes::planned;
+use crate::segment::codes::{lacks_codes, planned};
 use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::status::{JobReport, JobSegment};
@@ -352,9 +352,9 @@ fn shape(
     let planned = |vector: &VectorSchema| planned(settings, schema, vector, live);
     let without_codes = vectors
         .clone()
-        .filter(|(i, vector)| present(*i) && planned(vector).codes && !segment.has_codes(*i));
+        .filter(|(i, vector)| present(*i) && lacks_codes(segment, *i, planned(vector)));
     // Those too small for a graph yet may be merged into one that is not.
-    let scanned = |vector: &VectorSchema| planned(vector).codes && !planned(vector).graph;
+    let scanned = |vector: &VectorSchema| planned(vector).codes.is_some() && !planned(vector).graph;
     let without_graph = vectors
         .filter(|(i, vector)| vector.hnsw.m > 0 && present(*i) && !segment.has_graph(*i))
         .filter(|(_, vector)| !scanned(vector))

@@ -8,10 +8,10 @@
 use std::ops::Range;
 
 use format_spec::codes::{CodesBuilder, CodesLayout, CodesShape, Measure};
-use format_spec::container::PartLayout;
+use format_spec::container::{PartLayout, WriteError};
 use format_spec::vectors::VectorsView;
 use format_spec::{
-    DecodeError, Element, PartEntry, PartKind, Row, Schema, SegmentEntry, VectorSchema,
+    Codec, DecodeError, Element, PartEntry, PartKind, Row, Schema, SegmentEntry, VectorSchema,
 };
 use quant::{BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace, Encoder, Rotation};
 use rayon::prelude::*;
@@ -24,7 +24,8 @@ use crate::shard::Ground;
 
 /// The rotation of all codes.
 const SEED: u64 = 0x4361_6972_6e43_6f64;
-/// Bits of the code that refines the one-bit code.
+/// Bits of codes unless the schema asks for others: with four a vector or two more than are wanted
+/// need be compared exactly.
 const BITS: CodeBits = CodeBits::Four;
 /// Vectors the centre is the mean of, at most.
 const SAMPLE_ROWS: u32 = 4_096;
@@ -77,6 +78,22 @@ pub(crate) fn metric_of(vector: &VectorSchema) -> Option<CodeMetric> {
     }
 }
 
+/// Bits of the codes that the schema asks for.
+pub(crate) fn bits_of(codec: Codec) -> CodeBits {
+    match codec {
+        Codec::Bits1 => CodeBits::One,
+        Codec::Bits2 => CodeBits::Two,
+        Codec::Bits8 => CodeBits::Eight,
+        Codec::Auto
+        | Codec::Bits4
+        | Codec::Product4
+        | Codec::Product8
+        | Codec::Product16
+        | Codec::Product32
+        | Codec::Product64 => BITS,
+    }
+}
+
 /// Writes codes for all vectors of a new segment that are to have them.
 ///
 /// # Errors
@@ -89,7 +106,7 @@ pub(crate) fn add_codes(
 ) -> Result<()> {
     let rows = u64::from(entry.rows);
     let settings = &base.around.settings;
-    let wanted = |vector: &VectorSchema| planned(settings, schema, vector, rows).codes;
+    let wanted = |vector: &VectorSchema| planned(settings, schema, vector, rows).codes.is_some();
     if !schema.vectors.iter().any(wanted) {
         return Ok(());
     }
@@ -107,7 +124,8 @@ pub(crate) fn add_codes(
 /// What the vectors of one name are to have in a segment with so many live rows.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Planned {
-    pub(crate) codes: bool,
+    /// Bits of the codes.
+    pub(crate) codes: Option<CodeBits>,
     pub(crate) graph: bool,
 }
 
@@ -124,9 +142,15 @@ pub(crate) fn planned(
     let codes = metric_of(vector).is_some() && bytes >= settings.codes_bytes_min;
     let large = threshold > 0 && bytes >= threshold;
     Planned {
-        codes,
+        codes: codes.then(|| bits_of(vector.codec)),
         graph: vector.hnsw.m > 0 && large && (!codes || rows >= settings.graph_rows_min),
     }
+}
+
+/// Whether the vectors of one name are to have codes, and have none or other ones.
+pub(crate) fn lacks_codes(segment: &Segment, index: usize, planned: Planned) -> bool {
+    let lacks = |bits| !segment.has_codes_of(index, bits);
+    planned.codes.is_some_and(lacks)
 }
 
 /// Makes and writes the codes of the vectors `index` of a segment.
@@ -145,11 +169,11 @@ pub(crate) fn write_codes(
     let metric = metric_of(vector).ok_or_else(none)?;
     part.bytes()?;
     let view = segment.vectors(index)?.ok_or_else(none)?.view;
-    let rotation = Rotation::new(vector.dim as usize, SEED);
-    let space = CodeSpace::of_sample(rotation, sample(&view));
+    let bits = bits_of(vector.codec);
+    let space = space_of(&view);
     let shape = CodesShape {
         dim: vector.dim,
-        bits: BITS.count() as u32,
+        bits: bits.count() as u32,
         measure: match metric {
             CodeMetric::Dot => Measure::Dot,
             CodeMetric::Euclid => Measure::Euclid,
@@ -165,24 +189,65 @@ pub(crate) fn write_codes(
     write_part(base, plan, |part| {
         let mut builder = CodesBuilder::new(part, shape)?;
         let mut blocks = Vec::new();
-        let block_len = BLOCK_ROWS * BITS.row_len(space.padded());
-        let task_rows = BLOCK_ROWS * (TASK_BYTES / block_len).clamp(1, TASK_BLOCKS);
-        let starts: Vec<Row> = (0..view.len()).step_by(task_rows).collect();
         // Not the pool that builds graphs: a flush would wait for a whole graph.
         let pool = &base.around.encode_pool;
-        for wave in starts.chunks(TASKS_A_THREAD * pool.current_num_threads()) {
-            let rows = |start: Row| start..view.len().min(start + task_rows as Row);
-            let encode = |&start: &Row| encode_rows(&space, metric, &view, rows(start));
-            let tasks: Vec<Encoded> = pool.install(|| wave.par_iter().map(encode).collect());
-            for task in &tasks {
-                builder.push(&task.rows)?;
-                blocks.extend_from_slice(&task.blocks);
-            }
-            let done = wave.last().map_or(0, |&last| u64::from(last));
+        each_encoded((&space, metric, bits), &view, pool, |task, done| {
+            builder.push(&task.rows)?;
+            blocks.extend_from_slice(&task.blocks);
             check(done).map_err(std::io::Error::other)?;
-        }
-        builder.finish(&blocks, space.centre())
+            Ok::<_, WriteError>(())
+        })?;
+        builder.finish(view.len(), &blocks, space.centre())
     })
+}
+
+/// Rows of four bits of all vectors, in memory, for building a graph where the codes are others.
+pub(crate) fn rows_to_build_on(
+    view: &VectorsView<'_>,
+    metric: CodeMetric,
+    pool: &rayon::ThreadPool,
+    check: Checkpoint<'_>,
+) -> Result<Vec<u8>> {
+    let space = space_of(view);
+    let mut rows = Vec::new();
+    each_encoded(
+        (&space, metric, CodeBits::Four),
+        view,
+        pool,
+        |task, done| {
+            rows.extend_from_slice(&task.rows);
+            check(done)
+        },
+    )?;
+    Ok(rows)
+}
+
+fn space_of(view: &VectorsView<'_>) -> CodeSpace {
+    let rotation = Rotation::new(view.dim() as usize, SEED);
+    CodeSpace::of_sample(rotation, sample(view))
+}
+
+/// Encodes all vectors, some thousand at a time, and calls `take` with what was made, in order, and
+/// how many rows that is in all.
+fn each_encoded<E>(
+    (space, metric, bits): (&CodeSpace, CodeMetric, CodeBits),
+    view: &VectorsView<'_>,
+    pool: &rayon::ThreadPool,
+    mut take: impl FnMut(Encoded, u64) -> Result<(), E>,
+) -> Result<(), E> {
+    let block_len = BlockBuilder::block_len(space.padded());
+    let rows_len = BLOCK_ROWS * bits.row_len(space.padded());
+    let task_rows = BLOCK_ROWS * (TASK_BYTES / (block_len + rows_len)).clamp(1, TASK_BLOCKS);
+    let starts: Vec<Row> = (0..view.len()).step_by(task_rows).collect();
+    for wave in starts.chunks(TASKS_A_THREAD * pool.current_num_threads()) {
+        let rows = |start: Row| start..view.len().min(start + task_rows as Row);
+        let encode = |&start: &Row| encode_rows((space, metric, bits), view, rows(start));
+        let tasks: Vec<Encoded> = pool.install(|| wave.par_iter().map(encode).collect());
+        for (&start, task) in wave.iter().zip(tasks) {
+            take(task, u64::from(rows(start).end))?;
+        }
+    }
+    Ok(())
 }
 
 /// Vectors spread over the segment.
@@ -205,15 +270,14 @@ struct Encoded {
 }
 
 fn encode_rows(
-    space: &CodeSpace,
-    metric: CodeMetric,
+    (space, metric, bits): (&CodeSpace, CodeMetric, CodeBits),
     view: &VectorsView<'_>,
     rows: Range<Row>,
 ) -> Encoded {
-    let mut encoder = Encoder::new(space, metric, BITS);
+    let mut encoder = Encoder::new(space, metric, bits);
     let mut block = BlockBuilder::new(space.padded());
     let mut encoded = Encoded {
-        rows: Vec::with_capacity(rows.len() * BITS.row_len(space.padded())),
+        rows: Vec::with_capacity(rows.len() * bits.row_len(space.padded())),
         blocks: Vec::new(),
     };
     let mut vector = Vec::with_capacity(view.dim() as usize);

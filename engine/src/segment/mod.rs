@@ -29,7 +29,7 @@ use format_spec::{
 };
 
 use index::CodedGraph;
-use quant::CodeMetric;
+use quant::{CodeBits, CodeMetric};
 
 use crate::bits::Bits;
 use crate::error::{Error, ErrorKind, Result};
@@ -338,8 +338,8 @@ impl Segment {
         }
     }
 
-    /// The codes of four bits of one name's vectors, every block verified, and what they estimate;
-    /// damaged ones count as none.
+    /// The codes of one name's vectors, every block verified, and what they estimate; damaged ones
+    /// count as none.
     pub(crate) fn code_rows(
         &self,
         vector_index: usize,
@@ -352,7 +352,7 @@ impl Segment {
             Ok((open.metric(), open.layout.view(bytes)))
         });
         match opened {
-            Ok((metric, view)) => Ok((view.shape().bits == 4).then_some((metric, view))),
+            Ok(opened) => Ok(Some(opened)),
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
             Err(error) => Err(error),
         }
@@ -431,6 +431,14 @@ impl Segment {
                 drop(cell.set(Arc::clone(coded)));
             }
         }
+    }
+
+    /// Whether there are codes of so many bits of one name's vectors that are not known to be
+    /// damaged.
+    pub(crate) fn has_codes_of(&self, vector_index: usize, bits: CodeBits) -> bool {
+        let codes = self.codes.get(vector_index).and_then(Option::as_ref);
+        self.has_codes(vector_index)
+            && codes.is_some_and(|codes| codes.open().is_ok_and(|open| open.bits() == bits))
     }
 
     /// Whether there are codes of one name's vectors that are not known to be damaged.

@@ -2,7 +2,8 @@
 
 use format_spec::path::DataPath;
 use format_spec::schema::{
-    CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema, VectorSchema,
+    Codec, CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema,
+    VectorSchema,
 };
 use format_spec::wal::{
     FILE_HEADER_LEN, FLAG_COMMIT, FLAG_RUN, FileHeader, KIND_OPS, KIND_SEAL, KIND_SYNC_MARKER,
@@ -589,6 +590,7 @@ fn catalog() -> Catalog {
             seed: 77,
             ..HnswSettings::default()
         },
+        codec: Codec::Bits8,
     };
     let field = |path: &str, field_type| FieldIndex {
         path: path.to_owned(),

@@ -38,6 +38,8 @@ pub(crate) fn cases() -> Vec<Case> {
             reencode_rows,
             fields::<5>,
         ),
+        case("codes_1", codes_1, reencode_codes, fields::<2>),
+        case("codes_2", codes_2, reencode_codes, fields::<2>),
         case("codes_4", codes_4, reencode_codes, fields::<2>),
         case("codes_8", codes_8, reencode_codes, fields::<2>),
         case("vectors_f32", vectors_f32, reencode_vectors, fields::<1>),
@@ -447,10 +449,12 @@ fn codes_of(shape: CodesShape, rows: u32, absent: u32) -> Vec<u8> {
     };
     for row in 0..rows {
         let code = if row == absent { 0 } else { row as u8 };
-        let mut bytes = vec![code; shape.row_len() - 16];
-        bytes.extend(factors(row).iter().flat_map(|x| x.to_le_bytes()));
-        bytes.extend((1.0_f32).to_le_bytes());
-        builder.push(&bytes).unwrap();
+        if shape.row_len() > 0 {
+            let mut bytes = vec![code; shape.row_len() - 16];
+            bytes.extend(factors(row).iter().flat_map(|x| x.to_le_bytes()));
+            bytes.extend((1.0_f32).to_le_bytes());
+            builder.push(&bytes).unwrap();
+        }
     }
     let mut blocks = Vec::new();
     for first in (0..rows).step_by(32) {
@@ -465,7 +469,27 @@ fn codes_of(shape: CodesShape, rows: u32, absent: u32) -> Vec<u8> {
         }
     }
     let centre: Vec<f32> = (0..shape.padded()).map(|at| at as f32 / 4.0).collect();
-    builder.finish(&blocks, &centre).unwrap().0
+    builder.finish(rows, &blocks, &centre).unwrap().0
+}
+
+fn codes_1() -> Vec<u8> {
+    let shape = CodesShape {
+        dim: 64,
+        bits: 1,
+        measure: Measure::Euclid,
+        seed: 1,
+    };
+    codes_of(shape, 34, 33)
+}
+
+fn codes_2() -> Vec<u8> {
+    let shape = CodesShape {
+        dim: 70,
+        bits: 2,
+        measure: Measure::Dot,
+        seed: 2,
+    };
+    codes_of(shape, 5, 0)
 }
 
 fn codes_4() -> Vec<u8> {
@@ -498,7 +522,10 @@ fn reencode_codes(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let blocks: Vec<u8> = (0..view.block_count())
         .flat_map(|block| view.block(block).to_vec())
         .collect();
-    Ok(builder.finish(&blocks, &view.centre()).unwrap().0)
+    Ok(builder
+        .finish(view.len(), &blocks, &view.centre())
+        .unwrap()
+        .0)
 }
 
 fn tombstones() -> Vec<u8> {

@@ -20,6 +20,10 @@ const ROUNDS: usize = 2;
 /// Bits a dimension of the code that refines the one-bit code.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum CodeBits {
+    /// One: there is nothing but the one-bit code.
+    One,
+    /// Two: four dimensions a byte.
+    Two,
     /// Four: two dimensions a byte.
     Four,
     /// Eight.
@@ -31,6 +35,8 @@ impl CodeBits {
     #[must_use]
     pub const fn count(self) -> usize {
         match self {
+            Self::One => 1,
+            Self::Two => 2,
             Self::Four => 4,
             Self::Eight => 8,
         }
@@ -40,22 +46,28 @@ impl CodeBits {
     #[must_use]
     pub const fn of_count(count: u32) -> Option<Self> {
         match count {
+            1 => Some(Self::One),
+            2 => Some(Self::Two),
             4 => Some(Self::Four),
             8 => Some(Self::Eight),
             _ => None,
         }
     }
 
-    /// Bytes of the codes of one row.
+    /// Whether there are rows of codes that refine the one-bit codes.
     #[must_use]
-    pub const fn code_len(self, padded: usize) -> usize {
-        padded * self.count() / 8
+    pub const fn has_rows(self) -> bool {
+        !matches!(self, Self::One)
     }
 
-    /// Bytes of one row: its codes and four factors.
+    /// Bytes of one row: its codes and four factors; none with one bit.
     #[must_use]
     pub const fn row_len(self, padded: usize) -> usize {
-        self.code_len(padded) + ROW_FACTORS_LEN
+        if self.has_rows() {
+            padded * self.count() / 8 + ROW_FACTORS_LEN
+        } else {
+            0
+        }
     }
 
     /// Levels of a magnitude.
@@ -182,7 +194,9 @@ impl<'a> Encoder<'a> {
         self.space.rotation().rotate(vector, &mut self.rotated);
         let residual = self.center();
         block.push(&self.rotated, self.one_bit(residual));
-        self.several_bits(residual, rows);
+        if self.bits.has_rows() {
+            self.several_bits(residual, rows);
+        }
     }
 
     /// Adds a row without a vector.
@@ -191,10 +205,11 @@ impl<'a> Encoder<'a> {
     /// If the block is full.
     pub fn encode_absent(&self, block: &mut BlockBuilder, rows: &mut Vec<u8>) {
         block.push_absent();
-        let start = rows.len();
-        let padded = self.space.padded();
-        rows.resize(start + self.bits.code_len(padded), 0);
-        put_factors(Factors::ABSENT, 0.0, rows);
+        if self.bits.has_rows() {
+            let len = self.bits.row_len(self.space.padded()) - ROW_FACTORS_LEN;
+            rows.resize(rows.len() + len, 0);
+            put_factors(Factors::ABSENT, 0.0, rows);
+        }
     }
 
     /// Takes the centre from the rotated vector.
@@ -240,15 +255,13 @@ impl<'a> Encoder<'a> {
             code as u8
         };
         let codes = self.levels.iter().zip(&self.rotated).map(code);
+        let codes: Vec<u8> = codes.collect();
+        let chunks = codes.as_chunks::<64>().0.iter();
         match self.bits {
+            CodeBits::One => {}
+            CodeBits::Two => rows.extend(chunks.flat_map(|chunk| packed::<16>(chunk, 2))),
+            CodeBits::Four => rows.extend(chunks.flat_map(|chunk| packed::<32>(chunk, 4))),
             CodeBits::Eight => rows.extend(codes),
-            CodeBits::Four => {
-                let codes: Vec<u8> = codes.collect();
-                for chunk in codes.as_chunks::<64>().0 {
-                    let (low, high) = chunk.split_at(32);
-                    rows.extend(low.iter().zip(high).map(|(low, high)| low | high << 4));
-                }
-            }
         }
         let factors = self.factors(residual, along, square);
         let norm = if factors == Factors::UNKNOWN {
@@ -290,6 +303,13 @@ impl<'a> Encoder<'a> {
         };
         factors.known(norm)
     }
+}
+
+/// The codes of 64 dimensions in `LEN` bytes: byte `i` has, from its lowest bits up, the dimensions
+/// `i`, `LEN + i`, and so on.
+fn packed<const LEN: usize>(codes: &[u8; 64], bits: usize) -> [u8; LEN] {
+    let code = |at: usize, part: usize| codes[part * LEN + at] << (part * bits);
+    std::array::from_fn(|at| (0..64 / LEN).fold(0, |byte, part| byte | code(at, part)))
 }
 
 fn put_factors(factors: Factors, norm: f32, out: &mut Vec<u8>) {

@@ -75,7 +75,8 @@ pub struct CodeQuery {
     add: f32,
     /// Length of the centred query.
     norm: f32,
-    /// Quantized coordinates for rows of four and of eight bits; one of them is empty.
+    /// Quantized coordinates for rows of two or four and of eight bits; one of them is empty, both
+    /// where there are no rows.
     bytes: Vec<i8>,
     words: Vec<i16>,
     /// What one quantized step is worth.
@@ -135,6 +136,8 @@ impl CodeQuery {
         let sum: i64 = quantized.values.iter().map(|&x| i64::from(x)).sum();
         let centre_of_grid = ((1 << bits.count()) - 1) as f32 / 2.0;
         let (bytes, words) = match bits {
+            CodeBits::One => (Vec::new(), Vec::new()),
+            CodeBits::Two => (as_bytes(&quantized.values), Vec::new()),
             CodeBits::Four => (as_nibble_order(&quantized.values), Vec::new()),
             CodeBits::Eight => (Vec::new(), quantized.values),
         };
@@ -164,7 +167,7 @@ impl CodeQuery {
         BlockBuilder::block_len(self.operand.dimension())
     }
 
-    /// Bytes of a row it can estimate.
+    /// Bytes of a row it can estimate; 0 where there are only blocks.
     #[must_use]
     pub fn row_len(&self) -> usize {
         self.bits.row_len(self.operand.dimension())
@@ -191,6 +194,9 @@ impl CodeQuery {
     pub fn row(&self, row: &[u8]) -> Estimate {
         let (codes, factors) = row.split_at(row.len() - ROW_FACTORS_LEN);
         let product = match self.bits {
+            // There are no such rows: their length says that they are not of this query.
+            CodeBits::One => 0,
+            CodeBits::Two => self.codes.bit_pairs(&self.bytes, codes),
             CodeBits::Four => self.codes.nibbles(&self.bytes, codes),
             CodeBits::Eight => self.codes.bytes(&self.words, codes),
         };
@@ -276,12 +282,12 @@ struct Quantized {
     step: f32,
 }
 
-/// Rounds coordinates to whole steps: of 127 to each side for rows of four bits, of as many as the
+/// Rounds coordinates to whole steps: of 127 to each side for rows of few bits, of as many as the
 /// sums of products with rows of eight bits leave room for.
 fn quantize(centered: &[f32], bits: CodeBits) -> Quantized {
     let largest = centered.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
     let most = match bits {
-        CodeBits::Four => 127.0,
+        CodeBits::One | CodeBits::Two | CodeBits::Four => 127.0,
         CodeBits::Eight => {
             let room = i32::MAX as usize / (255 * centered.len().max(1));
             room.min(4095) as f32
@@ -293,6 +299,11 @@ fn quantize(centered: &[f32], bits: CodeBits) -> Quantized {
         values: values.collect(),
         step,
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "at most 127 to each side")]
+fn as_bytes(values: &[i16]) -> Vec<i8> {
+    values.iter().map(|&x| x as i8).collect()
 }
 
 /// The coordinates in the order in which rows of four bits have them: of every 64 the first 32, for

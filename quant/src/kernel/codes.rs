@@ -46,6 +46,7 @@ type Product = (f32, f32);
 #[derive(Clone, Copy)]
 pub(super) struct CodeOps {
     pub(super) block: unsafe fn(&BlockOperand, &[u8], f32, &mut Rows, &mut Rows) -> u32,
+    pub(super) bit_pairs: unsafe fn(&[i8], &[u8]) -> i32,
     pub(super) nibbles: unsafe fn(&[i8], &[u8]) -> i32,
     pub(super) bytes: unsafe fn(&[i16], &[u8]) -> i32,
     pub(super) nibble_pair: unsafe fn(&[u8], &[u8]) -> PairSums,
@@ -93,6 +94,13 @@ impl Codes {
         unsafe { (self.ops.block)(operand, block, worst, distances, lower) }
     }
 
+    /// The product of a query and codes of two bits.
+    #[inline]
+    pub(crate) fn bit_pairs(&self, query: &[i8], codes: &[u8]) -> i32 {
+        // SAFETY: as in `block`.
+        unsafe { (self.ops.bit_pairs)(query, codes) }
+    }
+
     /// The product of a query in nibble order and codes of four bits.
     #[inline]
     pub(crate) fn nibbles(&self, query: &[i8], codes: &[u8]) -> i32 {
@@ -127,13 +135,14 @@ impl Codes {
     }
 }
 
-/// Writes the table of one instruction set. Its file has `block_sums`, `nibbles`, `bytes` and
-/// `nibble_pair`; the rest is plain Rust, compiled with the features.
+/// Writes the table of one instruction set. Its file has `block_sums`, `bit_pairs`, `nibbles`,
+/// `bytes` and `nibble_pair`; the rest is plain Rust, compiled with the features.
 macro_rules! code_ops {
     ([$($feature:meta)?]) => {
         /// The code kernels of this instruction set.
         pub(super) const CODES: CodeOps = CodeOps {
             block,
+            bit_pairs,
             nibbles,
             bytes,
             nibble_pair,

@@ -92,6 +92,29 @@ fn total(sums: __m256i) -> i32 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+fn bit_pairs(query: &[i8], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 16);
+    let (pair, ones) = (_mm256_set1_epi8(3), _mm256_set1_epi16(1));
+    // Each half of a register has another part of the same sixteen bytes.
+    let (first, second) = (_mm256_set_epi64x(2, 2, 0, 0), _mm256_set_epi64x(6, 6, 4, 4));
+    let mut sums = _mm256_setzero_si256();
+    let sides = query.as_chunks::<64>().0.iter().zip(codes.as_chunks().0);
+    for (query, codes) in sides {
+        let codes = _mm256_broadcastsi128_si256(load_half(codes));
+        let low = _mm256_and_si256(_mm256_srlv_epi64(codes, first), pair);
+        let high = _mm256_and_si256(_mm256_srlv_epi64(codes, second), pair);
+        let halves = query.as_chunks::<32>().0;
+        // Four products of at most 3 * 127 fit 16 bits.
+        let products = _mm256_add_epi16(
+            _mm256_maddubs_epi16(low, load(&halves[0])),
+            _mm256_maddubs_epi16(high, load(&halves[1])),
+        );
+        sums = _mm256_add_epi32(sums, _mm256_madd_epi16(products, ones));
+    }
+    total(sums)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
 fn nibbles(query: &[i8], codes: &[u8]) -> i32 {
     check_codes(query.len(), codes.len(), 32);
     let (low, high) = query.split_at(query.len() / 2);

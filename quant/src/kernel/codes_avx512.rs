@@ -41,6 +41,13 @@ fn load_half<T: Lanes<32>>(lanes: &T) -> __m256i {
     unsafe { _mm256_loadu_si256(at) }
 }
 
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn load_quarter(bytes: &[u8; 16]) -> __m128i {
+    // SAFETY: 16 bytes are there.
+    unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+}
+
 /// Adds to each row what the tables say of its codes; at most 256 groups.
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
@@ -86,6 +93,22 @@ fn add_rows([both, odd]: [__m512i; 2], sums: &mut [u32]) {
     let at = sums.as_mut_ptr().cast();
     // SAFETY: sixteen sums of four bytes are there.
     unsafe { _mm512_storeu_si512(at, after) };
+}
+
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+fn bit_pairs(query: &[i8], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 16);
+    // Each quarter of a register has another part of the same sixteen bytes.
+    let shifts = _mm512_set_epi64(6, 6, 4, 4, 2, 2, 0, 0);
+    let pair = _mm512_set1_epi8(3);
+    let mut sums = _mm512_setzero_si512();
+    let sides = query.as_chunks::<64>().0.iter().zip(codes.as_chunks().0);
+    for (query, codes) in sides {
+        let codes = _mm512_broadcast_i32x4(load_quarter(codes));
+        let codes = _mm512_and_si512(_mm512_srlv_epi64(codes, shifts), pair);
+        sums = _mm512_dpbusd_epi32(sums, codes, load(query));
+    }
+    _mm512_reduce_add_epi32(sums)
 }
 
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]

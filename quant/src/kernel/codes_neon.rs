@@ -69,6 +69,29 @@ fn load_half(bytes: &[u8; 8]) -> uint8x8_t {
 }
 
 #[target_feature(enable = "neon")]
+fn bit_pairs(query: &[i8], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 16);
+    let pair = vdupq_n_u8(3);
+    let mut sums = vdupq_n_s32(0);
+    let sides = query.as_chunks::<64>().0.iter().zip(codes.as_chunks().0);
+    for (query, codes) in sides {
+        let codes = load(codes);
+        let parts = [
+            vandq_u8(codes, pair),
+            vandq_u8(vshrq_n_u8::<2>(codes), pair),
+            vandq_u8(vshrq_n_u8::<4>(codes), pair),
+            vshrq_n_u8::<6>(codes),
+        ];
+        for (codes, query) in parts.into_iter().zip(query.as_chunks().0) {
+            let (codes, query) = (vreinterpretq_s8_u8(codes), load_signed(query));
+            sums = vpadalq_s16(sums, vmull_s8(vget_low_s8(codes), vget_low_s8(query)));
+            sums = vpadalq_s16(sums, vmull_high_s8(codes, query));
+        }
+    }
+    vaddvq_s32(sums)
+}
+
+#[target_feature(enable = "neon")]
 fn nibbles(query: &[i8], codes: &[u8]) -> i32 {
     check_codes(query.len(), codes.len(), 32);
     let (low, high) = query.split_at(query.len() / 2);

@@ -19,6 +19,19 @@ fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
     }
 }
 
+fn bit_pairs(query: &[i8], codes: &[u8]) -> i32 {
+    check_codes(query.len(), codes.len(), 16);
+    let mut sum = 0;
+    for (query, codes) in query.chunks_exact(64).zip(codes.chunks_exact(16)) {
+        for (part, query) in query.chunks_exact(16).enumerate() {
+            for (query, codes) in query.iter().zip(codes) {
+                sum += i32::from(codes >> (2 * part) & 3) * i32::from(*query);
+            }
+        }
+    }
+    sum
+}
+
 fn nibbles(query: &[i8], codes: &[u8]) -> i32 {
     check_codes(query.len(), codes.len(), 32);
     let (low, high) = query.split_at(query.len() / 2);

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod codecs;
 mod filters;
 mod nearest;
 mod oracle;

@@ -25,13 +25,13 @@ struct Point {
 
 /// Points whose vectors lie around a few centres; `color` is 0..100 at random, `cluster` the
 /// centre.
-struct Corpus {
+pub(crate) struct Corpus {
     points: Vec<Point>,
     rng: SmallRng,
 }
 
 impl Corpus {
-    fn new(count: u64) -> Self {
+    pub(crate) fn new(count: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(5);
         let centres: Vec<Vec<f32>> = (0..20)
             .map(|_| gaussian(&mut rng, &[0.0; DIM], 2.0))
@@ -51,7 +51,7 @@ impl Corpus {
         Self { points, rng }
     }
 
-    fn rows(&self, schema: &Schema, range: std::ops::Range<usize>) -> UpsertRows {
+    pub(crate) fn rows(&self, schema: &Schema, range: std::ops::Range<usize>) -> UpsertRows {
         let mut rows = UpsertRows::new(schema);
         for point in &self.points[range] {
             rows.begin(point.id);
@@ -63,14 +63,20 @@ impl Corpus {
         rows
     }
 
-    fn query(&mut self) -> Vec<f32> {
+    pub(crate) fn query(&mut self) -> Vec<f32> {
         let near = self.rng.random_range(0..self.points.len());
         let from = self.points[near].vector.clone();
         gaussian(&mut self.rng, &from, 0.7)
     }
 
     /// The nearest points with a color below `colors`, by distance and then id.
-    fn truth(&self, metric: Metric, query: &[f32], colors: i64, limit: usize) -> Vec<PointId> {
+    pub(crate) fn truth(
+        &self,
+        metric: Metric,
+        query: &[f32],
+        colors: i64,
+        limit: usize,
+    ) -> Vec<PointId> {
         let kept = self.points.iter().filter(|point| point.color < colors);
         let mut all: Vec<(f32, PointId)> = kept
             .map(|point| (distance(metric, query, &point.vector), point.id))
@@ -99,7 +105,7 @@ fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f32 {
     }
 }
 
-fn schema(metric: Metric) -> Schema {
+pub(crate) fn schema(metric: Metric) -> Schema {
     let mut schema = Schema {
         vectors: vec![vector("", DIM as u32, metric)],
         ..Schema::default()
@@ -144,7 +150,7 @@ fn below(key: &str, colors: i64) -> Filter {
     }
 }
 
-fn request(target: Target, filter: Option<Filter>, limit: usize) -> QueryRequest {
+pub(crate) fn request(target: Target, filter: Option<Filter>, limit: usize) -> QueryRequest {
     QueryRequest {
         target: Some(target),
         using: String::new(),
@@ -158,11 +164,11 @@ fn request(target: Target, filter: Option<Filter>, limit: usize) -> QueryRequest
     }
 }
 
-fn search(world: &World, request: &QueryRequest) -> Vec<Hit> {
+pub(crate) fn search(world: &World, request: &QueryRequest) -> Vec<Hit> {
     query::search(&world.snapshot(), request, &world.env()).unwrap()
 }
 
-fn ids(hits: &[Hit]) -> Vec<PointId> {
+pub(crate) fn ids(hits: &[Hit]) -> Vec<PointId> {
     hits.iter().map(|hit| hit.record.id).collect()
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::storage::sim::SimDisk;
 use engine::{Clock, Collection, Db, ManualClock, Settings, Snapshot, UpsertRows};
-use format_spec::{Element, HnswSettings, Metric, PointId, Schema, VectorSchema};
+use format_spec::{Codec, Element, HnswSettings, Metric, PointId, Schema, VectorSchema};
 use query::{Env, QueryError, UpdateMode, WriteOp, needs_turn, resolve};
 
 /// One collection, and what requests run with.
@@ -84,6 +84,16 @@ impl World {
         .unwrap();
     }
 
+    /// Changes the schema.
+    pub(crate) fn alter(&self, change: impl Fn(&mut Schema)) {
+        let mut altered = |before: &Schema| {
+            let mut after = before.clone();
+            change(&mut after);
+            Ok(after)
+        };
+        self.db.alter_collection("c", &mut altered).unwrap();
+    }
+
     /// Moves the memtable into a segment, and nothing else.
     pub(crate) fn flush(&self) {
         self.collection.run_now();
@@ -117,6 +127,7 @@ pub(crate) fn vector(name: &str, dim: u32, metric: Metric) -> VectorSchema {
         metric,
         element: Element::F32,
         hnsw,
+        codec: Codec::Auto,
     }
 }
 

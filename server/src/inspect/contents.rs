@@ -180,9 +180,9 @@ fn codes(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError
         "seed": shape.seed,
     });
     let tree = with_list(tree, all, "codes", || {
-        Ok((0..view.len())
-            .map(|row| hex(view.row(row)).into())
-            .collect())
+        // With one bit a dimension there are no rows beside the blocks.
+        let rows = (0..view.len()).filter(|_| shape.row_len() > 0);
+        Ok(rows.map(|row| hex(view.row(row)).into()).collect())
     })?;
     with_list(tree, all, "blocks", || {
         let blocks = 0..view.block_count();

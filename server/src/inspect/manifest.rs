@@ -138,6 +138,7 @@ fn schema(schema: &Schema) -> Result<Tree, DecodeError> {
             "dim": vector.dim,
             "metric": format!("{:?}", vector.metric).to_lowercase(),
             "element": format!("{:?}", vector.element).to_lowercase(),
+            "codec": format!("{:?}", vector.codec).to_lowercase(),
             "hnsw": vector.hnsw,
         })
     });

@@ -577,7 +577,7 @@ fn optimizers_of(settings: &CompactionSettings) -> Optimizers {
 
 #[cfg(test)]
 mod tests {
-    use format_spec::{Element, Metric, Schema};
+    use format_spec::{Codec, Element, Metric, Schema};
     use serde_json::json;
 
     use super::*;
@@ -645,7 +645,6 @@ mod tests {
         let config = create(&json!({
             "vectors": {"v": {"size": 4, "distance": "Dot", "on_disk": true, "memory": "cold"}},
             "shard_number": 2,
-            "quantization_config": {"turbo": {"bits": "bits1_5"}},
             "wal_config": {"wal_capacity_mb": 64},
             "hnsw_config": {"payload_m": 8},
             "optimizers_config": {"flush_interval_sec": 7},
@@ -656,15 +655,52 @@ mod tests {
             "`params.vectors.v.on_disk`",
             "`params.vectors.v.memory`",
             "`params.shard_number`",
-            "`quantization_config`",
             "`wal_config`",
             "`hnsw_config.payload_m`",
             "`optimizer_config.flush_interval_sec`",
         ] {
             assert!(warnings.contains(field), "{field} in {warnings}");
         }
-        let tree = serde_json::to_value(&config).unwrap();
-        assert_eq!(tree["quantization_config"]["turbo"]["bits"], "bits1_5");
+    }
+
+    #[test]
+    fn a_quantization_is_kept_as_it_was_given_and_stands_for_a_codec() {
+        for (given, codec) in [
+            (
+                json!({"scalar": {"type": "int8", "quantile": 0.99}}),
+                Codec::Bits8,
+            ),
+            (json!({"binary": {}}), Codec::Bits1),
+            (
+                json!({"binary": {"encoding": "two_bits", "query_encoding": "scalar8bits"}}),
+                Codec::Bits2,
+            ),
+            (json!({"turbo": {}}), Codec::Bits4),
+            (json!({"turbo": {"bits": "bits1_5"}}), Codec::Bits2),
+            (
+                json!({"turbo": {"bits": "bits1", "always_ram": true}}),
+                Codec::Bits1,
+            ),
+            (json!({"product": {"compression": "x16"}}), Codec::Product16),
+        ] {
+            let body = json!({
+                "vectors": {
+                    "own": {"size": 4, "distance": "Dot", "quantization_config": given},
+                    "plain": {"size": 4, "distance": "Dot"},
+                },
+                "quantization_config": {"scalar": {"type": "int8"}},
+            });
+            let config = create(&body).unwrap();
+            let schema = config.schema(&Schema::default(), 0).unwrap();
+            let codecs: Vec<_> = schema.vectors.iter().map(|v| (&*v.name, v.codec)).collect();
+            assert!(codecs.contains(&("own", codec)), "{given}: {codecs:?}");
+            assert!(codecs.contains(&("plain", Codec::Bits8)));
+            let tree = serde_json::to_value(&config).unwrap();
+            assert_eq!(
+                tree["params"]["vectors"]["own"]["quantization_config"],
+                given
+            );
+        }
     }
 
     #[test]

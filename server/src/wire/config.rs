@@ -9,7 +9,9 @@
 //!   listed by [`Config::warnings`]; one that would change results or data never gets here.
 //! - [`Config`] keeps every key that Qdrant's clients require.
 
-use format_spec::{CompactionSettings, Element, HnswSettings, Metric, Schema, Value, VectorSchema};
+use format_spec::{
+    Codec, CompactionSettings, Element, HnswSettings, Metric, Schema, Value, VectorSchema,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Map;
@@ -402,7 +404,15 @@ impl Config {
                 ) => Element::F32,
             },
             hnsw: hnsw.settings(seed),
+            codec: self.codec(params),
         }
+    }
+
+    /// The codec of a vector: its own, the collection's, or the engine's choice.
+    fn codec(&self, params: &VectorParams) -> Codec {
+        let own = params.quantization_config.as_ref();
+        own.or(self.quantization_config.as_ref())
+            .map_or(Codec::Auto, Quantization::codec)
     }
 
     /// One line for each setting that is kept and has no effect, or not the one it asks for.
@@ -425,9 +435,6 @@ impl Config {
         note(&mut fields, flush, "optimizer_config", "flush_interval_sec");
         if self.wal_config != Wal::default() {
             fields.push("wal_config".to_owned());
-        }
-        if self.quantization_config.is_some() {
-            fields.push("quantization_config".to_owned());
         }
         let line = |field| format!("`{field}` is stored and returned, and has no effect yet");
         let mut lines: Vec<String> = fields.into_iter().map(line).collect();
@@ -460,8 +467,6 @@ impl CollectionParams {
             };
             note(fields, vector.on_disk.is_some(), &place, "on_disk");
             note(fields, vector.memory.is_some(), &place, "memory");
-            let quantized = vector.quantization_config.is_some();
-            note(fields, quantized, &place, "quantization_config");
             if let Some(hnsw) = &vector.hnsw_config {
                 note_hnsw(fields, hnsw, &format!("{place}.hnsw_config"));
             }

@@ -1,13 +1,14 @@
-//! How vectors would be compressed: validated, stored and returned, without effect yet.
+//! How vectors are compressed for searching: the API's settings, and the codec they stand for.
 //!
 //! # Invariants
 //! - What is written back has the members that were read, and no others.
 
+use format_spec::Codec;
 use serde::{Deserialize, Serialize};
 
 use super::config::Memory;
 
-/// How vectors would be compressed.
+/// How vectors are compressed for searching.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Quantization {
@@ -15,6 +16,32 @@ pub(crate) enum Quantization {
     Product(ProductQuantization),
     Binary(BinaryQuantization),
     Turbo(TurboQuantization),
+}
+
+impl Quantization {
+    /// The codec that does what the settings ask for, or better in as many bits.
+    pub(crate) fn codec(&self) -> Codec {
+        match self {
+            Self::Scalar(_) => Codec::Bits8,
+            Self::Product(product) => match product.compression {
+                Compression::X4 => Codec::Product4,
+                Compression::X8 => Codec::Product8,
+                Compression::X16 => Codec::Product16,
+                Compression::X32 => Codec::Product32,
+                Compression::X64 => Codec::Product64,
+            },
+            Self::Binary(binary) => match binary.encoding.unwrap_or(BinaryEncoding::OneBit) {
+                BinaryEncoding::OneBit => Codec::Bits1,
+                BinaryEncoding::OneAndHalfBits | BinaryEncoding::TwoBits => Codec::Bits2,
+            },
+            Self::Turbo(turbo) => match turbo.bits.unwrap_or(TurboBits::Bits4) {
+                TurboBits::Bits1 => Codec::Bits1,
+                TurboBits::Bits1Half | TurboBits::Bits2 => Codec::Bits2,
+                TurboBits::Bits4 => Codec::Bits4,
+                TurboBits::Bits8 => Codec::Bits8,
+            },
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]

@@ -4,7 +4,9 @@ use std::fmt;
 
 use format_spec::PointId;
 use query::filter::Filter;
-use query::{PayloadSelector, QueryRequest, ScrollRequest, SearchParams, Target, VectorSelector};
+use query::{
+    CodeUse, PayloadSelector, QueryRequest, ScrollRequest, SearchParams, Target, VectorSelector,
+};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
@@ -117,7 +119,7 @@ struct SearchOptions {
     hnsw_ef: Option<usize>,
     exact: Option<bool>,
     indexed_only: Option<bool>,
-    /// Tunes the use of codes, of which there are none yet.
+    /// Tunes the use of codes.
     quantization: Option<Quantization>,
     /// Asks for a way of filtering in the graph; Cairn chooses its own.
     acorn: Option<Acorn>,
@@ -127,7 +129,20 @@ struct SearchOptions {
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object of quantization parameters")]
 struct Quantization {
+    ignore: Option<bool>,
+    rescore: Option<bool>,
     oversampling: Option<f64>,
+}
+
+impl Quantization {
+    fn convert(&self) -> CodeUse {
+        let default = CodeUse::default();
+        CodeUse {
+            ignore: self.ignore.unwrap_or(default.ignore),
+            rescore: self.rescore.unwrap_or(default.rescore),
+            oversampling: self.oversampling.unwrap_or(default.oversampling),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -148,11 +163,12 @@ impl SearchOptions {
                 "sparse vectors, asked for in {field}.idf"
             )));
         }
-        let quantization = params.quantization.and_then(|q| q.oversampling);
+        let codes = params.quantization.as_ref().map(Quantization::convert);
+        let oversampling = params.quantization.and_then(|q| q.oversampling);
         let acorn = params.acorn.and_then(|acorn| acorn.max_selectivity);
         let wrong = if params.hnsw_ef == Some(0) {
             "hnsw_ef: value 0 invalid, must be 1 or larger".to_owned()
-        } else if let Some(factor) = quantization.filter(|factor| *factor < 1.0) {
+        } else if let Some(factor) = oversampling.filter(|factor| *factor < 1.0) {
             format!("quantization.oversampling: value {factor} invalid, must be 1.0 or larger")
         } else if let Some(share) = acorn.filter(|share| !(0.0..=1.0).contains(share)) {
             format!("acorn.max_selectivity: value {share} invalid, must be from 0.0 to 1.0")
@@ -166,6 +182,7 @@ impl SearchOptions {
             hnsw_ef: params.hnsw_ef,
             exact: params.exact.unwrap_or(false),
             indexed_only: params.indexed_only.unwrap_or(false),
+            codes: codes.unwrap_or_default(),
         })
     }
 }

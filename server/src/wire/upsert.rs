@@ -444,7 +444,7 @@ impl Visitor<'_> for NameSeed<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use format_spec::{Element, HnswSettings, Metric, Value, VectorSchema};
+    use format_spec::{Codec, Element, HnswSettings, Metric, Value, VectorSchema};
 
     use super::*;
 
@@ -455,6 +455,7 @@ mod tests {
             metric: Metric::Dot,
             element: Element::F32,
             hnsw: HnswSettings::default(),
+            codec: Codec::Auto,
         };
         Schema {
             vectors: vec![vector("", 2), vector("b", 1)],
