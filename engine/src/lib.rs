@@ -70,6 +70,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use collection::Collection;
 pub use db::Db;
 pub use error::{Error, ErrorKind, Result};
+pub use format_spec::RecallPoint;
 pub use memtable::MemtableView;
 pub use row_codes::RowCodes;
 pub use scorer::RowScorer;

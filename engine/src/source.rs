@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use format_spec::columns::ColumnView;
 use format_spec::graph::GraphView;
-use format_spec::{EMPTY_PAYLOAD, PointId, Row, SegmentId, SeqNo};
+use format_spec::{EMPTY_PAYLOAD, PartKind, PointId, RecallPoint, Row, SegmentId, SeqNo};
 use index::{CodedGraph, RowSet};
 use quant::Query;
 
@@ -237,6 +237,23 @@ impl Source {
         match self {
             Self::Memtable(_) => Ok(None),
             Self::Segment(view) => view.0.segment.code_dimension(vector_index),
+        }
+    }
+
+    /// The recall that was measured when the codes of a vector were made; empty without codes, or
+    /// where there was too little to measure.
+    pub fn known_recall_of_codes(&self, vector_index: usize) -> &[RecallPoint] {
+        match self {
+            Self::Memtable(_) => &[],
+            Self::Segment(view) => view.0.segment.recall(PartKind::Codes, vector_index),
+        }
+    }
+
+    /// The same of the graph over a vector's rows.
+    pub fn known_recall_of_graph(&self, vector_index: usize) -> &[RecallPoint] {
+        match self {
+            Self::Memtable(_) => &[],
+            Self::Segment(view) => view.0.segment.recall(PartKind::Graph, vector_index),
         }
     }
 

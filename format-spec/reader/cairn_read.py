@@ -839,11 +839,18 @@ def read_manifest(data, expect, _contents):
                  next_segment=body.u64("next segment"), first_wal=body.u64("first wal"))
     check(found["hash_range"][0] <= found["hash_range"][1], 113, "hash range", "first after last")
 
+    def recall_point():
+        point = {"setting": body.u32("recall setting"), "recall": body.u32("recall")}
+        check(point["recall"] <= 10000, body.at, "recall", f"{point['recall']}")
+        return point
+
     def part():
         entry = {"id": body.u64("part id"), "kind": body.tag(PART_KINDS, "part kind"), "name": body.text("part name"),
                  "len": body.u64("part length"), "hash": body.take(32, "part hash").hex()}
         source = body.option(lambda: body.take(32, "source hash").hex(), "source hash")
-        entry.update(source_hash=source, exact_for=body.u64("exact for"))
+        entry.update(source_hash=source, exact_for=body.u64("exact for"), recall=body.list(recall_point, "recall"))
+        settings = [point["setting"] for point in entry["recall"]]
+        check(settings == sorted(settings), body.at, "recall setting", "not ascending")
         check(1 <= entry["id"] < found["next_part"], body.at, "part id", f"{entry['id']}")
         return entry
 

@@ -245,8 +245,9 @@ def segment(number=1, rows=1, seqnos=(1, 1), parts=()):
     return b"".join(map(varint, (number, rows, *seqnos, len(parts)))) + b"".join(parts)
 
 
-def part_entry(number=1, kind=5, name="", source=b"\0"):
-    return varint(number) + bytes([kind]) + text(name) + varint(4160) + bytes(32) + source + b"\0"
+def part_entry(number=1, kind=5, name="", source=b"\0", recall=()):
+    points = b"".join(varint(setting) + varint(share) for setting, share in recall)
+    return varint(number) + bytes([kind]) + text(name) + varint(4160) + bytes(32) + source + b"\0" + varint(len(recall)) + points
 
 
 def one_part(**fields):
@@ -256,6 +257,9 @@ def one_part(**fields):
 def manifests():
     nines = b"\xff" * 9
     yield "a part", True, one_part()
+    yield "recall", True, one_part(recall=[(1, 0), (1, 2), (2**32 - 1, 10000)])
+    yield "recall above one", False, one_part(recall=[(1, 10001)])
+    yield "settings descending", False, one_part(recall=[(2, 1), (1, 1)])
     yield "version 2", False, manifest(version=b"\2")
     yield "hashes reversed", False, manifest(hashes=(5, 4))
     yield "one hash", True, manifest(hashes=(5, 5))

@@ -69,6 +69,23 @@ pub struct PartEntry {
     pub source_hash: Option<[u8; 32]>,
     /// Deletes and patches up to here are folded in.
     pub exact_for: SeqNo,
+    /// Codes and graphs: the recall that was measured when the part was made, least effort first.
+    pub recall: Vec<RecallPoint>,
+}
+
+/// Recall of ten nearest rows, measured on rows of the segment itself at one setting of a search.
+/// Its fields are in the order of their bytes in body version 1.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RecallPoint {
+    /// Thousandths: of standard deviations for codes; of rows in the beam for a graph.
+    pub setting: u32,
+    /// Ten-thousandths.
+    pub recall: u32,
+}
+
+impl RecallPoint {
+    /// The whole.
+    pub const WHOLE: u32 = 10_000;
 }
 
 /// Body version 1, frozen.
@@ -153,6 +170,13 @@ impl ShardManifest {
                 if !parts.insert(part.id) {
                     return Err(at_body("part id", Why::Order));
                 }
+                for point in &part.recall {
+                    let recall = u64::from(point.recall);
+                    check_range("recall", recall, 0, RecallPoint::WHOLE.into())?;
+                }
+                if !part.recall.is_sorted_by_key(|point| point.setting) {
+                    return Err(at_body("recall setting", Why::Order));
+                }
             }
         }
         Ok(())
@@ -197,9 +221,10 @@ mod tests {
             any::<u64>(),
             hashes,
             any::<u64>(),
+            prop::collection::vec((any::<u32>(), 0..=RecallPoint::WHOLE), 0..3),
         )
             .prop_map(
-                |(kind, name, len, (hash, source_hash), exact_for)| PartEntry {
+                |(kind, name, len, (hash, source_hash), exact_for, mut recall)| PartEntry {
                     id: PartId(0),
                     kind: PartKind::ALL[kind],
                     name,
@@ -207,6 +232,11 @@ mod tests {
                     hash,
                     source_hash,
                     exact_for: SeqNo(exact_for),
+                    recall: {
+                        recall.sort_unstable();
+                        let point = |(setting, recall)| RecallPoint { setting, recall };
+                        recall.into_iter().map(point).collect()
+                    },
                 },
             )
     }
@@ -268,6 +298,7 @@ mod tests {
             hash: [7; 32],
             source_hash: None,
             exact_for: SeqNo(3),
+            recall: Vec::new(),
         };
         ShardManifest {
             number: 4,

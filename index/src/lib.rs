@@ -27,6 +27,7 @@
 //! | [`scan`] | one a row | the [`TopK`] |
 
 mod code_scan;
+pub mod effort;
 mod error;
 mod field;
 mod graph;

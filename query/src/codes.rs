@@ -4,7 +4,7 @@
 //! - As many rows are returned as are wanted, or all there are, unless another source has found
 //!   that many nearer ones.
 //! - Their distances are exact; a row among the nearest is missed with the probability that
-//!   [`DEVIATIONS`] stands for.
+//!   the deviations stand for.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -19,10 +19,6 @@ use quant::{CodeSpace, Query, RotatedQuery};
 use crate::error::QueryError;
 use crate::estimate::Estimates;
 use crate::request::CodeUse;
-
-/// Standard deviations between an estimate and its bound. Recall of 10 of 100,000 text embeddings
-/// at 1.0, 1.4 and 1.9: 0.995, 0.999, 1.000, at about the same speed (`search --data DIR`).
-const DEVIATIONS: f32 = 1.9;
 
 /// How much farther than the last row wanted a search goes on, as a share of that one's distance
 /// from the floor. Recall of 10 of 100,000 text embeddings in a beam of 400 at 0.1, 0.15, 0.2, 0.3:
@@ -114,14 +110,14 @@ pub(crate) fn nearest(
     (source, vector): (&Source, usize),
     query: &Query,
     rows: &RowSet,
-    (wanted, params): (usize, CodeUse),
+    (wanted, params, deviations): (usize, CodeUse, f32),
     shared: &Shared,
 ) -> Result<Option<Vec<Neighbor>>, QueryError> {
     let Some(codes) = sound(source.codes(vector))? else {
         return Ok(None);
     };
     let rotated = shared.rotated(query, codes.space());
-    let code_query = codes.query(&rotated, DEVIATIONS);
+    let code_query = codes.query(&rotated, deviations);
     if !code_query.is_finite() {
         return Ok(None);
     }
@@ -159,7 +155,7 @@ pub(crate) fn walk(
     (source, vector): (&Source, usize),
     query: &Query,
     rows: &RowSet,
-    (settings, wanted, params): (CodedSettings, usize, CodeUse),
+    (settings, wanted, params, deviations): (CodedSettings, usize, CodeUse, f32),
     (shared, final_rows): (&Shared, bool),
 ) -> Result<Option<Vec<Neighbor>>, QueryError> {
     let (Some(nodes), Some(graph)) = (source.coded_graph(vector), sound(source.graph(vector))?)
@@ -170,7 +166,7 @@ pub(crate) fn walk(
         return Ok(None);
     };
     let rotated = shared.rotated(query, codes.space());
-    let code_query = codes.query(&rotated, DEVIATIONS);
+    let code_query = codes.query(&rotated, deviations);
     if !code_query.is_finite() {
         return Ok(None);
     }

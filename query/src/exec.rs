@@ -20,6 +20,7 @@ use quant::Query;
 
 use crate::budget::{Budget, SCAN_ROWS};
 use crate::codes;
+use crate::effort::Effort;
 use crate::error::QueryError;
 use crate::filter::{Bound, Candidates, RowTester, candidates};
 use crate::graph::{self, Among};
@@ -67,7 +68,7 @@ impl Search<'_> {
         if facts.sure + facts.open == 0 || self.leaves_out(&facts) {
             return Ok(Vec::new());
         }
-        self.execute(source, found, &facts, &choose(&facts, &self.rules()))
+        self.execute(source, found, &facts, &choose(&facts, &self.rules(source)))
     }
 
     fn execute(
@@ -85,9 +86,12 @@ impl Search<'_> {
         }
     }
 
-    /// Whether the graph of `source` is searched on the codes in its nodes.
-    fn has_coded_graph(&self, source: &Source) -> bool {
-        self.params.uses_codes() && source.coded_graph(self.vector).is_some()
+    /// The deviations with which the graph of `source` is searched on the codes in its nodes, if it
+    /// is.
+    fn coded_deviations(&self, source: &Source) -> Option<f32> {
+        let deviations = self.effort(source).deviations;
+        let may = self.params.uses_codes() && source.coded_graph(self.vector).is_some();
+        deviations.filter(|_| may)
     }
 
     fn vector_schema(&self) -> &VectorSchema {
@@ -105,8 +109,9 @@ impl Search<'_> {
 
     fn facts(&self, source: &Source, rows: u32, found: &Candidates) -> Result<Facts, QueryError> {
         let (sure, open) = (found.sure.count(), found.open.count());
-        let graph = !self.params.exact && graph::exists(source, self.vector)?;
-        let code_dim = if self.params.uses_codes() {
+        let effort = self.effort(source);
+        let graph = !self.params.exact && effort.graph && graph::exists(source, self.vector)?;
+        let code_dim = if self.params.uses_codes() && effort.deviations.is_some() {
             codes::dimension(source, self.vector)?
         } else {
             None
@@ -130,17 +135,19 @@ impl Search<'_> {
             wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows),
             graph,
             code_dim,
-            coded: graph && self.has_coded_graph(source),
+            coded: graph && self.coded_deviations(source).is_some(),
             sealed: source.segment_id().is_some(),
         })
     }
 
-    fn rules(&self) -> Rules {
+    fn effort(&self, source: &Source) -> Effort {
+        Effort::new(source, self.vector, self.params)
+    }
+
+    fn rules(&self, source: &Source) -> Rules {
         let threshold_kb = self.vector_schema().hnsw.full_scan_threshold_kb;
-        let ef = self
-            .params
-            .hnsw_ef
-            .map(|ef| u32::try_from(ef).unwrap_or(u32::MAX));
+        let beam = self.effort(source).beam;
+        let ef = beam.map(|ef| u32::try_from(ef).unwrap_or(u32::MAX));
         let full_scan_bytes = threshold_kb.saturating_mul(1024);
         Rules {
             exact: self.params.exact,
@@ -184,20 +191,15 @@ impl Search<'_> {
     /// Scans the codes of these rows, or the rows themselves if there are no sound codes.
     fn scan_codes(&self, source: &Source, rows: &RowSet) -> Result<Vec<Near>, QueryError> {
         self.budget.check()?;
-        if !self.params.uses_codes() {
+        let deviations = self.effort(source).deviations;
+        let Some(deviations) = deviations.filter(|_| self.params.uses_codes()) else {
             return self.scan_rows(source, rows);
-        }
+        };
         let place = (source, self.vector);
         let bounded = self.shared.is_bounded();
         let enough = self.wanted.min(rows.count() as usize);
-        let use_codes = self.params.codes;
-        match codes::nearest(
-            place,
-            self.query,
-            rows,
-            (self.wanted, use_codes),
-            &self.shared,
-        )? {
+        let how = (self.wanted, self.params.codes, deviations);
+        match codes::nearest(place, self.query, rows, how, &self.shared)? {
             Some(nearest) if bounded || nearest.len() >= enough => self.with_ids(source, &nearest),
             _ => self.scan_rows(source, rows),
         }
@@ -319,9 +321,9 @@ impl Search<'_> {
     ) -> Result<Option<Vec<Neighbor>>, QueryError> {
         self.budget.check()?;
         let place = (source, self.vector);
-        if self.has_coded_graph(source) {
+        if let Some(deviations) = self.coded_deviations(source) {
             let share = f64::from(rows.count()) / f64::from(rows.len().max(1));
-            let asked = self.rules().ef;
+            let asked = self.rules(source).ef;
             let settings = CodedSettings {
                 limit: codes::oversampled(wanted, self.params.codes),
                 ef: codes::width(share, wanted, asked, self.query.metric()),
@@ -332,7 +334,7 @@ impl Search<'_> {
                 place,
                 self.query,
                 rows,
-                (settings, wanted, self.params.codes),
+                (settings, wanted, self.params.codes, deviations),
                 (&self.shared, final_rows),
             );
         }
@@ -345,7 +347,7 @@ impl Search<'_> {
             &among,
             self.query,
             wanted,
-            self.params.hnsw_ef,
+            self.effort(source).beam,
             plan.visits_max,
         )
     }

@@ -33,6 +33,7 @@ pub mod write;
 mod budget;
 mod codes;
 mod count;
+mod effort;
 mod estimate;
 mod exec;
 mod graph;

@@ -29,6 +29,7 @@ use crate::segment::build::{
     write_tombstones,
 };
 use crate::segment::codes::{add_codes, write_codes};
+use crate::segment::recall::note_recall;
 use crate::shard::{Shard, VersionSide};
 use crate::source::Source;
 use crate::status::Meters;
@@ -147,9 +148,9 @@ impl Job<'_> {
         let flat = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
         for (index, vector) in schema.vectors.iter().enumerate() {
             if vector.hnsw.m > 0 && flat.vectors_part(index).is_some() {
-                entry
-                    .parts
-                    .push(write_graph(base, &flat, index, vector, self.ticker)?);
+                let mut part = write_graph(base, &flat, index, vector, self.ticker)?;
+                note_recall(base, entry, schema, (index, &mut part))?;
+                entry.parts.push(part);
             }
         }
         Ok(())
@@ -307,14 +308,15 @@ impl Job<'_> {
         let state = self.input(id)?;
         let schema = self.start.schema.vectors.get(vector);
         let schema = schema.ok_or_else(|| Error::conflict("compact", "no such vector"))?;
-        let part = write_graph(
-            &self.shard.base,
-            &state.segment,
-            vector,
-            schema,
-            self.ticker,
-        )?;
+        let base = &self.shard.base;
+        let mut part = write_graph(base, &state.segment, vector, schema, self.ticker)?;
+        self.note_recall(state, vector, &mut part)?;
         self.add_part(id, part, PartKind::Vectors)
+    }
+
+    fn note_recall(&self, state: &SegmentState, vector: usize, part: &mut PartEntry) -> Result<()> {
+        let (base, schema) = (&self.shard.base, &self.start.schema);
+        note_recall(base, state.segment.entry(), schema, (vector, part))
     }
 
     fn codes(&self, id: SegmentId, vector: usize) -> Result<()> {
@@ -323,7 +325,8 @@ impl Job<'_> {
         let schema = schema.ok_or_else(|| Error::conflict("compact", "no such vector"))?;
         let total = u64::from(state.segment.row_count());
         let check = |done: u64| self.ticker.at(done, total);
-        let part = write_codes(&self.shard.base, &state.segment, vector, schema, &check)?;
+        let mut part = write_codes(&self.shard.base, &state.segment, vector, schema, &check)?;
+        self.note_recall(state, vector, &mut part)?;
         self.add_part(id, part, PartKind::Vectors)
     }
 

@@ -18,6 +18,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::segment::build::Checkpoint;
+use crate::segment::recall::note_recall;
 use crate::segment::{PartPlan, Segment, write_part};
 use crate::settings::Settings;
 use crate::shard::Ground;
@@ -114,7 +115,8 @@ pub(crate) fn add_codes(
     let flat = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
     for (index, vector) in schema.vectors.iter().enumerate() {
         if wanted(vector) && flat.vectors_part(index).is_some() {
-            let part = write_codes(base, &flat, index, vector, check)?;
+            let mut part = write_codes(base, &flat, index, vector, check)?;
+            note_recall(base, entry, schema, (index, &mut part))?;
             entry.parts.push(part);
         }
     }

@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub(crate) mod coded;
 pub(crate) mod codes;
 mod part;
+pub(crate) mod recall;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -24,8 +25,8 @@ use format_spec::rows::{RowsLayout, RowsView};
 use format_spec::tombstones::{TombstonesLayout, TombstonesView};
 use format_spec::vectors::{VectorsLayout, VectorsView};
 use format_spec::{
-    CollectionId, DecodeError, FieldType, PartKind, Row, Schema, SegmentEntry, SegmentId, ShardId,
-    Why,
+    CollectionId, DecodeError, FieldType, PartKind, RecallPoint, Row, Schema, SegmentEntry,
+    SegmentId, ShardId, Why,
 };
 
 use index::CodedGraph;
@@ -439,6 +440,18 @@ impl Segment {
         let codes = self.codes.get(vector_index).and_then(Option::as_ref);
         self.has_codes(vector_index)
             && codes.is_some_and(|codes| codes.open().is_ok_and(|open| open.bits() == bits))
+    }
+
+    /// The recall that was measured of the codes or the graph of one name's vectors.
+    pub(crate) fn recall(&self, kind: PartKind, vector_index: usize) -> &[RecallPoint] {
+        let part = if kind == PartKind::Codes {
+            let codes = self.codes.get(vector_index).and_then(Option::as_ref);
+            codes.map(|codes| &codes.lazy.part)
+        } else {
+            let graph = self.graphs.get(vector_index).and_then(Option::as_ref);
+            graph.map(|graph| &graph.part)
+        };
+        part.map_or(&[], |part| &part.entry().recall)
     }
 
     /// Whether there are codes of one name's vectors that are not known to be damaged.

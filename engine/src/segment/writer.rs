@@ -94,6 +94,7 @@ pub(crate) fn write_part<'a>(
                 hash: summary.hash,
                 source_hash: plan.source_hash,
                 exact_for: plan.exact_for,
+                recall: Vec::new(),
             })
         }
         Err(error) => {

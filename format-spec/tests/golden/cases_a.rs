@@ -14,7 +14,7 @@ use format_spec::wal_builder::{OpsBuilder, PayloadTable, UpsertColumns, VectorCo
 use format_spec::wal_ops::{Op, OpsBuf, OpsRef, Patch, Upsert};
 use format_spec::{
     Catalog, CollectionEntry, CollectionId, EMPTY_PAYLOAD, Epoch, PartEntry, PartId, PartKind,
-    PointId, SegmentEntry, SegmentId, SeqNo, ShardId, ShardManifest, Value,
+    PointId, RecallPoint, SegmentEntry, SegmentId, SeqNo, ShardId, ShardManifest, Value,
 };
 
 use crate::case::{Case, Damage};
@@ -550,6 +550,13 @@ fn manifest() -> ShardManifest {
         hash: std::array::from_fn(|i| u8::try_from(i).unwrap()),
         source_hash: source.then_some([0xee; 32]),
         exact_for: SeqNo(900 + id),
+        recall: if kind == PartKind::Graph {
+            [(16_000, 7_500), (64_000, 10_000)]
+                .map(|(setting, recall)| RecallPoint { setting, recall })
+                .to_vec()
+        } else {
+            Vec::new()
+        },
     };
     let segment = |id, rows, parts| SegmentEntry {
         id: SegmentId(id),

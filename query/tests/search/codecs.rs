@@ -1,13 +1,14 @@
 //! Searches on every codec: rescored ones hold the recall floor, the others do what their bits
 //! allow, and a codec that changes is followed.
 
-use engine::Source;
+use engine::{Source, UpsertRows};
 use format_spec::{Codec, Metric, Schema};
-use query::{CodeUse, Hit};
+use query::{CodeUse, Hit, Target};
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::nearest::{Corpus, ids, request, schema, search};
-use crate::world::World;
-use query::Target;
+use crate::world::{World, number, vector};
 
 /// Enough for codes to be scanned rather than vectors.
 const COUNT: usize = 12_000;
@@ -119,4 +120,106 @@ fn a_codec_that_changes_is_followed() {
         let (recall, _) = measure(&world, &mut corpus, metric, CodeUse::default());
         assert!(recall >= 0.98, "{codec:?}: {recall}");
     }
+}
+
+/// The share of the nearest that a search finds; equally near ones count as each other.
+fn recall_by_distance(world: &World, queries: &[Vec<f32>], recall: Option<f32>) -> f64 {
+    let mut found = 0;
+    for query in queries {
+        let mut asked = request(Target::Vector(query.clone()), None, LIMIT);
+        asked.params.recall = recall;
+        let hits = search(world, &asked);
+        assert_eq!(hits.len(), LIMIT);
+        asked.params.exact = true;
+        let last = search(world, &asked)[LIMIT - 1].score;
+        found += hits.iter().filter(|hit| hit.score <= last).count();
+    }
+    found as f64 / (queries.len() * LIMIT) as f64
+}
+
+type Draw = fn(&mut SmallRng) -> Vec<f32>;
+
+fn uniform(rng: &mut SmallRng, dim: usize) -> Vec<f32> {
+    (0..dim).map(|_| rng.random::<f32>() - 0.5).collect()
+}
+
+/// Vectors of which codes say little.
+const WEAK: [(&str, Draw); 5] = [
+    ("two dimensions", |rng| uniform(rng, 2)),
+    ("few different ones", |rng| {
+        let mut few = SmallRng::seed_from_u64(rng.random_range(0..20));
+        uniform(&mut few, 32)
+    }),
+    ("one dimension that counts", |rng| {
+        let mut vector = uniform(rng, 32);
+        vector[3] *= 1e4;
+        vector
+    }),
+    ("constant dimensions", |rng| {
+        let mut vector = uniform(rng, 100);
+        vector[4..].fill(7.0);
+        vector
+    }),
+    ("far outliers", |rng| {
+        let scale = if rng.random_range(0..100) == 0 {
+            1e6
+        } else {
+            1.0
+        };
+        uniform(rng, 48).iter().map(|x| x * scale).collect()
+    }),
+];
+
+#[test]
+fn data_on_which_codes_are_weak_keeps_the_floor() {
+    for (what, draw) in WEAK {
+        for codec in [Codec::Auto, Codec::Bits1] {
+            let mut rng = SmallRng::seed_from_u64(3);
+            let dim = draw(&mut rng).len() as u32;
+            let mut schema = Schema {
+                vectors: vec![vector("", dim, Metric::Euclid)],
+                ..Schema::default()
+            };
+            schema.vectors[0].codec = codec;
+            schema.vectors[0].hnsw.m = 0;
+            let world = World::new(schema);
+            let mut rows = UpsertRows::new(&world.collection.schema());
+            for id in 0..COUNT as u64 {
+                rows.begin(number(id));
+                rows.vector(0, &draw(&mut rng)).unwrap();
+            }
+            world.upsert(rows);
+            world.settle();
+            assert!(bits(&world) > 0);
+            let queries: Vec<Vec<f32>> = (0..QUERIES).map(|_| draw(&mut rng)).collect();
+            for recall in [None, Some(0.999)] {
+                let found = recall_by_distance(&world, &queries, recall);
+                assert!(found >= 0.97, "{what}, {codec:?}, {recall:?}: {found}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_measured_is_known_after_a_merge_and_a_change_of_the_codec() {
+    let corpus = Corpus::new(COUNT as u64);
+    let world = world(&corpus, Metric::Euclid, Codec::Auto);
+    let known = |world: &World| {
+        let snapshot = world.snapshot();
+        let sealed = snapshot.sources().iter().find(|s| s.segment_id().is_some());
+        sealed.unwrap().known_recall_of_codes(0).to_vec()
+    };
+    let first = known(&world);
+    assert_eq!(first.len(), index::effort::DEVIATIONS.len());
+    assert!(first.last().unwrap().recall >= 9_900, "{first:?}");
+    assert!(first[0].recall <= first.last().unwrap().recall, "{first:?}");
+    world.alter(|schema| schema.vectors[0].codec = Codec::Bits1);
+    world.settle();
+    assert_eq!(known(&world).len(), first.len());
+    world.alter(|schema| schema.vectors[0].hnsw.m = 8);
+    world.settle();
+    let snapshot = world.snapshot();
+    let graph = snapshot.sources()[0].known_recall_of_graph(0);
+    assert_eq!(graph.len(), index::effort::BEAM_ROWS.len());
+    assert!(graph.last().unwrap().recall >= 9_800, "{graph:?}");
 }

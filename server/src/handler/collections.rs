@@ -14,6 +14,7 @@ use crate::error::{ApiError, of_query};
 use crate::reply::Reply;
 use crate::wire::collection::{CreateBody, UpdateBody, check_name};
 use crate::wire::config::Config;
+use crate::wire::known_recall::Own;
 use crate::wire::optimizations::{JsonOptimizations, With};
 use crate::wire::time::rfc3339;
 use crate::wire::{self, index, json};
@@ -142,6 +143,7 @@ struct Description {
     payload_schema: Map<String, Tree>,
     update_queue: UpdateQueue,
     created_at: String,
+    cairn: Own,
 }
 
 #[derive(Serialize)]
@@ -199,6 +201,7 @@ pub(crate) fn info(call: &Call) -> Result<Reply, ApiError> {
             length: status.queue_length,
         },
         created_at: rfc3339(collection.created_at_ms()),
+        cairn: Own::of(&snapshot),
     })
 }
 

@@ -78,6 +78,10 @@ fn segment(segment: &SegmentEntry) -> Tree {
             "hash": hex(&part.hash),
             "source_hash": part.source_hash.as_ref().map(|hash| hex(hash)),
             "exact_for": part.exact_for.0,
+            "recall": part.recall.iter().map(|point| json!({
+                "setting": point.setting,
+                "recall": point.recall,
+            })).collect::<Vec<_>>(),
         })
     });
     json!({

@@ -16,6 +16,7 @@ pub(crate) mod filter;
 pub(crate) mod id;
 pub(crate) mod index;
 pub(crate) mod json;
+pub(crate) mod known_recall;
 pub(crate) mod optimizations;
 pub(crate) mod parameters;
 pub(crate) mod quantization;

@@ -49,7 +49,7 @@ impl Quantization {
 pub(crate) struct ScalarQuantization {
     r#type: ScalarType,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) quantile: Option<f32>,
+    pub(crate) quantile: Option<f64>,
     #[serde(flatten)]
     place: Place,
 }

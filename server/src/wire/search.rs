@@ -119,6 +119,8 @@ struct SearchOptions {
     hnsw_ef: Option<usize>,
     exact: Option<bool>,
     indexed_only: Option<bool>,
+    /// Cairn's own: the recall that is wanted.
+    recall: Option<f32>,
     /// Tunes the use of codes.
     quantization: Option<Quantization>,
     /// Asks for a way of filtering in the graph; Cairn chooses its own.
@@ -170,6 +172,8 @@ impl SearchOptions {
             "hnsw_ef: value 0 invalid, must be 1 or larger".to_owned()
         } else if let Some(factor) = oversampling.filter(|factor| *factor < 1.0) {
             format!("quantization.oversampling: value {factor} invalid, must be 1.0 or larger")
+        } else if let Some(recall) = params.recall.filter(|r| !(*r > 0.0 && *r <= 1.0)) {
+            format!("recall: value {recall} invalid, must be above 0.0 and up to 1.0")
         } else if let Some(share) = acorn.filter(|share| !(0.0..=1.0).contains(share)) {
             format!("acorn.max_selectivity: value {share} invalid, must be from 0.0 to 1.0")
         } else {
@@ -180,8 +184,10 @@ impl SearchOptions {
         }
         Ok(SearchParams {
             hnsw_ef: params.hnsw_ef,
-            exact: params.exact.unwrap_or(false),
+            // All of the nearest for certain: that is what comparing all of them is for.
+            exact: params.exact.unwrap_or(false) || params.recall == Some(1.0),
             indexed_only: params.indexed_only.unwrap_or(false),
+            recall: params.recall,
             codes: codes.unwrap_or_default(),
         })
     }
@@ -562,6 +568,8 @@ mod tests {
         for (params, field) in [
             (r#"{"hnsw_ef": 0}"#, "internal.params.hnsw_ef"),
             (r#"{"quantization": {"oversampling": 0.5}}"#, "oversampling"),
+            (r#"{"recall": 0.0}"#, "recall"),
+            (r#"{"recall": 1.01}"#, "recall"),
             (
                 r#"{"acorn": {"enable": true, "max_selectivity": 2}}"#,
                 "max_selectivity",

@@ -1,0 +1,200 @@
+//! Measuring the recall of a segment's codes and graphs, when they are made.
+//!
+//! Some rows are taken as queries, their nearest others are found by comparing them with all, and
+//! searches are repeated with growing effort. A query from elsewhere may be harder than a row: what
+//! is measured is an upper bound for such queries.
+//!
+//! # Invariants
+//! - Only distances count, so that of equally near rows any may be found.
+//! - The outcome depends on the rows and the parts alone.
+
+use format_spec::manifest::RecallPoint;
+use format_spec::{PartEntry, PartKind, Row, Schema, SegmentEntry, VectorSchema};
+use index::effort::{BEAM_ROWS, DEVIATIONS};
+use index::{AcceptAll, Neighbor, RowSet, Scratch, SearchSettings, SharedBound, TopK};
+use quant::{Query, RotatedQuery};
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::scorer::RowScorer;
+use crate::segment::Segment;
+use crate::shard::Ground;
+
+/// Nearest rows that are to be found for a query.
+const NEAREST: usize = 10;
+/// Segments of fewer rows are not measured: whatever they cost is little.
+const ROWS_LEAST: u32 = 1_000;
+/// Queries, so many that they are compared with about so many rows in all.
+const COMPARED: u32 = 2_000_000;
+const QUERIES: std::ops::RangeInclusive<u32> = 16..=64;
+
+/// Measures a new derived part of `entry` and notes what was found in its own entry.
+///
+/// # Errors
+/// What the disk says, damage.
+pub(crate) fn note_recall(
+    base: &Ground,
+    entry: &SegmentEntry,
+    schema: &Schema,
+    (index, part): (usize, &mut PartEntry),
+) -> Result<()> {
+    let mut with_part = entry.clone();
+    crate::install::set_part(&mut with_part, part.clone());
+    let (dir, owner) = (base.name.parts_dir(), base.name.owner());
+    let segment = Segment::open(base.storage(), &dir, owner, with_part, schema, &[])?;
+    let Some(vector) = schema.vectors.get(index) else {
+        return Ok(());
+    };
+    let pool = &base.around.encode_pool;
+    let sample = pool.install(|| Sample::take(&segment, index, vector))?;
+    let Some(sample) = sample else {
+        return Ok(());
+    };
+    let graph = part.kind == PartKind::Graph;
+    let measure = || {
+        if graph {
+            sample.of_graph()
+        } else {
+            sample.of_codes()
+        }
+    };
+    part.recall = pool.install(measure)?;
+    Ok(())
+}
+
+/// A row as a query, and what it should find.
+struct Probe {
+    row: Row,
+    query: Query,
+    /// The distances of the nearest other rows, in order.
+    nearest: Vec<f32>,
+}
+
+struct Sample<'a> {
+    segment: &'a Segment,
+    index: usize,
+    rows: RowSet,
+    probes: Vec<Probe>,
+}
+
+impl<'a> Sample<'a> {
+    /// Rows spread over the segment; `None` if it is too small.
+    fn take(segment: &'a Segment, index: usize, vector: &VectorSchema) -> Result<Option<Self>> {
+        let Some(vectors) = segment.vectors(index)? else {
+            return Ok(None);
+        };
+        let view = vectors.view;
+        let rows = (0..view.len()).filter(|&row| view.is_present(row));
+        let rows = RowSet::from_rows(view.len(), rows);
+        let count = rows.count();
+        if count < ROWS_LEAST {
+            return Ok(None);
+        }
+        let queries = (COMPARED / count).clamp(*QUERIES.start(), *QUERIES.end());
+        let step = (count / queries).max(1) as usize;
+        let chosen = rows.iter().step_by(step).take(queries as usize);
+        let probe = |row: Row| -> Result<Option<Probe>> {
+            let Some(bytes) = view.vector(row) else {
+                return Ok(None);
+            };
+            let query = Query::of_row(vector.metric, vector.element, bytes);
+            let scorer = RowScorer::segment(segment, index, &query)?;
+            let mut top = TopK::new(NEAREST + 1);
+            index::scan_set(&scorer, &rows, &mut top);
+            scorer.check()?;
+            let nearest = others(row, top);
+            let nearest = nearest.iter().map(|near| near.distance).collect();
+            Ok(Some(Probe {
+                row,
+                query,
+                nearest,
+            }))
+        };
+        let chosen: Vec<Row> = chosen.collect();
+        let probes: Result<Vec<Option<Probe>>> = chosen.into_par_iter().map(probe).collect();
+        Ok(Some(Self {
+            segment,
+            index,
+            probes: probes?.into_iter().flatten().collect(),
+            rows,
+        }))
+    }
+
+    fn of_codes(&self) -> Result<Vec<RecallPoint>> {
+        let Some(codes) = self.segment.codes(self.index)? else {
+            return Ok(Vec::new());
+        };
+        let rotation = codes.space().rotation();
+        let rotated = |probe: &Probe| RotatedQuery::new(rotation, &probe.query.prepared());
+        let rotated: Vec<RotatedQuery> = self.probes.iter().map(rotated).collect();
+        let curve = DEVIATIONS.map(|deviations| {
+            let find = |at: usize, top: &mut TopK| -> Result<()> {
+                let query = &self.probes[at].query;
+                let scorer = RowScorer::segment(self.segment, self.index, query)?;
+                let Some(codes) = self.segment.codes(self.index)? else {
+                    return Ok(());
+                };
+                let code_query = codes.query(&rotated[at], deviations);
+                let bound = SharedBound::default();
+                index::scan_codes(&codes, &code_query, &scorer, &self.rows, &bound, top);
+                codes.check()?;
+                scorer.check()
+            };
+            Ok(point(deviations, self.recall(find)?))
+        });
+        curve.into_iter().collect()
+    }
+
+    fn of_graph(&self) -> Result<Vec<RecallPoint>> {
+        let Some(graph) = self.segment.graph(self.index)? else {
+            return Ok(Vec::new());
+        };
+        let curve = BEAM_ROWS.map(|beam| {
+            let find = |at: usize, top: &mut TopK| -> Result<()> {
+                let query = &self.probes[at].query;
+                let scorer = RowScorer::segment(self.segment, self.index, query)?;
+                let settings = SearchSettings::with_ef(NEAREST as u32 + 1, beam);
+                let mut scratch = Scratch::new();
+                let found = index::search(&graph, &scorer, &AcceptAll, settings, &mut scratch);
+                found.neighbors.into_iter().for_each(|near| {
+                    top.push(near);
+                });
+                scorer.check()
+            };
+            Ok(point(beam as f32, self.recall(find)?))
+        });
+        curve.into_iter().collect()
+    }
+
+    /// The share of the nearest rows of all probes that `find` finds.
+    fn recall(&self, find: impl Fn(usize, &mut TopK) -> Result<()> + Sync) -> Result<f64> {
+        let hits = |at: usize| -> Result<usize> {
+            let probe = &self.probes[at];
+            let mut top = TopK::new(NEAREST + 1);
+            find(at, &mut top)?;
+            let last = probe.nearest.last().copied().unwrap_or(f32::INFINITY);
+            let found = others(probe.row, top);
+            let near = found.iter().filter(|near| near.distance <= last).count();
+            Ok(near.min(probe.nearest.len()))
+        };
+        let probes = (0..self.probes.len()).into_par_iter();
+        let hits: Result<Vec<usize>> = probes.map(hits).collect();
+        let wanted: usize = self.probes.iter().map(|probe| probe.nearest.len()).sum();
+        Ok(hits?.iter().sum::<usize>() as f64 / wanted.max(1) as f64)
+    }
+}
+
+/// What was found, without the row itself.
+fn others(row: Row, top: TopK) -> Vec<Neighbor> {
+    let mut found = top.into_sorted();
+    found.retain(|near| near.row != row);
+    found.truncate(NEAREST);
+    found
+}
+
+fn point(setting: f32, recall: f64) -> RecallPoint {
+    RecallPoint {
+        setting: (f64::from(setting) * 1_000.0).round() as u32,
+        recall: (recall * f64::from(RecallPoint::WHOLE)).floor() as u32,
+    }
+}
