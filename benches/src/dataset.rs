@@ -2,8 +2,8 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `base.f16.npy` | rows x dimension, float16 |
-//! | `queries.f16.npy` | queries x dimension, float16 |
+//! | `base.f32.npy`, or else `base.f16.npy` | rows x dimension |
+//! | `queries.f32.npy`, or else `queries.f16.npy` | queries x dimension |
 //! | `truth.u32.npy` | queries x k: rows of the nearest base vectors, best first |
 //! | `payload.jsonl.gz` | a JSON object a row |
 
@@ -51,9 +51,8 @@ impl Dataset {
     /// # Errors
     /// A file that is missing or not as described.
     pub fn read(dir: &Path) -> Result<Self, Failure> {
-        let half = |bytes: &[u8]| half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
         let word = |bytes: &[u8]| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-        let base = npy(&dir.join("base.f16.npy"), "<f2", 2, half)?;
+        let base = vectors(dir, "base")?;
         let lines = BufReader::new(flate2::read::GzDecoder::new(File::open(
             dir.join("payload.jsonl.gz"),
         )?));
@@ -66,7 +65,7 @@ impl Dataset {
         }
         Ok(Self {
             base,
-            queries: npy(&dir.join("queries.f16.npy"), "<f2", 2, half)?,
+            queries: vectors(dir, "queries")?,
             truth: npy(&dir.join("truth.u32.npy"), "<u4", 4, word)?,
             payloads,
         })
@@ -85,6 +84,17 @@ impl Dataset {
         }
         hits as f64 / wanted.max(1) as f64
     }
+}
+
+/// `name` in the precision that is there.
+fn vectors(dir: &Path, name: &str) -> Result<Matrix<f32>, Failure> {
+    let half = |bytes: &[u8]| half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
+    let single = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    let path = dir.join(format!("{name}.f32.npy"));
+    if path.is_file() {
+        return npy(&path, "<f4", 4, single);
+    }
+    npy(&dir.join(format!("{name}.f16.npy")), "<f2", 2, half)
 }
 
 /// Reads a two-dimensional npy file, version 1 (numpy.lib.format).

@@ -1,4 +1,4 @@
-//! What the measuring commands share: the data set, the server under measurement, percentiles.
+//! What the measuring commands share: the data set, the server under measurement, what the process used.
 
 #![expect(
     clippy::disallowed_methods,
@@ -7,6 +7,7 @@
 
 pub mod dataset;
 pub mod node;
+pub mod usage;
 
 use std::time::{Duration, Instant};
 

@@ -1,23 +1,26 @@
-//! Search in process, on one thread: recall and queries a second for each width of the beam.
+//! Search in process, on one thread or more: recall and queries a second for each width of the beam.
 //!
 //! `cargo run --release -p benches --bin search -- --data DIR [--at DIRECTORY] [--rows N]
-//! [--ef 16,64,default] [--graph] [--coded] [--csv]`
+//! [--ef 16,64,default] [--graph] [--coded] [--clients N] [--json]`
 //!
 //! Opens the collection in `--at`, or makes it there first, with the payload and field indexes that
 //! `real` has; without `--at` the directory is temporary. With `--graph` there are no codes but one
 //! segment with a graph, whatever the size, with `--coded` one with a graph and codes in its nodes;
 //! otherwise what the engine makes of it. `--ef -`
 //! reads one setting a line from standard input and answers each with a line, so that another
-//! engine can take its turn in between.
+//! engine can take its turn in between. `--clients N` asks from so many threads at once. With
+//! `--json` each line is an object, the first one what making the collection took.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
 use std::io::BufRead;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use benches::dataset::Dataset;
-use benches::{Failure, argument, flag, timed};
+use benches::usage::{bytes_below, cpu_seconds, status_bytes};
+use benches::{Failure, argument, flag, now, timed};
 use engine::{
     Collection, Db, DiskStorage, Settings, Snapshot, StepKind, SystemClock, UpsertRows, WriteBatch,
 };
@@ -26,6 +29,7 @@ use format_spec::{
     VectorSchema,
 };
 use query::{Env, PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
+use serde_json::json;
 
 const NAME: &str = "search";
 const BATCH: usize = 1_000;
@@ -38,26 +42,34 @@ fn main() -> Result<(), Failure> {
     let data = Dataset::read(Path::new(&dir))?;
     let rows = argument("--rows").map_or(Ok(data.base.rows), |rows| rows.parse())?;
     let rows = rows.min(data.base.rows);
+    let clients = argument("--clients").map_or(Ok(1), |clients| clients.parse())?;
     let temporary = tempfile::tempdir()?;
     let at = argument("--at").map_or_else(|| temporary.path().to_owned(), Into::into);
+    let (anonymous, cpu, start) = (status_bytes("RssAnon"), cpu_seconds(), now());
     let db = open(&at)?;
     let collection = match db.collection(NAME) {
         Some(collection) => collection,
         None => make(&db, &data, rows)?,
     };
     while flag("--coded") && db.step() {}
+    let built = json!({
+        "cpu_s": cpu_seconds() - cpu,
+        "wall_s": start.elapsed().as_secs_f64(),
+        "index_bytes": bytes_below(&at)?,
+    });
     let snapshot = collection.snapshot();
     check(&collection, &snapshot, rows)?;
+    let pool = |_| rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let bench = Bench {
-        pool: rayon::ThreadPoolBuilder::new().num_threads(1).build()?,
+        pools: (0..clients).map(pool).collect::<Result<_, _>>()?,
         data,
         rows,
         snapshot,
-        csv: flag("--csv"),
+        json: flag("--json"),
     };
     // The first pass verifies the checksums of every block it touches.
     bench.measure(None)?;
-    bench.head();
+    bench.head(built, anonymous);
     let settings = argument("--ef").unwrap_or_else(|| SETTINGS.to_owned());
     if settings == "-" {
         for setting in std::io::stdin().lock().lines() {
@@ -72,14 +84,38 @@ struct Bench {
     data: Dataset,
     rows: usize,
     snapshot: Snapshot,
-    pool: rayon::ThreadPool,
-    csv: bool,
+    /// One a client, so that each has one thread.
+    pools: Vec<rayon::ThreadPool>,
+    json: bool,
+}
+
+/// What one setting reached.
+struct Measured {
+    recall: f64,
+    rate: f64,
+    /// Of each query, ascending.
+    times: Vec<Duration>,
+    /// Seconds of CPU a second.
+    cores: f64,
+}
+
+impl Measured {
+    /// Microseconds that this share of the queries does not exceed.
+    fn percentile(&self, share: f64) -> f64 {
+        let at = (self.times.len() as f64 * share) as usize;
+        let time = self.times.get(at.min(self.times.len().saturating_sub(1)));
+        time.map_or(0.0, |time| time.as_secs_f64() * 1e6)
+    }
 }
 
 impl Bench {
-    fn head(&self) {
-        if self.csv {
-            println!("segments,hnsw_ef,recall,qps");
+    /// With the memory beyond what was in use before, the data set among it.
+    fn head(&self, mut built: serde_json::Value, before: u64) {
+        if self.json {
+            built["segments"] = json!(self.snapshot.sources().len());
+            built["anon_bytes"] = json!(status_bytes("RssAnon").saturating_sub(before));
+            built["file_bytes"] = json!(status_bytes("RssFile"));
+            println!("{built}");
         } else {
             println!("| segments | hnsw_ef | recall@{K} | queries a second |\n|--:|--:|--:|--:|");
         }
@@ -91,41 +127,87 @@ impl Bench {
             "default" => None,
             number => Some(number.parse()?),
         };
-        let (recall, rate) = self.measure(ef)?;
-        let segments = self.snapshot.sources().len();
-        if self.csv {
-            println!("{segments},{setting},{recall:.5},{rate:.2}");
+        let measured = self.measure(ef)?;
+        let (recall, rate) = (measured.recall, measured.rate);
+        if self.json {
+            let line = json!({
+                "setting": setting,
+                "recall": recall,
+                "qps": rate,
+                "p50_us": measured.percentile(0.5),
+                "p99_us": measured.percentile(0.99),
+                "cores": measured.cores,
+            });
+            println!("{line}");
         } else {
+            let segments = self.snapshot.sources().len();
             println!("| {segments} | {setting} | {recall:.4} | {rate:.0} |");
         }
         Ok(())
     }
 
-    /// Recall and queries a second, each query a call of its own.
-    fn measure(&self, ef: Option<usize>) -> Result<(f64, f64), Failure> {
-        let clock = SystemClock::new();
-        let env = Env {
-            pool: &self.pool,
-            clock: &clock,
-            deadline: None,
-        };
+    /// Every query once, each a call of its own; the clients share them out.
+    fn measure(&self, ef: Option<usize>) -> Result<Measured, Failure> {
         let requests: Vec<QueryRequest> = (0..self.data.queries.rows)
             .map(|at| request(self.data.queries.row(at), ef))
             .collect();
-        let ask = |request| query::search(&self.snapshot, request, &env);
-        let (answers, elapsed) = timed(|| requests.iter().map(ask).collect::<Result<Vec<_>, _>>());
-        let ids = |hits: &Vec<query::Hit>| -> Vec<u64> {
+        let cpu = cpu_seconds();
+        let (answers, elapsed) = timed(|| self.ask(&requests));
+        let answers = answers?;
+        let cores = (cpu_seconds() - cpu) / elapsed.as_secs_f64();
+        let mut ids = vec![Vec::new(); requests.len()];
+        let mut times = Vec::with_capacity(requests.len());
+        for (at, hits, time) in answers {
             let number = |hit: &query::Hit| match hit.record.id {
                 PointId::Number(id) => Some(id),
                 PointId::Uuid(_) => None,
             };
-            hits.iter().filter_map(number).collect()
+            ids[at] = hits.iter().filter_map(number).collect();
+            times.push(time);
+        }
+        times.sort_unstable();
+        Ok(Measured {
+            recall: self.data.recall(&ids, self.rows, K),
+            rate: requests.len() as f64 / elapsed.as_secs_f64(),
+            times,
+            cores,
+        })
+    }
+
+    /// Number, hits and time of each request.
+    fn ask(&self, requests: &[QueryRequest]) -> Result<Vec<Answer>, Failure> {
+        let client = |first: usize, pool: &rayon::ThreadPool| {
+            let clock = SystemClock::new();
+            let env = Env {
+                pool,
+                clock: &clock,
+                deadline: None,
+            };
+            let own = (first..requests.len()).step_by(self.pools.len());
+            own.map(|at| {
+                let (hits, time) = timed(|| query::search(&self.snapshot, &requests[at], &env));
+                Ok((at, hits?, time))
+            })
+            .collect::<Result<Vec<Answer>, Failure>>()
         };
-        let answers: Vec<Vec<u64>> = answers?.iter().map(ids).collect();
-        let rate = answers.len() as f64 / elapsed.as_secs_f64();
-        Ok((self.data.recall(&answers, self.rows, K), rate))
+        if let [pool] = &self.pools[..] {
+            return client(0, pool);
+        }
+        let each = std::thread::scope(|scope| {
+            let start = |(first, pool)| scope.spawn(move || client(first, pool));
+            let running: Vec<_> = self.pools.iter().enumerate().map(start).collect();
+            let ended = running.into_iter().map(|client| client.join());
+            ended.collect::<Vec<_>>()
+        });
+        let mut answers = Vec::with_capacity(requests.len());
+        for client in each {
+            answers.extend(client.map_err(|_| "a client panicked")??);
+        }
+        Ok(answers)
     }
 }
+
+type Answer = (usize, Vec<query::Hit>, Duration);
 
 fn request(vector: &[f32], ef: Option<usize>) -> QueryRequest {
     QueryRequest {
