@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy
 
+from machine import slug
 from paired import truth
 
 K = 10
@@ -56,7 +57,7 @@ def prepare(source, rows, dim, queries, out):
         given, payload = None, None
     else:
         base, asked, given, payload = read(Path(source), rows)
-        name = Path(source).resolve().name
+        name = Path(source).resolve().stem
         if rows and rows < len(base):
             base, given = base[:rows], None
         asked = asked[:queries]
@@ -70,6 +71,7 @@ def prepare(source, rows, dim, queries, out):
             lines.write(line.rstrip("\n") + "\n")
     about = {
         "name": name,
+        "slug": slug(name.split(",")[0]),
         "rows": len(base),
         "dim": base.shape[1],
         "queries": len(asked),

@@ -22,8 +22,9 @@ def cpu_name():
     return platform.machine()
 
 
-def slug():
-    return re.sub(r"[^a-z0-9]+", "-", cpu_name().lower()).strip("-")
+def slug(text):
+    """As a file may be called."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def load():
