@@ -39,6 +39,12 @@ def rates(measured):
     return {str(target): at_recall(points, target) for target in RECALLS}
 
 
+def cpu_rates(measured):
+    """The same a second of CPU: what others do on the machine counts less."""
+    used = [{**point, "qps": point["qps"] / max(point["cores"], 0.01)} for point in measured]
+    return rates(used)
+
+
 def medians(passes):
     """One curve of several passes over the same settings."""
     by_setting = {}

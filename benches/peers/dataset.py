@@ -19,6 +19,7 @@ BLOCK = 50_000
 # Of generated data: rows of a cluster on average, and how fast the spread falls along the axes.
 CLUSTER_ROWS = 500
 SPREAD_FALLS = 0.6
+SPREAD = 1.5
 SEED = 1
 
 
@@ -27,7 +28,9 @@ class Data:
 
     def __init__(self, directory):
         self.directory = Path(directory)
-        self.base = numpy.load(self.directory / "base.f32.npy", mmap_mode="r")
+        # Mapped, but without the type that says so, which not every library takes.
+        mapped = numpy.load(self.directory / "base.f32.npy", mmap_mode="r")
+        self.base = numpy.asarray(mapped)
         self.queries = numpy.load(self.directory / "queries.f32.npy")
         self.truth = numpy.load(self.directory / "truth.u32.npy")[:, :K]
         self.rows, self.dim = self.base.shape
@@ -164,7 +167,8 @@ def generate(rows, dim, queries, seed):
         for start in range(0, len(which), BLOCK):
             part = which[start : start + BLOCK]
             # A cluster is widest along axes of its own.
-            noise[start : start + BLOCK] *= scale[(columns + turns[part][:, None]) % dim]
+            axes = (columns + turns[part][:, None]) % dim
+            noise[start : start + BLOCK] *= SPREAD * scale[axes]
         noise += middles[which]
         return noise
 

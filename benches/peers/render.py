@@ -29,7 +29,8 @@ HOW = """How: all sides get the same float32 rows of unit length and the same qu
 are judged by exact ones. In process: one query a call on one thread, medians of the repetitions; a
 peer's passes and Cairn's take turns, each pass gives a ratio, and the ratio that is compared with
 a goal is the median of those. Between two settings log QPS is linear in recall; a setting above
-the recall counts as it is. `cores` is CPU time a second: well below 1, others had the machine.
+the recall counts as it is. `cores` is CPU time a second: well below 1, others had the machine, and
+the ratio by CPU time (queries a second of CPU; CPU until indexed) tells more than the other.
 Indexing uses all cores; Cairn's CPU includes loading, payload and payload indexes, a peer's does
 not. On disk: as stored or serialized. Memory: growth of the process's own (anonymous) memory; what
 is mapped from files is not in it. Ingestion: batches of 1,000 with payload and two payload indexes
@@ -86,34 +87,39 @@ def goals(run):
     return "\n".join([ratios.HEAD, *map(str, ratios.rows(run["sections"]))])
 
 
-def document(run, picture):
+def document(run, plots):
     parts = [f"# Cairn beside its peers, {run['date']}", facts(run), goals(run)]
     for name, (title, table) in SECTIONS.items():
         section = run["sections"].get(name)
         if section:
             parts += [f"## {title}", table(section)]
+            parts += [f"![{title}]({plots[name]})"] if name in plots else []
             if name == "search":
-                parts += [f"![recall against queries a second]({picture})"]
                 parts += ["Settings on the frontier of each engine, as `setting: recall, QPS`:"]
                 parts += [tables.curves(section)]
     return "\n\n".join([*parts, "## How", HOW]) + "\n"
 
 
-def picture(run):
+def draw(run):
+    """The plots by section."""
     data = run["data"]
     title = f"{data['name']}, {data['rows']:,} x {data['dim']}, cosine; {run['machine']['cpu']}"
-    return plot.draw(run["sections"]["search"], title) if "search" in run["sections"] else None
+    kinds = {"search": plot.draw, "filtered": plot.draw_filtered}
+    done = run["sections"]
+    return {name: kind(done[name], title) for name, kind in kinds.items() if name in done}
 
 
 def write(run, directory, stem):
-    """The document, the plot and the JSON beside each other."""
+    """The document, the plots and the JSON beside each other."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / f"{stem}.md").write_text(document(run, f"{stem}.svg"), encoding="utf-8")
+    drawn = draw(run)
+    plots = {name: f"{stem}-{name}.svg" for name in drawn}
+    for name, text in drawn.items():
+        (directory / plots[name]).write_text(text, encoding="utf-8")
     (directory / f"{stem}.json").write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-    drawn = picture(run)
-    if drawn:
-        (directory / f"{stem}.svg").write_text(drawn, encoding="utf-8")
-    return directory / f"{stem}.md"
+    path = directory / f"{stem}.md"
+    path.write_text(document(run, plots), encoding="utf-8")
+    return path
 
 
 def record(run):
@@ -134,9 +140,11 @@ def show_in_readme(run, recorded):
         f"Beside peers in one sitting on {run['date']} ([record]({link}), {data['rows']:,} x "
         f"{data['dim']}, `benches/peers/run.sh --data DIR`):\n",
         goals(run),
-        f"\n![recall against queries a second]({link.with_suffix('.svg')})",
-        END,
     ]
+    if "search" in run["sections"]:
+        drawn = link.with_name(f"{link.stem}-search.svg")
+        block.append(f"\n![recall against queries a second, one thread]({drawn})")
+    block.append(END)
     path.write_text(before + "\n".join(block) + after, encoding="utf-8")
 
 

@@ -35,9 +35,11 @@ def run(job):
             out["failed"]["edge"] = f"qdrant-edge: {error}"
         for each in made:
             points = out["filters"][each.name]["points"]
-            for side in sides:
-                passes = [side.sweep(queries, each, job.quick) for _ in range(job.repetitions)]
-                points[side.name] = curve.medians(passes)
+            passes = {side.name: [] for side in sides}
+            for _ in range(job.repetitions):
+                for side in sides:
+                    passes[side.name].append(side.sweep(queries, each, job.quick))
+            points.update({name: curve.medians(taken) for name, taken in passes.items()})
             job.say(f"filter {each.name}: " + "; ".join(brief(points)))
     return out
 
@@ -72,7 +74,7 @@ def edges(job, at, payloads):
     from families import edge
 
     qe = edge.qe
-    shard = edge.shard(at / "shard", job.data.dim, threads=job.threads)
+    shard = edge.shard(at / "shard", job.data.dim, threads=job.threads, segments=1)
     for field in FIELDS:
         kind = qe.PayloadSchemaType.Integer
         shard.update(qe.UpdateOperation.create_field_index(field, kind))

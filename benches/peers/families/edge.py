@@ -33,15 +33,16 @@ def quantization(kind):
     return made[kind]()
 
 
-def shard(directory, dim, kind="none", threads=None):
-    """An empty one; searched by one thread if there is one segment."""
+def shard(directory, dim, kind="none", threads=None, segments=None):
+    """An empty one, searched by one thread. Graphs whatever the size; without `segments` as many
+    as the engine likes, which builds faster than one and is slower to search."""
     vectors = qe.EdgeVectorParams(size=dim, distance=qe.Distance.Cosine)
     config = qe.EdgeConfig(
         vectors=vectors,
         quantization_config=quantization(kind),
         max_search_threads=1,
         hnsw_config=qe.HnswIndexConfig(M, EF_CONSTRUCT, 10_000, threads or 0),
-        optimizers=qe.EdgeOptimizersConfig(default_segment_number=1, indexing_threshold=1),
+        optimizers=qe.EdgeOptimizersConfig(default_segment_number=segments, indexing_threshold=1),
     )
     directory.mkdir(parents=True, exist_ok=True)
     return qe.EdgeShard.create(str(directory), config)
@@ -74,7 +75,7 @@ class Edge(Engine):
             self.sweep = sorted(pairs)
 
     def build(self, base, threads):
-        self.shard = shard(self.directory / "shard", self.dim, self.kind, threads)
+        self.shard = shard(self.directory / "shard", self.dim, self.kind, threads, segments=1)
         before = cpu_seconds()
         for operation in upserts(base):
             self.shard.update(operation)

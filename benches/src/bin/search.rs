@@ -1,4 +1,4 @@
-//! Search in process, on one thread or more: recall and queries a second for each width of the beam.
+//! Search in process: recall and queries a second for each width of the beam, on one thread or N.
 //!
 //! `cargo run --release -p benches --bin search -- --data DIR [--at DIRECTORY] [--rows N]
 //! [--ef 16,64,default] [--graph] [--coded] [--clients N] [--json]`
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use benches::dataset::Dataset;
-use benches::usage::{bytes_below, cpu_seconds, status_bytes};
+use benches::usage::{bytes_below, cpu_seconds, running_cpu_seconds, status_bytes};
 use benches::{Failure, argument, flag, now, timed};
 use engine::{
     Collection, Db, DiskStorage, Settings, Snapshot, StepKind, SystemClock, UpsertRows, WriteBatch,
@@ -151,10 +151,17 @@ impl Bench {
         let requests: Vec<QueryRequest> = (0..self.data.queries.rows)
             .map(|at| request(self.data.queries.row(at), ef))
             .collect();
-        let cpu = cpu_seconds();
+        // The threads of several clients have ended by then.
+        let alone = self.pools.len() == 1;
+        let spent = if alone {
+            running_cpu_seconds
+        } else {
+            cpu_seconds
+        };
+        let cpu = spent();
         let (answers, elapsed) = timed(|| self.ask(&requests));
         let answers = answers?;
-        let cores = (cpu_seconds() - cpu) / elapsed.as_secs_f64();
+        let cores = (spent() - cpu) / elapsed.as_secs_f64();
         let mut ids = vec![Vec::new(); requests.len()];
         let mut times = Vec::with_capacity(requests.len());
         for (at, hits, time) in answers {
