@@ -8,6 +8,9 @@ import curve
 WIDTH, HEIGHT = 960, 560
 LEFT, TOP, RIGHT, BOTTOM = 70, 40, 320, 50
 LEAST_RECALL = 0.8
+# What misses less of the answers is drawn as if it missed this much.
+LEAST_MISSED = 0.0005
+MARKS = [0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999]
 # A colour a family; its variants differ in their dashes.
 COLOURS = {
     "cairn": "#c0392b",
@@ -38,8 +41,10 @@ def draw(section, title):
     high = max(high, low + 1)
 
     def x(recall):
-        share = (recall - LEAST_RECALL) / (1.0 - LEAST_RECALL)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
+        # By the logarithm of what is missed, for what matters is near 1.
+        missed = math.log10(max(1.0 - recall, LEAST_MISSED))
+        first, last = math.log10(1.0 - LEAST_RECALL), math.log10(LEAST_MISSED)
+        return LEFT + (missed - first) / (last - first) * (WIDTH - LEFT - RIGHT)
 
     def y(rate):
         share = (math.log10(rate) - low) / (high - low)
@@ -105,11 +110,10 @@ def grid(x):
     """Lines of equal recall, and what the axes are."""
     out = []
     right, bottom = WIDTH - RIGHT, HEIGHT - BOTTOM
-    for step in range(0, 21, 2):
-        recall = LEAST_RECALL + (1.0 - LEAST_RECALL) * step / 20
+    for recall in [*MARKS, 1.0]:
         at = x(recall)
         out.append(f'<line x1="{at:.1f}" y1="{TOP}" x2="{at:.1f}" y2="{bottom}" {GREY}/>')
-        out.append(f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">{recall:.2f}</text>')
+        out.append(f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">{recall:g}</text>')
     middle = (LEFT + right) / 2
     out.append(f'<text x="{middle}" y="{HEIGHT - 12}" text-anchor="middle">recall@10</text>')
     turned = f'transform="rotate(-90 16 {HEIGHT / 2})" text-anchor="middle"'
@@ -166,8 +170,13 @@ def draw_filtered(section, title):
     for at, (side, points) in enumerate(best.items()):
         colour, dash = SIDES.get(side, ("#000000", ""))
         drawn = stroke(colour, 2, dash)
-        path = " ".join(f"{x(name):.1f},{y(rate):.1f}" for name, _, rate in points)
-        out.append(f'<polyline points="{path}" {drawn}/>')
+        for far in (False, True):
+            path = [
+                f"{x(name):.1f},{y(rate):.1f}"
+                for name, _, rate in points
+                if name.startswith("far") == far
+            ]
+            out.append(f'<polyline points="{" ".join(path)}" {drawn}/>')
         for name, recall, rate in points:
             place = f'x="{x(name) + 4:.1f}" y="{y(rate) - 5:.1f}"'
             out.append(f'<text {place} font-size="9" fill="{colour}">{recall:.2f}</text>')
