@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -155,6 +156,8 @@ def main():
     if platform.system() != "Linux":
         sys.exit("memory and CPU time are read from /proc: this needs Linux")
     options = arguments()
+    # Leaving as by an exception ends the servers and removes the indexes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     out, path = run(options)
     print(render.write(out, path.parent, path.stem).read_text(encoding="utf-8"))
     print(f"figures: {path}", file=sys.stderr)

@@ -39,7 +39,9 @@ class Engine:
         )
         try:
             self.built = self.read()
-        except Failed:
+        except BaseException:
+            # Whatever ends the wait must not leave it building.
+            self.process.kill()
             self.close()
             raise
         self.sweep = settings or self.built.pop("settings")
