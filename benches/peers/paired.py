@@ -1,8 +1,8 @@
-"""A larger and harder set out of a directory of real embeddings: paired.py --data DIR --out DIR [--copies 3]
+"""A larger and harder set out of real embeddings: paired.py --data DIR --out DIR [--copies 3]
 
-Every vector of the set is two real ones side by side, of different texts; so is every query. A row is
-near when both halves are, so the set has twice the dimensions and about twice the intrinsic dimension
-of the real one, and no two rows are copies of each other. Copy k pairs row i with row p_k(i), p_k
+Every vector of the set is two real ones side by side, of different texts; so is every query. A row
+is near when both halves are, so the set has twice the dimensions and about twice the intrinsic
+dimension of the real one, and no two rows are copies of each other. Copy k pairs row i with row p_k(i), p_k
 being a random permutation. The answers are exact, over the float16 values that are written.
 """
 
