@@ -1,4 +1,4 @@
-//! What the measuring commands share: the data set, the server under measurement, what the process used.
+//! What the measuring commands share: the data set, the server measured, what the process used.
 
 #![expect(
     clippy::disallowed_methods,
