@@ -53,8 +53,8 @@ pub struct SearchParams {
     pub exact: bool,
     /// Leave out large segments that have no graph yet.
     pub indexed_only: bool,
-    /// The recall that is wanted, above 0 and up to 1; segments know what effort that takes. Without
-    /// it searches hold the recall floor.
+    /// The recall that is wanted, above 0 and up to 1; segments know what effort that takes.
+    /// Without it searches hold the recall floor.
     pub recall: Option<f32>,
     /// How codes are used.
     pub codes: CodeUse,
