@@ -4,6 +4,9 @@
 //! The ways: `one` (a call a row), `block` (one call for rows side by side), `gather` (one call for
 //! 32 rows by number) and `pair`, over rows that stay in the second-level cache; `cold_block` and
 //! `cold_gather`, over rows in memory. The time shown is of one distance, not of one call.
+//!
+//! Product codes: `product_block`, `product_gather`, `product_encode` (a row) and `product_query`
+//! (one), with the compression in place of metric and element.
 
 #![expect(
     clippy::expect_used,
@@ -14,7 +17,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use quant::{Element, Isa, Metric, Pairwise, Query};
+use quant::{
+    Compression, Element, Isa, Metric, Pairwise, ProductCodebook, ProductQuery, ProductShape, Query,
+};
 
 const DIMS: [usize; 3] = [384, 768, 1536];
 
@@ -228,6 +233,62 @@ fn cold_ways(c: &mut Criterion, rows: &Rows, element: Element, isa: Isa, dim: us
     });
 }
 
+fn product(c: &mut Criterion) {
+    for compression in Compression::ALL {
+        for isa in Isa::available() {
+            for dim in DIMS {
+                product_ways(c, compression, isa, dim);
+            }
+        }
+    }
+}
+
+fn product_ways(c: &mut Criterion, compression: Compression, isa: Isa, dim: usize) {
+    let name = |way: &str| format!("product_{way}/{compression:?}/{isa}/{dim}");
+    let shape = ProductShape::of(dim, compression);
+    // As many numbers as coordinates times centroids: what they are makes no difference here.
+    let stored: Vec<f32> = (0..256)
+        .flat_map(|n| vector(Element::F32, dim, n))
+        .collect();
+    let codebook = ProductCodebook::with_isa(isa, shape, 256, &stored);
+    let vector = vector(Element::F32, dim, 1_000);
+    let query = ProductQuery::new(&codebook, Metric::Dot, &vector);
+    let count = WARM_BYTES / shape.row_len();
+    let codes: Vec<u8> = (0..count * shape.row_len())
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let mut out = vec![0.0; count];
+    c.bench_function(&name("block"), |b| {
+        b.iter_custom(|iters| {
+            time(iters, count, || {
+                query.distances(&codes, &mut out);
+                black_box(&mut out);
+            })
+        });
+    });
+    c.bench_function(&name("gather"), |b| {
+        let lists = lists(count, 64);
+        let mut next = lists.iter().cycle();
+        b.iter_custom(|iters| {
+            time(iters, GATHERED, || {
+                let list = next.next().expect("a cycle has no end");
+                query.distances_gather(&codes, list, &mut out[..GATHERED]);
+                black_box(&mut out);
+            })
+        });
+    });
+    c.bench_function(&name("encode"), |b| {
+        let mut row = Vec::with_capacity(shape.row_len());
+        b.iter(|| {
+            row.clear();
+            codebook.encode(black_box(&vector), &mut row);
+        });
+    });
+    c.bench_function(&name("query"), |b| {
+        b.iter(|| ProductQuery::new(&codebook, Metric::Dot, black_box(&vector)));
+    });
+}
+
 criterion_group! {
     name = kernels;
     config = Criterion::default()
@@ -235,6 +296,6 @@ criterion_group! {
         .nresamples(1_000)
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(200));
-    targets = warm, cold
+    targets = warm, cold, product
 }
 criterion_main!(kernels);

@@ -268,9 +268,9 @@ def read_payloads(raw, ends, base):
 # ---------------------------------------------------------------- chapter 1: names of files and folders
 
 PART_KINDS = {1: "vectors", 2: "codes", 3: "graph", 4: "sparse", 5: "rows", 6: "payload", 7: "column",
-              8: "tombstones", 9: "patch"}
+              8: "tombstones", 9: "patch", 10: "product"}
 KIND_TAGS = {name: tag for tag, name in PART_KINDS.items()}
-DERIVED = ("codes", "graph", "column")
+DERIVED = ("codes", "graph", "column", "product")
 NUMBER = r"(?!0+\.)(\d{6}|[1-9]\d{6,19})"
 SHARD_PATH = re.compile(r"(?:^|/)collections/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/shards/(0|[1-9]\d{0,9})/"
                         r"(wal|manifest|parts)/([^/]+)$")
@@ -759,6 +759,34 @@ def check_unused(block, padded, used, at):
             check(factors[first : first + 4] == absent, at + 4 * padded + first, "code block", "a row past the last")
 
 
+# ---------------------------------------------------------------- chapter 14: product codes
+
+
+def read_product(part):
+    part.demand("CODE BOOK PRES META")
+    rows, dim, width, count, present, zero, seed = part.meta("IIIIIIQ")
+    at = part.at("META")
+    check(1 <= dim <= 65536, at + 4, "dim", f"{dim}")
+    check(1 <= width <= 65536, at + 8, "width", f"{width}")
+    check(1 <= count <= 256, at + 12, "count", f"{count}")
+    check(zero == 0, at + 20, "zero", "not zero")
+    row_len = -(-dim // width)
+    data, book = part.raw("CODE", rows * row_len), part.array("BOOK", "f", dim * count)
+    with_vector = set(read_bitmap(part.raw("PRES"), rows, part.at("PRES"), "PRES"))
+    check(len(with_vector) == present, at + 16, "present", f"{present} instead of {len(with_vector)}")
+    codes = []
+    for row in range(rows):
+        first = row * row_len
+        if row in with_vector:
+            codes.append(data[first : first + row_len].hex())
+            check(max(data[first : first + row_len]) < count, 4096 + first, "code", "has no centroid")
+        else:
+            codes.append(None)
+            check(is_zero(data, first, first + row_len), 4096 + first, "absent row", "not zero")
+    about = {"count": rows, "present": present, "dim": dim, "width": width, "centroids": count, "seed": seed}
+    return about, {"codes": codes, "book": book}
+
+
 def read_tombstones(part):
     part.demand("DEAD META")
     rows, dead, exact_for = part.meta("IIQ")
@@ -786,7 +814,7 @@ def read_patch(part):
 
 
 PART_READERS = {"codes": read_codes, "rows": read_rows, "vectors": read_vectors, "graph": read_graph, "payload": read_payload_part,
-                "column": read_column, "tombstones": read_tombstones, "patch": read_patch}
+                "column": read_column, "tombstones": read_tombstones, "patch": read_patch, "product": read_product}
 
 
 def read_part(data, expect, contents):

@@ -270,7 +270,7 @@ def manifests():
     yield "part 0", False, one_part(number=0)
     yield "a part not below the next", False, one_part(number=10)
     yield "part kind 0", False, one_part(kind=0)
-    yield "part kind 10", False, one_part(kind=10)
+    yield "part kind 11", False, one_part(kind=11)
     yield "a rows part with a name", True, one_part(name="x")
     yield "a name that is not UTF-8", False, one_part(kind=1, name=b"\xff")
     yield "a graph without a source", True, one_part(kind=3)
@@ -678,13 +678,44 @@ def codes_cases():
     yield "a factor past the last row", False, codes_part(2, block=bytes(256 + 384))
 
 
+def product_part(rows, dim=5, width=2, count=3, codes=None, book=None, present=None, ones=None, zero=0, tail=0):
+    row = bytes([count - 1]) * -(-dim // max(width, 1))
+    bits = list(range(rows)) if present is None else present
+    codes = b"".join(row if n in bits else bytes(len(row)) for n in range(rows)) if codes is None else codes
+    return part("product", [("CODE", codes),
+                            ("BOOK", pack("<f", 0.5) * (dim * count) if book is None else book),
+                            ("PRES", bitmap(rows, bits)),
+                            ("META", pack("<IIIIIIQ", rows, dim, width, count, len(bits) if ones is None else ones, zero, 7)
+                             + bytes(31) + bytes([tail]))])
+
+
+def product_cases():
+    yield "none", True, product_part(0)
+    yield "two", True, product_part(2)
+    yield "one absent", True, product_part(3, present=[0, 2])
+    yield "256 centroids", True, product_part(2, count=256)
+    yield "a sub-space wider than the vector", True, product_part(2, width=65536)
+    yield "no dimension", False, product_part(0, dim=0)
+    yield "no width", False, product_part(0, width=0)
+    yield "a width too large", False, product_part(2, width=65537)
+    yield "no centroids", False, product_part(0, count=0)
+    yield "257 centroids", False, product_part(0, count=257)
+    yield "a row too few", False, product_part(2, codes=bytes(3))
+    yield "a short codebook", False, product_part(2, book=bytes(56))
+    yield "a code without a centroid", False, product_part(2, codes=bytes([0, 0, 0, 0, 3, 0]))
+    yield "codes of an absent row", False, product_part(2, codes=bytes([0, 0, 0, 0, 1, 0]), present=[0])
+    yield "a wrong number of present rows", False, product_part(2, ones=1)
+    yield "not zero", False, product_part(2, zero=1)
+    yield "not zero at the end", False, product_part(2, tail=1)
+
+
 def all_cases():
     yield from wal_cases()
     yield from envelope_cases()
     yield from container_cases()
     yield from ((f"frame: {name}", False, data) for name, data in frame_cases())
     kinds = {"rows": rows_cases, "vectors": vectors_cases, "graph": graph_cases, "payload": payload_cases,
-             "column": column_cases, "patch": patch_cases, "codes": codes_cases}
+             "column": column_cases, "patch": patch_cases, "codes": codes_cases, "product": product_cases}
     for kind, cases in kinds.items():
         yield from ((f"{kind}: {name}", valid, data) for name, valid, data in cases())
 

@@ -51,6 +51,7 @@ pub mod path;
 pub mod payload;
 mod payload_blocks;
 mod postings;
+pub mod product;
 pub mod rows;
 pub mod schema;
 pub mod tombstones;
@@ -80,6 +81,7 @@ pub use manifest::{PartEntry, RecallPoint, SegmentEntry, ShardManifest};
 pub use patches::{PatchesBuilder, PatchesLayout, PatchesView};
 pub use path::PartKind;
 pub use payload::{PayloadBuilder, PayloadLayout, PayloadView};
+pub use product::{ProductBuilder, ProductLayout, ProductPartShape, ProductView};
 pub use rows::{RowsBuilder, RowsLayout, RowsView};
 pub use schema::{
     Codec, CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema,

@@ -24,6 +24,8 @@ tagged! {
         Tombstones = 8,
         /// Whole new payloads of some rows.
         Patch = 9,
+        /// Product codes of one vector name.
+        Product = 10,
     }
 }
 
@@ -41,6 +43,7 @@ impl PartKind {
             Self::Column => "column",
             Self::Tombstones => "tombstones",
             Self::Patch => "patch",
+            Self::Product => "product",
         }
     }
 
@@ -56,7 +59,10 @@ impl PartKind {
     /// Whether it can be rebuilt from other parts, so that damage to it loses nothing.
     #[must_use]
     pub const fn is_derived(self) -> bool {
-        matches!(self, Self::Codes | Self::Graph | Self::Column)
+        matches!(
+            self,
+            Self::Codes | Self::Graph | Self::Column | Self::Product
+        )
     }
 }
 

@@ -12,6 +12,7 @@ use crate::graph::GraphLayout;
 use crate::patches::PatchesView;
 use crate::path::PartKind;
 use crate::payload::PayloadView;
+use crate::product::ProductLayout;
 use crate::rows::RowsView;
 use crate::tombstones::TombstonesLayout;
 use crate::value::Value;
@@ -36,6 +37,7 @@ pub fn verify_part(part: &PartLayout, bytes: &[u8]) -> Result<(), DecodeError> {
         PartKind::Tombstones => TombstonesLayout::open(part, bytes).map(drop),
         PartKind::Patch => PatchesView::open(part, bytes)?.verify(decode),
         PartKind::Codes => CodesLayout::open(part, bytes)?.verify_past_end(bytes),
+        PartKind::Product => ProductLayout::open(part, bytes)?.verify_codes(bytes),
         PartKind::Sparse => Ok(()),
     }
 }

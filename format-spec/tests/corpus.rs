@@ -61,6 +61,10 @@ mod codes {
     include!("../../fuzz/bodies/codes.rs");
 }
 #[cfg(test)]
+mod product {
+    include!("../../fuzz/bodies/product.rs");
+}
+#[cfg(test)]
 mod tombstones {
     include!("../../fuzz/bodies/tombstones.rs");
 }
@@ -92,6 +96,7 @@ mod tests {
         ("payload", super::payload::body),
         ("rows", super::rows::body),
         ("codes", super::codes::body),
+        ("product", super::product::body),
         ("tombstones", super::tombstones::body),
         ("vectors", super::vectors::body),
     ];

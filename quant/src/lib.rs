@@ -55,6 +55,10 @@ pub use codes::{
 pub use error::EncodeError;
 pub use kernel::{Isa, MAX_DIM, isa, prefetch, prefetch_whole, rounding};
 pub use pairwise::Pairwise;
+pub use product::{
+    Compression, ProductCodebook, ProductQuery, ProductShape, ProductTraining, Subspace,
+    TRAINING_ROWS,
+};
 pub use query::Query;
 pub use row::{decode_row, encode_row};
 pub use score::{distance_of_score, larger_score_is_better, score};
@@ -65,6 +69,7 @@ mod codes;
 mod error;
 mod kernel;
 mod pairwise;
+mod product;
 mod query;
 #[cfg(test)]
 mod query_test;

@@ -6,8 +6,9 @@ use format_spec::{
     CodesBuilder, CodesLayout, CodesShape, CollectionId, ColumnLayout, DecodeError, Element,
     GraphBuilder, GraphHead, GraphLayout, Measure, Metric, PartHeader, PartId, PartIdentity,
     PartKind, PartLayout, PartWriter, PatchesBuilder, PatchesLayout, PayloadBuilder, PayloadLayout,
-    PointId, RowsBuilder, RowsLayout, SeqNo, ShardId, TombstonesBuilder, TombstonesLayout, Value,
-    VectorShape, VectorsBuilder, VectorsLayout,
+    PointId, ProductBuilder, ProductLayout, ProductPartShape, RowsBuilder, RowsLayout, SeqNo,
+    ShardId, TombstonesBuilder, TombstonesLayout, Value, VectorShape, VectorsBuilder,
+    VectorsLayout,
 };
 
 use crate::case::{Case, Damage};
@@ -42,6 +43,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("codes_2", codes_2, reencode_codes, fields::<2>),
         case("codes_4", codes_4, reencode_codes, fields::<2>),
         case("codes_8", codes_8, reencode_codes, fields::<2>),
+        case("product", product, reencode_product, fields::<10>),
+        case("product_few", product_few, reencode_product, fields::<10>),
         case("vectors_f32", vectors_f32, reencode_vectors, fields::<1>),
         case("vectors_f16", vectors_f16, reencode_vectors, fields::<1>),
         case("vectors_u8", vectors_u8, reencode_vectors, fields::<1>),
@@ -526,6 +529,51 @@ fn reencode_codes(bytes: &[u8]) -> Result<Vec<u8>, String> {
         .finish(view.len(), &blocks, &view.centre())
         .unwrap()
         .0)
+}
+
+/// Rows of codes that count, every third of them absent, and a codebook of small numbers.
+fn product_of(shape: ProductPartShape, rows: u32) -> Vec<u8> {
+    let mut builder = ProductBuilder::new(writer(PartKind::Product), shape).unwrap();
+    for row in 0..rows {
+        let code = |at: usize| (u64::from(row) + at as u64) % u64::from(shape.count);
+        let codes: Vec<u8> = (0..shape.row_len()).map(|at| code(at) as u8).collect();
+        builder.push((row % 3 != 2).then_some(&codes)).unwrap();
+    }
+    let book: Vec<f32> = (0..shape.book_len()).map(|at| at as f32 / 8.0).collect();
+    builder.finish(&book).unwrap().0
+}
+
+fn product() -> Vec<u8> {
+    let shape = ProductPartShape {
+        dim: 5,
+        width: 2,
+        count: 256,
+        seed: 0x0123_4567_89ab_cdef,
+    };
+    product_of(shape, 20)
+}
+
+fn product_few() -> Vec<u8> {
+    let shape = ProductPartShape {
+        dim: 3,
+        width: 16,
+        count: 2,
+        seed: 7,
+    };
+    product_of(shape, 2)
+}
+
+fn reencode_product(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let part = open(PartKind::Product, bytes)?;
+    let layout = ProductLayout::open(&part, bytes).map_err(text)?;
+    layout.verify_codes(bytes).map_err(text)?;
+    let view = layout.view(bytes);
+    let mut builder = ProductBuilder::new(writer(PartKind::Product), layout.shape()).unwrap();
+    for row in 0..view.len() {
+        let codes = view.is_present(row).then(|| view.row(row));
+        builder.push(codes).unwrap();
+    }
+    Ok(builder.finish(&view.book()).unwrap().0)
 }
 
 fn tombstones() -> Vec<u8> {

@@ -46,6 +46,17 @@ const CODES_META: Names = &[
     (40, "zero"),
 ];
 
+const PRODUCT_META: Names = &[
+    (4, "rows"),
+    (4, "dim"),
+    (4, "width"),
+    (4, "count"),
+    (4, "present"),
+    (4, "zero"),
+    (8, "seed"),
+    (32, "zero"),
+];
+
 fn meta(kind: PartKind) -> Names {
     match kind {
         PartKind::Rows => &[
@@ -114,6 +125,7 @@ fn meta(kind: PartKind) -> Names {
             (16, "zero"),
         ],
         PartKind::Codes => CODES_META,
+        PartKind::Product => PRODUCT_META,
         PartKind::Sparse => &[],
     }
 }

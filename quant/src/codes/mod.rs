@@ -41,6 +41,7 @@ pub use encode::{CodeBits, CodeMetric, Encoder};
 pub use pair::CodePair;
 pub use query::{BlockEstimates, CodeQuery, Estimate, RotatedQuery};
 pub use rotation::Rotation;
+pub(crate) use rotation::split_mix;
 pub use space::CodeSpace;
 
 pub(crate) mod block;

@@ -89,7 +89,7 @@ impl Rotation {
 }
 
 /// The next of a sequence of 64 random bits (Steele, Lea and Flood, SplitMix, OOPSLA 2014).
-fn split_mix(state: &mut u64) -> u64 {
+pub(crate) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut mixed = *state;
     mixed = (mixed ^ mixed >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);

@@ -20,6 +20,7 @@ use super::entry::elements;
 table!(
     Avx2,
     codes codes_avx2,
+    products product_avx2,
     [target_feature(enable = "avx2,fma,f16c")],
     float 3, half 3, byte 4, byte_cosine 2
 );

@@ -19,6 +19,7 @@ use super::entry::elements;
 table!(
     Avx512,
     codes codes_avx512,
+    products product_avx512,
     [target_feature(enable = "avx512bw,avx512vl,avx512vnni")],
     float 4, half 4, byte 4, byte_cosine 2
 );

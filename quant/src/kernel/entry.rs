@@ -111,11 +111,11 @@ macro_rules! entry_points {
 /// Writes the `TABLE` of an instruction set whose file has the items named here.
 ///
 /// `float`, `half`, `byte` and `byte_cosine` are how many rows by number a kernel of that element
-/// (and of Cosine over bytes) takes at a time: what measures fastest. `codes` is the file with the
-/// kernels of codes.
+/// (and of Cosine over bytes) takes at a time: what measures fastest. `codes` and
+/// `products` are the files with the kernels of codes and of product codes.
 macro_rules! table {
     (
-        $isa:ident, codes $codes:ident, [$($f:meta)?],
+        $isa:ident, codes $codes:ident, products $products:ident, [$($f:meta)?],
         float $f32:literal, half $f16:literal, byte $u8:literal, byte_cosine $norm:literal
     ) => {
         entry_points!([$($f)?] f32_dot, dot_distance, $f32 rows of
@@ -153,6 +153,7 @@ macro_rules! table {
             u8_l1: u8_l1::OPS,
             u8_cosine: u8_cosine::OPS,
             codes: crate::kernel::$codes::CODES,
+            products: crate::kernel::$products::PRODUCTS,
         };
     };
 }

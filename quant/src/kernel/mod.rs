@@ -43,9 +43,20 @@ mod codes_portable;
 mod neon;
 pub(crate) mod portable;
 mod prefetch;
+mod product;
+#[cfg(target_arch = "x86_64")]
+mod product_avx2;
+#[cfg(target_arch = "x86_64")]
+mod product_avx512;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod product_neon;
+mod product_portable;
+#[cfg(target_arch = "x86_64")]
+mod product_vbmi;
 
 pub(crate) use codes::{BlockOperand, Codes};
 pub use prefetch::{prefetch, prefetch_whole};
+pub(crate) use product::{ProductOperand, Products, Term};
 
 use prefetch::LINE;
 
@@ -215,6 +226,7 @@ struct Table {
     u8_l1: Ops,
     u8_cosine: Ops,
     codes: codes::CodeOps,
+    products: product::ProductOps,
 }
 
 impl Table {

@@ -19,6 +19,7 @@ use super::entry::elements;
 table!(
     Neon,
     codes codes_neon,
+    products product_neon,
     [target_feature(enable = "neon")],
     float 4, half 4, byte 4, byte_cosine 2
 );

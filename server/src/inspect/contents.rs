@@ -2,7 +2,7 @@
 
 use format_spec::{
     CodesLayout, ColumnLayout, ColumnValues, DecodeError, Element, GraphView, PartKind, PartLayout,
-    PatchesLayout, PayloadLayout, Postings, RowsLayout, TombstonesView, VectorsView,
+    PatchesLayout, PayloadLayout, Postings, ProductLayout, RowsLayout, TombstonesView, VectorsView,
 };
 use half::f16;
 use serde_json::{Value as Tree, json};
@@ -19,6 +19,7 @@ pub(super) fn report(report: &mut Report, part: &PartLayout, bytes: &[u8], all: 
         PartKind::Tombstones => tombstones(part, bytes, all),
         PartKind::Patch => patches(part, bytes, all),
         PartKind::Codes => codes(part, bytes, all),
+        PartKind::Product => product(part, bytes, all),
         // A kind that has a name in the format and no chapter yet.
         PartKind::Sparse => Ok(Tree::Null),
     };
@@ -187,6 +188,27 @@ fn codes(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError
     with_list(tree, all, "blocks", || {
         let blocks = 0..view.block_count();
         Ok(blocks.map(|block| hex(view.block(block)).into()).collect())
+    })
+}
+
+fn product(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let view = ProductLayout::open(part, bytes)?.view(bytes);
+    let shape = view.shape();
+    let tree = json!({
+        "count": view.len(),
+        "present": view.present().count(),
+        "dim": shape.dim,
+        "width": shape.width,
+        "centroids": shape.count,
+        "seed": shape.seed,
+    });
+    let tree = with_list(tree, all, "codes", || {
+        let codes = |row| view.is_present(row).then(|| hex(view.row(row)));
+        Ok((0..view.len()).map(|row| codes(row).into()).collect())
+    })?;
+    with_list(tree, all, "book", || {
+        let numbers = view.book().into_iter().map(f64::from);
+        Ok(numbers.map(Tree::from).collect())
     })
 }
 
