@@ -12,6 +12,7 @@ use quant::Query;
 use crate::error::{Error, Result};
 use crate::memtable::MemtableView;
 use crate::row_codes::RowCodes;
+use crate::row_product::RowProduct;
 use crate::scorer::RowScorer;
 use crate::segment::Payloads;
 use crate::version::SegmentState;
@@ -229,6 +230,28 @@ impl Source {
         }
     }
 
+    /// The product codes of a vector, if this source has them.
+    ///
+    /// # Errors
+    /// As [`Self::codes`].
+    pub fn product(&self, vector_index: usize) -> Result<Option<RowProduct<'_>>> {
+        match self {
+            Self::Memtable(_) => Ok(None),
+            Self::Segment(view) => view.0.segment.product(vector_index),
+        }
+    }
+
+    /// Bytes of a row of the product codes of a vector, if this source has them.
+    ///
+    /// # Errors
+    /// As [`Self::codes`].
+    pub fn product_len(&self, vector_index: usize) -> Result<Option<usize>> {
+        match self {
+            Self::Memtable(_) => Ok(None),
+            Self::Segment(view) => view.0.segment.product_len(vector_index),
+        }
+    }
+
     /// The padded dimension of the codes of a vector, if this source has them.
     ///
     /// # Errors
@@ -246,6 +269,14 @@ impl Source {
         match self {
             Self::Memtable(_) => &[],
             Self::Segment(view) => view.0.segment.recall(PartKind::Codes, vector_index),
+        }
+    }
+
+    /// The same of the product codes of a vector.
+    pub fn known_recall_of_product(&self, vector_index: usize) -> &[RecallPoint] {
+        match self {
+            Self::Memtable(_) => &[],
+            Self::Segment(view) => view.0.segment.recall(PartKind::Product, vector_index),
         }
     }
 

@@ -77,7 +77,8 @@ pub struct PartEntry {
 /// Its fields are in the order of their bytes in body version 1.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct RecallPoint {
-    /// Thousandths: of standard deviations for codes; of rows in the beam for a graph.
+    /// Thousandths: of standard deviations for codes, of rows compared for each wanted for product
+    /// codes, of rows in the beam for a graph.
     pub setting: u32,
     /// Ten-thousandths.
     pub recall: u32,

@@ -11,6 +11,11 @@ pub const DEVIATIONS_DEFAULT: f32 = 1.9;
 /// Rows in the beam of a search of a graph.
 pub const BEAM_ROWS: [u32; 7] = [16, 32, 64, 128, 256, 512, 1_024];
 
+/// Rows compared exactly for each row wanted, of the nearest by their product codes.
+pub const CANDIDATES: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+/// How many where nothing was measured.
+pub const CANDIDATES_DEFAULT: usize = 16;
+
 /// Recall below which the default settings give way to harder ones.
 pub const RECALL_FLOOR: f32 = 0.98;
 

@@ -32,6 +32,7 @@ mod error;
 mod field;
 mod graph;
 mod neighbor;
+mod product_scan;
 mod refine;
 mod rowset;
 mod scan;
@@ -48,6 +49,7 @@ pub use graph::coded::{CodedCounts, CodedGraph, CodedSearch, CodedSettings, sear
 pub use graph::search::{Found, Scratch, search, search_from};
 pub use graph::{Adjacency, BuiltGraph};
 pub use neighbor::{Neighbor, TopK};
+pub use product_scan::scan_product;
 pub use refine::{CodeRows, CodeScanCounts, SharedBound};
 pub use rowset::{RowSet, Rows};
 pub use scan::{scan, scan_all, scan_set};

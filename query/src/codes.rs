@@ -213,7 +213,7 @@ pub(crate) fn dimension(source: &Source, vector: usize) -> Result<Option<usize>,
 
 /// Damaged codes count as none: they are derived, and the rows can be scanned until they are made
 /// again.
-fn sound<T>(codes: engine::Result<Option<T>>) -> Result<Option<T>, QueryError> {
+pub(crate) fn sound<T>(codes: engine::Result<Option<T>>) -> Result<Option<T>, QueryError> {
     match codes {
         Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
         opened => Ok(opened?),

@@ -6,7 +6,7 @@
 //!   taken, at last a scan of the vectors.
 
 use engine::{RecallPoint, Source};
-use index::effort::{DEVIATIONS_DEFAULT, RECALL_FLOOR, deviations_for};
+use index::effort::{CANDIDATES_DEFAULT, DEVIATIONS_DEFAULT, RECALL_FLOOR, deviations_for};
 
 use crate::request::SearchParams;
 
@@ -15,6 +15,8 @@ use crate::request::SearchParams;
 pub(crate) struct Effort {
     /// Standard deviations between the estimates of codes and their bounds.
     pub(crate) deviations: Option<f32>,
+    /// Rows compared exactly for each wanted, of the nearest by product codes.
+    pub(crate) candidates: Option<usize>,
     /// Whether the graph may be searched.
     pub(crate) graph: bool,
     /// Rows in the beam, if they are not to be chosen while searching.
@@ -26,7 +28,18 @@ impl Effort {
     pub(crate) fn new(source: &Source, vector: usize, params: &SearchParams) -> Self {
         let codes = source.known_recall_of_codes(vector);
         let graph = source.known_recall_of_graph(vector);
-        Self::of(codes, graph, params)
+        let product = source.known_recall_of_product(vector);
+        let least = params.recall.unwrap_or(RECALL_FLOOR);
+        let candidates = if product.is_empty() {
+            Some(CANDIDATES_DEFAULT)
+        } else {
+            // Queries are harder than rows: as many again.
+            reaching(product, least, 0.0).map(|factor| 2 * factor as usize)
+        };
+        Self {
+            candidates,
+            ..Self::of(codes, graph, params)
+        }
     }
 
     fn of(codes: &[RecallPoint], graph: &[RecallPoint], params: &SearchParams) -> Self {
@@ -42,6 +55,7 @@ impl Effort {
         if let Some(ef) = params.hnsw_ef {
             return Self {
                 deviations,
+                candidates: None,
                 graph: true,
                 beam: Some(ef),
             };
@@ -49,6 +63,7 @@ impl Effort {
         let beam = reaching(graph, least, 0.0);
         Self {
             deviations,
+            candidates: None,
             graph: graph.is_empty() || beam.is_some(),
             // Queries are harder than rows: as many rows again.
             beam: beam

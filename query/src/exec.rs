@@ -25,6 +25,7 @@ use crate::error::QueryError;
 use crate::filter::{Bound, Candidates, RowTester, candidates};
 use crate::graph::{self, Among};
 use crate::plan::{AccessPath, Facts, Plan, Rules, choose};
+use crate::product;
 use crate::request::SearchParams;
 
 /// What every source is searched for.
@@ -116,6 +117,11 @@ impl Search<'_> {
         } else {
             None
         };
+        let product_len = if self.params.uses_codes() && effort.candidates.is_some() {
+            product::row_len(source, self.vector)?
+        } else {
+            None
+        };
         let mut open_share = 1.0;
         // Only the choice between graph and scan asks how many of the open rows match.
         if let Some(filter) = self.filter
@@ -135,6 +141,7 @@ impl Search<'_> {
             wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows),
             graph,
             code_dim,
+            product_len,
             coded: graph && self.coded_deviations(source).is_some(),
             sealed: source.segment_id().is_some(),
         })
@@ -159,7 +166,8 @@ impl Search<'_> {
     /// Whether `indexed_only` leaves the source out: neither graph nor codes, and too large to scan
     /// in passing.
     fn leaves_out(&self, facts: &Facts) -> bool {
-        let indexed = facts.graph || facts.code_dim.is_some();
+        let codes = facts.code_dim.is_some() || facts.product_len.is_some();
+        let indexed = facts.graph || codes;
         if !self.params.indexed_only || indexed || self.params.exact {
             return false;
         }
@@ -191,11 +199,20 @@ impl Search<'_> {
     /// Scans the codes of these rows, or the rows themselves if there are no sound codes.
     fn scan_codes(&self, source: &Source, rows: &RowSet) -> Result<Vec<Near>, QueryError> {
         self.budget.check()?;
-        let deviations = self.effort(source).deviations;
-        let Some(deviations) = deviations.filter(|_| self.params.uses_codes()) else {
+        let effort = self.effort(source);
+        if !self.params.uses_codes() {
+            return self.scan_rows(source, rows);
+        }
+        let place = (source, self.vector);
+        if let Some(factor) = effort.candidates {
+            let how = (self.wanted, self.params.codes, factor);
+            if let Some(nearest) = product::nearest(place, self.query, rows, how)? {
+                return self.with_ids(source, &nearest);
+            }
+        }
+        let Some(deviations) = effort.deviations else {
             return self.scan_rows(source, rows);
         };
-        let place = (source, self.vector);
         let bounded = self.shared.is_bounded();
         let enough = self.wanted.min(rows.count() as usize);
         let how = (self.wanted, self.params.codes, deviations);

@@ -42,6 +42,7 @@ mod overlay;
 mod parallel;
 mod payload;
 mod plan;
+mod product;
 mod resolve;
 mod retrieve;
 mod scroll;

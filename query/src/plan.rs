@@ -37,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) graph: bool,
     /// Dimensions of the codes of the vector, padded, if there are codes.
     pub(crate) code_dim: Option<usize>,
+    /// Bytes of a row of the product codes of the vector, if there are such codes.
+    pub(crate) product_len: Option<usize>,
     /// Whether the nodes of the graph have codes in them.
     pub(crate) coded: bool,
     /// Whether payloads are in compressed blocks.
@@ -93,6 +95,11 @@ const SCAN_BYTE_NS: f64 = 0.032;
 const CODE_ROW_NS: f64 = 0.25;
 const CODE_DIM_NS: f64 = 0.004;
 const CODE_START_NS: f64 = 60_000.0;
+/// Estimating one row by its product codes, and what such a scan costs besides: the table of the
+/// query and the candidates that are compared exactly.
+const PRODUCT_ROW_NS: f64 = 2.0;
+const PRODUCT_BYTE_NS: f64 = 0.12;
+const PRODUCT_START_NS: f64 = 40_000.0;
 /// Rows of a block.
 const CODE_BLOCK_ROWS: f64 = 32.0;
 /// Expanding one node with codes in it, all its neighbours estimated.
@@ -172,10 +179,15 @@ pub(crate) fn choose(facts: &Facts, rules: &Rules) -> Plan {
     )]
     let small = facts.expected() * facts.row_bytes as f64 <= rules.full_scan_bytes as f64;
     let mut cheapest = exact;
-    if let Some(dim) = facts.code_dim.filter(|_| !small) {
+    let of_codes = match (facts.code_dim, facts.product_len) {
+        (Some(dim), _) => Some(code_scan_ns(facts.rows, facts.share(), dim)),
+        (None, Some(len)) => Some(product_scan_ns(facts.expected(), len)),
+        (None, None) => None,
+    };
+    if let Some(cost) = of_codes.filter(|_| !small) {
         cheapest = cheapest.or(Plan {
             path: AccessPath::Codes,
-            cost_ns: settle + code_scan_ns(facts.rows, facts.share(), dim),
+            cost_ns: settle + cost,
             visits_max: 0,
         });
     }
@@ -226,6 +238,11 @@ pub(crate) fn code_scan_ns(rows: u32, share: f64, dim: usize) -> f64 {
     let touched = 1.0 - (1.0 - share).powf(CODE_BLOCK_ROWS);
     let row = CODE_ROW_NS + CODE_DIM_NS * bytes(dim);
     CODE_START_NS + f64::from(rows) * row * touched
+}
+
+/// Scanning the product codes of so many rows.
+pub(crate) fn product_scan_ns(rows: f64, row_len: usize) -> f64 {
+    PRODUCT_START_NS + rows * (PRODUCT_ROW_NS + PRODUCT_BYTE_NS * bytes(row_len))
 }
 
 #[expect(
@@ -353,6 +370,7 @@ mod tests {
         wanted: 10,
         graph: true,
         code_dim: None,
+        product_len: None,
         coded: false,
         sealed: true,
     };

@@ -22,6 +22,7 @@ use crate::filter::{Bound, bind};
 use crate::hydrate::{Place, Projection, hydrate};
 use crate::parallel::{each_source, pays};
 use crate::plan;
+use crate::product;
 use crate::request::{Env, Hit, QueryRequest, Target};
 use crate::scroll::list;
 
@@ -56,7 +57,15 @@ pub fn search(
         let codes = codes::dimension(source, target.vector).ok().flatten();
         match codes.filter(|_| request.params.uses_codes()) {
             Some(dim) => plan::code_scan_ns(rows, 1.0, dim) + payloads,
-            None => plan::scan_ns(rows, row_len) + payloads,
+            None => {
+                let product = product::row_len(source, target.vector).ok().flatten();
+                let product = product.filter(|_| request.params.uses_codes());
+                let scan = product.map_or_else(
+                    || plan::scan_ns(rows, row_len),
+                    |len| plan::product_scan_ns(f64::from(rows), len),
+                );
+                scan + payloads
+            }
         }
     };
     let parallel = pays(snapshot.sources(), env, cost);

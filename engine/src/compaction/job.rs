@@ -359,6 +359,11 @@ impl Job<'_> {
                 "the source was replaced meanwhile",
             ));
         }
+        // A vector has codes of one kind.
+        let kinds = [PartKind::Codes, PartKind::Product];
+        let is_codes = kinds.contains(&part.kind);
+        let replaced = |old: &PartEntry| kinds.contains(&old.kind) && old.name == part.name;
+        entry.parts.retain(|old| !is_codes || !replaced(old));
         set_part(&mut entry, part);
         self.replace_entry(&mut version, entry, |_| {})
     }

@@ -13,11 +13,14 @@ use format_spec::vectors::VectorsView;
 use format_spec::{
     Codec, DecodeError, Element, PartEntry, PartKind, Row, Schema, SegmentEntry, VectorSchema,
 };
-use quant::{BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace, Encoder, Rotation};
+use quant::{
+    BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace, Compression, Encoder, Rotation,
+};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::segment::build::Checkpoint;
+use crate::segment::product::write_product;
 use crate::segment::recall::note_recall;
 use crate::segment::{PartPlan, Segment, write_part};
 use crate::settings::Settings;
@@ -79,19 +82,34 @@ pub(crate) fn metric_of(vector: &VectorSchema) -> Option<CodeMetric> {
     }
 }
 
-/// Bits of the codes that the schema asks for.
-pub(crate) fn bits_of(codec: Codec) -> CodeBits {
-    match codec {
-        Codec::Bits1 => CodeBits::One,
-        Codec::Bits2 => CodeBits::Two,
-        Codec::Bits8 => CodeBits::Eight,
-        Codec::Auto
-        | Codec::Bits4
-        | Codec::Product4
-        | Codec::Product8
-        | Codec::Product16
-        | Codec::Product32
-        | Codec::Product64 => BITS,
+/// What codes vectors have.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum CodesKind {
+    /// One bit, refined by so many.
+    Grid(CodeBits),
+    /// Product codes.
+    Product(Compression),
+}
+
+impl CodesKind {
+    /// Those that the schema asks for, where vectors can have such codes.
+    pub(crate) fn of(vector: &VectorSchema) -> Option<Self> {
+        if vector.element == Element::U8 {
+            return None;
+        }
+        let kind = match vector.codec {
+            Codec::Bits1 => Self::Grid(CodeBits::One),
+            Codec::Bits2 => Self::Grid(CodeBits::Two),
+            Codec::Bits8 => Self::Grid(CodeBits::Eight),
+            Codec::Auto | Codec::Bits4 => Self::Grid(BITS),
+            Codec::Product4 => Self::Product(Compression::X4),
+            Codec::Product8 => Self::Product(Compression::X8),
+            Codec::Product16 => Self::Product(Compression::X16),
+            Codec::Product32 => Self::Product(Compression::X32),
+            Codec::Product64 => Self::Product(Compression::X64),
+        };
+        let is_product = matches!(kind, Self::Product(_));
+        (is_product || metric_of(vector).is_some()).then_some(kind)
     }
 }
 
@@ -126,8 +144,7 @@ pub(crate) fn add_codes(
 /// What the vectors of one name are to have in a segment with so many live rows.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Planned {
-    /// Bits of the codes.
-    pub(crate) codes: Option<CodeBits>,
+    pub(crate) codes: Option<CodesKind>,
     pub(crate) graph: bool,
 }
 
@@ -141,18 +158,22 @@ pub(crate) fn planned(
 ) -> Planned {
     let bytes = rows.saturating_mul(vector.stride() as u64);
     let threshold = schema.compaction.indexing_threshold_kb.saturating_mul(1024);
-    let codes = metric_of(vector).is_some() && bytes >= settings.codes_bytes_min;
+    let codes = CodesKind::of(vector).filter(|_| bytes >= settings.codes_bytes_min);
     let large = threshold > 0 && bytes >= threshold;
+    // A scan of product codes is not so fast that a graph could wait.
+    let waits = matches!(codes, Some(CodesKind::Grid(_))) && rows < settings.graph_rows_min;
     Planned {
-        codes: codes.then(|| bits_of(vector.codec)),
-        graph: vector.hnsw.m > 0 && large && (!codes || rows >= settings.graph_rows_min),
+        codes,
+        graph: vector.hnsw.m > 0 && large && !waits,
     }
 }
 
 /// Whether the vectors of one name are to have codes, and have none or other ones.
 pub(crate) fn lacks_codes(segment: &Segment, index: usize, planned: Planned) -> bool {
-    let lacks = |bits| !segment.has_codes_of(index, bits);
-    planned.codes.is_some_and(lacks)
+    planned.codes.is_some_and(|kind| match kind {
+        CodesKind::Grid(bits) => !segment.has_codes_of(index, bits),
+        CodesKind::Product(compression) => !segment.has_product_of(index, compression),
+    })
 }
 
 /// Makes and writes the codes of the vectors `index` of a segment.
@@ -167,11 +188,16 @@ pub(crate) fn write_codes(
     check: Checkpoint<'_>,
 ) -> Result<PartEntry> {
     let none = || Error::invalid("encode", format!("no codes of vector {:?}", vector.name));
+    let bits = match CodesKind::of(vector).ok_or_else(none)? {
+        CodesKind::Grid(bits) => bits,
+        CodesKind::Product(compression) => {
+            return write_product(base, segment, (index, vector), compression, check);
+        }
+    };
     let part = segment.vectors_part(index).ok_or_else(none)?;
     let metric = metric_of(vector).ok_or_else(none)?;
     part.bytes()?;
     let view = segment.vectors(index)?.ok_or_else(none)?.view;
-    let bits = bits_of(vector.codec);
     let space = space_of(&view);
     let shape = CodesShape {
         dim: vector.dim,

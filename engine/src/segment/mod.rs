@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub(crate) mod coded;
 pub(crate) mod codes;
 mod part;
+pub(crate) mod product;
 pub(crate) mod recall;
 mod writer;
 
@@ -40,6 +41,7 @@ use crate::storage::Storage;
 pub(crate) use coded::{Coded, CodedRoom};
 pub(crate) use codes::OpenCodes;
 pub(crate) use part::{Part, part_path};
+pub(crate) use product::OpenProduct;
 pub(crate) use writer::{PartPlan, write_part};
 
 /// A part whose offsets are read when it is first needed.
@@ -129,6 +131,7 @@ pub(crate) struct Segment {
     vectors: Vec<Option<Lazy<VectorsLayout>>>,
     graphs: Vec<Option<Lazy<GraphLayout>>>,
     codes: Vec<Option<NamedCodes>>,
+    products: Vec<Option<Lazy<OpenProduct>>>,
     coded: Vec<OnceLock<Arc<Coded>>>,
     columns: BTreeMap<String, Lazy<ColumnLayout>>,
     tombstones: Option<Lazy<TombstonesLayout>>,
@@ -227,6 +230,9 @@ impl Segment {
                         metric: codes::metric_of(vector),
                     })
                 })
+                .collect(),
+            products: names()
+                .map(|name| of(PartKind::Product, name).map(Lazy::new))
                 .collect(),
             columns: columns
                 .map(|part| (part.entry().name.clone(), Lazy::new(Arc::clone(part))))
@@ -444,7 +450,10 @@ impl Segment {
 
     /// The recall that was measured of the codes or the graph of one name's vectors.
     pub(crate) fn recall(&self, kind: PartKind, vector_index: usize) -> &[RecallPoint] {
-        let part = if kind == PartKind::Codes {
+        let part = if kind == PartKind::Product {
+            let product = self.products.get(vector_index).and_then(Option::as_ref);
+            product.map(|product| &product.part)
+        } else if kind == PartKind::Codes {
             let codes = self.codes.get(vector_index).and_then(Option::as_ref);
             codes.map(|codes| &codes.lazy.part)
         } else {
@@ -462,7 +471,9 @@ impl Segment {
 
     /// Whether one name's vectors have a graph or codes.
     pub(crate) fn is_indexed(&self, vector_index: usize) -> bool {
-        self.has_graph(vector_index) || self.has_codes(vector_index)
+        self.has_graph(vector_index)
+            || self.has_codes(vector_index)
+            || self.has_product(vector_index)
     }
 
     /// Whether there is a graph over one name's vectors that is not known to be damaged.

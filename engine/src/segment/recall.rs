@@ -10,7 +10,7 @@
 
 use format_spec::manifest::RecallPoint;
 use format_spec::{PartEntry, PartKind, Row, Schema, SegmentEntry, VectorSchema};
-use index::effort::{BEAM_ROWS, DEVIATIONS};
+use index::effort::{BEAM_ROWS, CANDIDATES, DEVIATIONS};
 use index::{AcceptAll, Neighbor, RowSet, Scratch, SearchSettings, SharedBound, TopK};
 use quant::{Query, RotatedQuery};
 use rayon::prelude::*;
@@ -50,10 +50,12 @@ pub(crate) fn note_recall(
     let Some(sample) = sample else {
         return Ok(());
     };
-    let graph = part.kind == PartKind::Graph;
+    let kind = part.kind;
     let measure = || {
-        if graph {
+        if kind == PartKind::Graph {
             sample.of_graph()
+        } else if kind == PartKind::Product {
+            sample.of_product()
         } else {
             sample.of_codes()
         }
@@ -141,6 +143,29 @@ impl<'a> Sample<'a> {
                 scorer.check()
             };
             Ok(point(deviations, self.recall(find)?))
+        });
+        curve.into_iter().collect()
+    }
+
+    fn of_product(&self) -> Result<Vec<RecallPoint>> {
+        if self.segment.product(self.index)?.is_none() {
+            return Ok(Vec::new());
+        }
+        let curve = CANDIDATES.map(|factor| {
+            let find = |at: usize, top: &mut TopK| -> Result<()> {
+                let query = &self.probes[at].query;
+                let scorer = RowScorer::segment(self.segment, self.index, query)?;
+                let Some(product) = self.segment.product(self.index)? else {
+                    return Ok(());
+                };
+                let product_query = product.query(query);
+                let mut near = TopK::new(factor * NEAREST + 1);
+                index::scan_product(product.codes(), &product_query, &self.rows, &mut near);
+                let rows = near.into_sorted().into_iter().map(|near| near.row);
+                index::scan(&scorer, rows, top);
+                scorer.check()
+            };
+            Ok(point(factor as f32, self.recall(find)?))
         });
         curve.into_iter().collect()
     }

@@ -109,6 +109,36 @@ fn every_codec_holds_the_floor_and_estimates_as_its_bits_allow() {
 }
 
 #[test]
+fn product_codes_hold_the_floor_whatever_their_compression() {
+    for (metric, codec, alone) in [
+        (Metric::Euclid, Codec::Product4, 0.9),
+        (Metric::Cosine, Codec::Product8, 0.5),
+        (Metric::Manhattan, Codec::Product16, 0.2),
+        (Metric::Dot, Codec::Product32, 0.05),
+        (Metric::Euclid, Codec::Product64, 0.0),
+    ] {
+        let mut corpus = Corpus::new(COUNT as u64);
+        let world = world(&corpus, metric, codec);
+        let snapshot = world.snapshot();
+        let product = snapshot.sources()[0].product(0).unwrap();
+        let factor = product
+            .and_then(|product| product.compression())
+            .unwrap()
+            .factor();
+        assert_eq!(format!("Product{factor}"), format!("{codec:?}"));
+        let what = format!("{metric:?}, {codec:?}");
+        let (recall, off) = measure(&world, &mut corpus, metric, CodeUse::default());
+        assert!(recall >= 0.97 && off == 0.0, "{what}: {recall}, {off}");
+        let estimated = CodeUse {
+            rescore: false,
+            ..CodeUse::default()
+        };
+        let (recall, _) = measure(&world, &mut corpus, metric, estimated);
+        assert!(recall >= alone, "{what}, estimated: {recall}");
+    }
+}
+
+#[test]
 fn a_codec_that_changes_is_followed() {
     let mut corpus = Corpus::new(COUNT as u64);
     let world = world(&corpus, Metric::Euclid, Codec::Auto);
@@ -119,6 +149,21 @@ fn a_codec_that_changes_is_followed() {
         let metric = Metric::Euclid;
         let (recall, _) = measure(&world, &mut corpus, metric, CodeUse::default());
         assert!(recall >= 0.98, "{codec:?}: {recall}");
+    }
+    let has = |world: &World| {
+        let snapshot = world.snapshot();
+        let source = &snapshot.sources()[0];
+        let (codes, product) = (source.codes(0).unwrap(), source.product(0).unwrap());
+        (codes.is_some(), product.is_some())
+    };
+    assert_eq!(has(&world), (true, false));
+    for (codec, parts) in [
+        (Codec::Product8, (false, true)),
+        (Codec::Auto, (true, false)),
+    ] {
+        world.alter(|schema| schema.vectors[0].codec = codec);
+        world.settle();
+        assert_eq!(has(&world), parts, "{codec:?}");
     }
 }
 

@@ -17,12 +17,20 @@ struct KnownRecall {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     codes: Vec<AtDeviations>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    product: Vec<AtOversampling>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     graph: Vec<AtBeam>,
 }
 
 #[derive(Debug, Serialize)]
 struct AtDeviations {
     deviations: f64,
+    recall: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct AtOversampling {
+    oversampling: u32,
     recall: f64,
 }
 
@@ -56,12 +64,17 @@ impl Own {
 fn known(source: &Source, index: usize, name: &str) -> Option<KnownRecall> {
     let codes = source.known_recall_of_codes(index);
     let graph = source.known_recall_of_graph(index);
-    if codes.is_empty() && graph.is_empty() {
+    let product = source.known_recall_of_product(index);
+    if codes.is_empty() && graph.is_empty() && product.is_empty() {
         return None;
     }
     let share = |point: &RecallPoint| f64::from(point.recall) / f64::from(RecallPoint::WHOLE);
     let at_deviations = |point: &RecallPoint| AtDeviations {
         deviations: f64::from(point.setting) / 1_000.0,
+        recall: share(point),
+    };
+    let at_oversampling = |point: &RecallPoint| AtOversampling {
+        oversampling: point.setting / 1_000,
         recall: share(point),
     };
     let at_beam = |point: &RecallPoint| AtBeam {
@@ -72,6 +85,7 @@ fn known(source: &Source, index: usize, name: &str) -> Option<KnownRecall> {
         segment: source.segment_id()?.0,
         vector: name.to_owned(),
         codes: codes.iter().map(at_deviations).collect(),
+        product: product.iter().map(at_oversampling).collect(),
         graph: graph.iter().map(at_beam).collect(),
     })
 }
