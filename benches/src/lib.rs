@@ -8,6 +8,7 @@
 pub mod dataset;
 pub mod node;
 pub mod usage;
+pub mod vectors;
 
 use std::time::{Duration, Instant};
 

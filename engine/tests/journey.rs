@@ -278,3 +278,89 @@ fn damaged_codes_are_made_again() {
     assert!(codes(&disk) != before);
     assert!(collection.status().damaged.is_empty());
 }
+
+fn upsert_random(collection: &engine::Collection, ids: std::ops::Range<u64>) {
+    let mut rows = UpsertRows::new(&collection.schema());
+    for id in ids {
+        let mut rng = rand::rngs::SmallRng::seed_from_u64(id);
+        let vector: Vec<f32> = (0..DIM).map(|_| rng.random()).collect();
+        rows.begin(PointId::Number(id));
+        rows.vector(0, &vector).unwrap();
+        rows.payload(&payload(1));
+    }
+    let mut batch = WriteBatch::new();
+    batch.upsert(rows);
+    collection.write(batch).unwrap();
+}
+
+/// Of the only segment: the level of each point in the graph, by id; every point is reached.
+fn levels(db: &Db) -> BTreeMap<PointId, u8> {
+    let snapshot = db.collection("c").unwrap().snapshot();
+    let [source] = snapshot.sources() else {
+        panic!("{} sources", snapshot.sources().len())
+    };
+    let graph = source.graph(0).unwrap().expect("no graph");
+    let reach = index::check_connectivity(&graph);
+    assert_eq!(
+        (reach.reachable, reach.rows),
+        (graph.nodes(), graph.nodes())
+    );
+    let rows = (0..source.rows()).filter(|&row| source.is_live(row));
+    rows.map(|row| (source.id(row).unwrap(), graph.level(row).unwrap()))
+        .collect()
+}
+
+/// Deletes every sixth point and merges all that is left into one segment.
+fn delete_and_merge(db: &Db, ids: std::ops::Range<u64>) {
+    let collection = db.collection("c").unwrap();
+    let mut batch = WriteBatch::new();
+    batch.delete(ids.step_by(6).map(PointId::Number).collect());
+    collection.write(batch).unwrap();
+    for _ in 0..3 {
+        collection.run_now();
+        while db.step() {}
+    }
+}
+
+#[test]
+fn a_merge_goes_on_from_the_graphs_of_its_segments() {
+    let disk = SimDisk::default();
+    let db = open(&disk);
+    let mut schema = schema();
+    schema.compaction.segment_count_target = 1;
+    let collection = db.create_collection("c", schema).unwrap();
+    upsert_random(&collection, 0..600);
+    collection.run_now();
+    while db.step() {}
+    let before = levels(&db);
+    assert_eq!(before.len(), 600);
+    // A graph that is built anew would draw its levels anew.
+    delete_and_merge(&db, 0..600);
+    let after = levels(&db);
+    assert_eq!(after.len(), 500);
+    assert!(after.iter().all(|(id, level)| before[id] == *level));
+    upsert_random(&collection, 600..800);
+    delete_and_merge(&db, 601..800);
+    let last = levels(&db);
+    assert_eq!(last.len(), 500 + 200 - 34);
+    let kept = after.iter().filter(|(id, level)| last[id] == **level);
+    assert_eq!(kept.count(), 500);
+}
+
+#[test]
+fn a_damaged_graph_is_left_aside_by_a_merge() {
+    let disk = SimDisk::default();
+    let db = open(&disk);
+    let collection = db.create_collection("c", schema()).unwrap();
+    upsert_random(&collection, 0..600);
+    collection.run_now();
+    while db.step() {}
+    drop((collection, db));
+    let files = disk.files();
+    let graph = files.iter().find(|path| path.ends_with(".graph")).unwrap();
+    disk.flip_bit(graph, 4_200, 3).unwrap();
+    let db = open(&disk);
+    delete_and_merge(&db, 0..600);
+    assert_eq!(levels(&db).len(), 500);
+    assert!(db.collection("c").unwrap().status().damaged.is_empty());
+}

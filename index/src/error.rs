@@ -52,6 +52,13 @@ pub enum BuildError {
         /// The rows of the space.
         rows: u32,
     },
+    /// The rows of a graph to be merged are not a part of the rows of the space.
+    MergeRows {
+        /// Which of the graphs.
+        input: usize,
+        /// The first row that it has no place for, or that an earlier one has.
+        row: u32,
+    },
     /// The caller asked to stop.
     Cancelled {
         /// The rows that were in the graph by then.
@@ -75,6 +82,9 @@ impl fmt::Display for BuildError {
                     "building a graph: presence is over {present} rows, vectors over {rows}"
                 )
             }
+            Self::MergeRows { input, row } => {
+                write!(f, "merging graphs: row {row} of graph {input} has no place")
+            }
             Self::Cancelled { rows_done } => {
                 write!(f, "building a graph: cancelled after {rows_done} rows")
             }
@@ -86,7 +96,10 @@ impl Error for BuildError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Settings(cause) => Some(cause),
-            Self::TooManyRows { .. } | Self::PresentLength { .. } | Self::Cancelled { .. } => None,
+            Self::TooManyRows { .. }
+            | Self::PresentLength { .. }
+            | Self::MergeRows { .. }
+            | Self::Cancelled { .. } => None,
         }
     }
 }

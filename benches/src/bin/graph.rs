@@ -14,15 +14,13 @@ use std::path::Path;
 use std::str::FromStr;
 
 use benches::dataset::Dataset;
+use benches::vectors::{ToQuery, Vectors};
 use benches::{Failure, argument, timed};
 use index::{
-    Accept, AcceptAll, BuildSettings, BuiltGraph, Row, RowSet, Scorer, Scratch, SearchSettings,
-    Silent, Space, TopK, build, check_connectivity, scan, scan_all, scan_set, search,
+    Accept, AcceptAll, BuildSettings, BuiltGraph, Row, RowSet, Scratch, SearchSettings, Silent,
+    Space, TopK, build, check_connectivity, scan, scan_all, scan_set, search,
 };
-use quant::{Element, Metric, Pairwise, Query, encode_row, prefetch};
 
-/// Bytes of a cache line; rows start at one, as they do in a part.
-const LINE: usize = 64;
 /// Clusters of the `far` filters.
 const CLUSTERS: u32 = 100;
 
@@ -52,96 +50,6 @@ fn number<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
     default: T,
 ) -> Result<T, Failure> {
     Ok(argument(name).map_or(Ok(default), |given| given.parse())?)
-}
-
-/// Encoded rows.
-struct Vectors {
-    bytes: Vec<u8>,
-    start: usize,
-    stride: usize,
-    rows: u32,
-    pairwise: Pairwise,
-}
-
-impl Vectors {
-    fn new(data: &Dataset, rows: usize) -> Result<Self, Failure> {
-        let dim = data.base.columns;
-        let stride = dim * Element::F32.size();
-        let mut bytes = vec![0; rows * stride + LINE];
-        let start = bytes.as_ptr().align_offset(LINE);
-        let mut row = Vec::with_capacity(stride);
-        for (at, slot) in bytes[start..]
-            .chunks_exact_mut(stride)
-            .take(rows)
-            .enumerate()
-        {
-            row.clear();
-            encode_row(Metric::Cosine, Element::F32, data.base.row(at), &mut row)?;
-            slot.copy_from_slice(&row);
-        }
-        let pairwise = Pairwise::new(Metric::Cosine, Element::F32, dim);
-        Ok(Self {
-            bytes,
-            start,
-            stride,
-            rows: u32::try_from(rows)?,
-            pairwise,
-        })
-    }
-
-    fn all(&self) -> &[u8] {
-        &self.bytes[self.start..]
-    }
-
-    fn row(&self, row: Row) -> &[u8] {
-        &self.bytes[self.start + row as usize * self.stride..][..self.stride]
-    }
-
-    fn query(&self, vector: &[f32]) -> Result<ToQuery<'_>, Failure> {
-        let query = Query::new(Metric::Cosine, Element::F32, vector.len(), vector)?;
-        Ok(ToQuery {
-            query,
-            vectors: self,
-        })
-    }
-}
-
-impl Space for Vectors {
-    fn len(&self) -> u32 {
-        self.rows
-    }
-
-    fn distance(&self, a: Row, b: Row) -> f32 {
-        self.pairwise.distance(self.row(a), self.row(b))
-    }
-
-    fn prefetch(&self, row: Row) {
-        prefetch(self.row(row));
-    }
-}
-
-struct ToQuery<'a> {
-    query: Query,
-    vectors: &'a Vectors,
-}
-
-impl Scorer for ToQuery<'_> {
-    fn distance(&self, row: Row) -> f32 {
-        self.query.distance(self.vectors.row(row))
-    }
-
-    fn distances(&self, rows: &[Row], out: &mut [f32]) {
-        self.query
-            .distances_gather(self.vectors.all(), self.vectors.stride, rows, out);
-    }
-
-    fn prefetch(&self, row: Row) {
-        prefetch(self.vectors.row(row));
-    }
-
-    fn floor(&self) -> Option<f32> {
-        Some(-1.0)
-    }
 }
 
 fn built(vectors: &Vectors) -> Result<BuiltGraph, Failure> {
@@ -246,7 +154,7 @@ impl Bench<'_> {
         );
         let truth = self.asked.iter().map(|query| {
             let mut top = TopK::new(self.limit);
-            scan_all(query, self.vectors.rows, &mut top);
+            scan_all(query, self.vectors.len(), &mut top);
             rows_of(top)
         });
         let truth: Vec<Vec<Row>> = truth.collect();
@@ -284,7 +192,7 @@ impl Bench<'_> {
                     if far {
                         clusters.far(query, share)
                     } else {
-                        at_random(self.vectors.rows, share)
+                        at_random(self.vectors.len(), share)
                     }
                 })
                 .collect();
@@ -339,10 +247,10 @@ struct Clusters {
 
 impl Clusters {
     fn new(vectors: &Vectors) -> Self {
-        let count = CLUSTERS.min(vectors.rows);
-        let centres: Vec<Row> = (0..count).map(|at| at * (vectors.rows / count)).collect();
+        let count = CLUSTERS.min(vectors.len());
+        let centres: Vec<Row> = (0..count).map(|at| at * (vectors.len() / count)).collect();
         let mut members = vec![Vec::new(); centres.len()];
-        for row in 0..vectors.rows {
+        for row in 0..vectors.len() {
             let away = |centre: &Row| vectors.distance(row, *centre);
             let nearest =
                 (0..centres.len()).min_by(|a, b| away(&centres[*a]).total_cmp(&away(&centres[*b])));
@@ -353,7 +261,7 @@ impl Clusters {
         Self {
             centres,
             members,
-            rows: vectors.rows,
+            rows: vectors.len(),
         }
     }
 

@@ -1,13 +1,15 @@
-//! Building the graph part of a segment.
+//! Making the graph part of a segment: from the graphs of the segments it was merged from, where
+//! they have sound ones built with the same settings, and from nothing otherwise.
 
 use std::borrow::Cow;
 
+use format_spec::graph::GraphView;
 use format_spec::vectors::VectorsView;
 use format_spec::{PartEntry, PartKind, Row, VectorSchema};
-use index::{BuildError, BuildSettings, BuiltGraph, Progress, RowSet, Space};
+use index::{BuildError, BuildSettings, BuiltGraph, MergeInput, Progress, RowSet, Space};
 use quant::{CodePair, Pairwise};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::segment::codes::rows_to_build_on;
 use crate::segment::{PartPlan, Segment, write_part};
 use crate::shard::Ground;
@@ -103,15 +105,43 @@ impl Space for Codes<'_> {
     }
 }
 
-/// Builds and writes the graph over the rows that have the vector `index`.
+/// A segment whose rows were taken over into another.
+pub(crate) struct Merged<'a> {
+    pub(crate) segment: &'a Segment,
+    /// For each of its rows, the row of the other segment or [`index::GONE`].
+    pub(crate) rows: &'a [Row],
+}
+
+impl Merged<'_> {
+    /// Its graph over the vector `index`, if it has one built with `settings` that can be read.
+    ///
+    /// # Errors
+    /// What the disk says; damage counts as no graph.
+    fn graph(&self, index: usize, settings: BuildSettings) -> Result<Option<GraphView<'_>>> {
+        let graph = match self.segment.graph(index) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => None,
+            other => other?,
+        };
+        Ok(graph.filter(|graph| {
+            let head = graph.head();
+            head.m == settings.m
+                && head.m0 == settings.m0()
+                && head.ef_construct == settings.ef_construct
+                && graph.len() as usize == self.rows.len()
+        }))
+    }
+}
+
+/// Makes and writes the graph over the rows that have the vector `index`; `merged` are the segments
+/// from which `segment` was made.
 ///
 /// # Errors
 /// `Corrupt` when the vectors do not verify, `Closed` when `progress` cancels, what the disk says.
 pub(crate) fn write_graph(
     base: &Ground,
     segment: &Segment,
-    index: usize,
-    vector: &VectorSchema,
+    (index, vector): (usize, &VectorSchema),
+    merged: &[Merged<'_>],
     progress: &dyn Progress,
 ) -> Result<PartEntry> {
     let none = || Error::invalid("build graph", format!("no vectors named {:?}", vector.name));
@@ -129,12 +159,22 @@ pub(crate) fn write_graph(
         ef_construct: vector.hnsw.ef_construct,
         seed: vector.hnsw.seed,
     };
+    let mut graphs = Vec::new();
+    for merged in merged {
+        if let Some(graph) = merged.graph(index, settings)? {
+            graphs.push((graph, merged.rows));
+        }
+    }
+    let inputs: Vec<MergeInput<'_, GraphView<'_>>> = graphs
+        .iter()
+        .map(|(graph, rows)| MergeInput { graph, rows })
+        .collect();
     let (pool, present) = (&base.around.build_pool, present.as_ref());
     let built = match Codes::of(base, segment, index, &view, progress)? {
-        Some(codes) => index::build(&codes, present, settings, pool, progress),
+        Some(codes) => index::merge(&codes, present, &inputs, settings, pool, progress),
         None => {
             let space = VectorSpace { view, pairwise };
-            index::build(&space, present, settings, pool, progress)
+            index::merge(&space, present, &inputs, settings, pool, progress)
         }
     };
     let built = built.map_err(|error| {

@@ -12,8 +12,9 @@
 use std::sync::Arc;
 
 use format_spec::{PartEntry, PartKind, Row, Schema, SegmentEntry, SegmentId, SeqNo};
+use index::GONE;
 
-use super::graph::write_graph;
+use super::graph::{Merged, write_graph};
 use super::policy::{Choice, Plan};
 use super::run::Ticker;
 use crate::attempt::attempt;
@@ -37,8 +38,6 @@ use crate::version::{SegmentState, ShardState};
 
 /// Free space a job asks for, in percent of its inputs, beside the shard's soft limit.
 const SPACE_PERCENT: u64 = 110;
-/// The row of a dead row in a row map.
-const GONE: Row = Row::MAX;
 
 impl Shard {
     /// Carries out a plan.
@@ -135,20 +134,32 @@ impl Job<'_> {
         let check = |done: u64| self.ticker.at(done, total);
         let mut entry = write_segment(base, schema, &selections, self.start.seqno, &check)?;
         add_codes(base, &mut entry, schema, &check)?;
-        if graph {
-            self.add_graphs(&mut entry, schema)?;
-        }
         let maps: Vec<Vec<Row>> = row_maps(&sources, &rows);
+        if graph {
+            let merged = inputs.iter().zip(&maps);
+            let merged: Vec<Merged<'_>> = merged
+                .map(|(state, rows)| Merged {
+                    segment: &state.segment,
+                    rows,
+                })
+                .collect();
+            self.add_graphs(&mut entry, schema, &merged)?;
+        }
         self.install_merge(ids, entry, &maps)
     }
 
-    fn add_graphs(&self, entry: &mut SegmentEntry, schema: &Schema) -> Result<()> {
+    fn add_graphs(
+        &self,
+        entry: &mut SegmentEntry,
+        schema: &Schema,
+        merged: &[Merged<'_>],
+    ) -> Result<()> {
         let base = &self.shard.base;
         let (dir, owner) = (base.name.parts_dir(), base.name.owner());
         let flat = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
         for (index, vector) in schema.vectors.iter().enumerate() {
             if vector.hnsw.m > 0 && flat.vectors_part(index).is_some() {
-                let mut part = write_graph(base, &flat, index, vector, self.ticker)?;
+                let mut part = write_graph(base, &flat, (index, vector), merged, self.ticker)?;
                 note_recall(base, entry, schema, (index, &mut part))?;
                 entry.parts.push(part);
             }
@@ -309,7 +320,7 @@ impl Job<'_> {
         let schema = self.start.schema.vectors.get(vector);
         let schema = schema.ok_or_else(|| Error::conflict("compact", "no such vector"))?;
         let base = &self.shard.base;
-        let mut part = write_graph(base, &state.segment, vector, schema, self.ticker)?;
+        let mut part = write_graph(base, &state.segment, (vector, schema), &[], self.ticker)?;
         self.note_recall(state, vector, &mut part)?;
         self.add_part(id, part, PartKind::Vectors)
     }

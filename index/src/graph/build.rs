@@ -35,7 +35,7 @@ use crate::{Row, Scorer, Space};
 /// Distances between the rows of a batch are all computed, half of this for each row; at 256 that
 /// is about a hundredth of a row's cost, since the vectors stay in cache. Enough work for 64
 /// threads between two barriers.
-const BATCH: usize = 256;
+pub(crate) const BATCH: usize = 256;
 
 /// Lists that one thread links at a time.
 const LINK_GRAIN: usize = 64;
@@ -45,7 +45,7 @@ pub trait Progress: Sync {
     /// So many rows are in the graph.
     fn rows_done(&self, rows: u32);
 
-    /// Whether the build shall stop. Asked about every 256 rows.
+    /// Whether the build shall stop. Asked every 256 rows, in a merge every few thousand at most.
     fn cancelled(&self) -> bool {
         false
     }
@@ -70,6 +70,21 @@ pub fn build<S: Space + ?Sized>(
     pool: &rayon::ThreadPool,
     progress: &dyn Progress,
 ) -> Result<BuiltGraph, BuildError> {
+    let members = members(space, present, settings)?;
+    pool.install(|| {
+        let levels = drawn_levels(space.len(), &members, settings);
+        let mut builder = Builder::new(space, levels, settings, progress);
+        builder.insert(&members, Builder::place)?;
+        Ok(builder.finish(&members))
+    })
+}
+
+/// The rows to be in the graph, in order, if settings and inputs allow one.
+pub(crate) fn members<S: Space + ?Sized>(
+    space: &S,
+    present: Option<&RowSet>,
+    settings: BuildSettings,
+) -> Result<Vec<Row>, BuildError> {
     settings.validate()?;
     let rows = space.len();
     if rows > ROWS_MOST {
@@ -81,29 +96,40 @@ pub fn build<S: Space + ?Sized>(
     if let Some(present) = present.map(RowSet::len).filter(|len| *len != rows) {
         return Err(BuildError::PresentLength { present, rows });
     }
-    let members: Vec<Row> = match present {
+    Ok(match present {
         Some(present) => present.iter().collect(),
         None => (0..rows).collect(),
-    };
-    pool.install(|| Builder::new(space, &members, settings).run(&members, progress))
+    })
 }
 
-struct Builder<'a, S: ?Sized> {
-    space: &'a S,
-    graph: BuiltGraph,
+/// The levels of `rows` rows of which `members` are in the graph.
+pub(crate) fn drawn_levels(rows: u32, members: &[Row], settings: BuildSettings) -> Vec<u8> {
+    let mut levels = vec![NOT_IN_GRAPH; rows as usize];
+    for row in members {
+        levels[*row as usize] = level::level(settings.seed, *row, settings.m);
+    }
+    levels
+}
+
+/// A graph that rows are being inserted into.
+pub(crate) struct Builder<'a, S: ?Sized> {
+    pub(crate) space: &'a S,
+    pub(crate) graph: BuiltGraph,
+    progress: &'a dyn Progress,
+    pub(crate) rows_done: u32,
     /// Memory of threads that are not placing a row right now.
     idle: Mutex<Vec<Placer>>,
 }
 
 /// A thread's memory for placing rows.
 #[derive(Default)]
-struct Placer {
-    scratch: Scratch,
-    candidates: Vec<Neighbor>,
+pub(crate) struct Placer {
+    pub(crate) scratch: Scratch,
+    pub(crate) candidates: Vec<Neighbor>,
 }
 
 /// The lists of a new row, base layer first.
-type Placed = Vec<List>;
+pub(crate) type Placed = Vec<List>;
 
 /// `source` wants to be in the list of `block`, whose row is `target`.
 #[derive(Copy, Clone, Debug)]
@@ -114,79 +140,114 @@ struct Offer {
 }
 
 impl<'a, S: Space + ?Sized> Builder<'a, S> {
-    fn new(space: &'a S, members: &[Row], settings: BuildSettings) -> Self {
-        let rows = space.len() as usize;
-        let mut levels = vec![NOT_IN_GRAPH; rows];
-        let mut upper_first = vec![0; rows];
-        let mut blocks = 0u32;
-        for row in members {
-            let level = level::level(settings.seed, *row, settings.m);
-            levels[*row as usize] = level;
-            upper_first[*row as usize] = blocks;
-            blocks += u32::from(level);
+    /// Begins a graph without links; `levels` has the level of each row that will be in it.
+    pub(crate) fn new(
+        space: &'a S,
+        levels: Vec<u8>,
+        settings: BuildSettings,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        let (mut count, mut blocks) = (0, 0);
+        let mut upper_first = vec![0; levels.len()];
+        for (level, first) in levels.iter().zip(&mut upper_first) {
+            if *level != NOT_IN_GRAPH {
+                count += 1;
+                *first = blocks;
+                blocks += u32::from(*level);
+            }
         }
         let graph = BuiltGraph {
             settings,
-            levels,
-            // Rows are counted in u32.
-            count: members.len() as u32,
+            count,
             entry: None,
-            base: Links::new(rows, settings.m0() as usize),
+            base: Links::new(levels.len(), settings.m0() as usize),
             upper: Links::new(blocks as usize, settings.m as usize),
             upper_first,
+            levels,
         };
         Self {
             space,
             graph,
+            progress,
+            rows_done: 0,
             idle: Mutex::new(Vec::new()),
         }
     }
 
-    fn run(mut self, members: &[Row], progress: &dyn Progress) -> Result<BuiltGraph, BuildError> {
-        let mut rows_done = 0;
-        for batch in members.chunks(BATCH) {
-            if progress.cancelled() {
-                return Err(BuildError::Cancelled { rows_done });
-            }
-            let placed: Vec<Placed> = (0..batch.len())
-                .into_par_iter()
-                .map(|at| self.place_at(batch, at))
-                .collect();
-            self.link(batch, &placed);
-            rows_done += batch.len() as u32;
-            progress.rows_done(rows_done);
+    /// Inserts `rows` in batches; `place` chooses the neighbours of a row, the rows before which in
+    /// its batch it is given.
+    pub(crate) fn insert<P>(&mut self, rows: &[Row], place: P) -> Result<(), BuildError>
+    where
+        P: Fn(&Self, &mut Placer, Row, &[Row]) -> Placed + Sync,
+    {
+        let mut batches = rows.chunks(BATCH);
+        batches.try_for_each(|batch| self.insert_all(batch, &place))
+    }
+
+    /// Inserts the rows of one batch.
+    pub(crate) fn insert_all<P>(&mut self, batch: &[Row], place: P) -> Result<(), BuildError>
+    where
+        P: Fn(&Self, &mut Placer, Row, &[Row]) -> Placed + Sync,
+    {
+        self.check()?;
+        let placed: Vec<Placed> = (0..batch.len())
+            .into_par_iter()
+            .map(|at| self.with_placer(|placer| place(self, placer, batch[at], &batch[..at])))
+            .collect();
+        self.link(batch, &placed);
+        self.done(batch.len());
+        Ok(())
+    }
+
+    /// Whether to go on.
+    pub(crate) fn check(&self) -> Result<(), BuildError> {
+        let rows_done = self.rows_done;
+        if self.progress.cancelled() {
+            return Err(BuildError::Cancelled { rows_done });
         }
+        Ok(())
+    }
+
+    /// So many more rows are in the graph.
+    pub(crate) fn done(&mut self, rows: usize) {
+        // Rows are counted in u32.
+        self.rows_done += rows as u32;
+        self.progress.rows_done(self.rows_done);
+    }
+
+    /// Frees what only the build needs, and links what cannot be reached.
+    pub(crate) fn finish(mut self, members: &[Row]) -> BuiltGraph {
         self.graph.base.finish();
         self.graph.upper.finish();
         if let Some((entry, _)) = self.graph.entry {
-            check::repair(
-                &mut self.graph.base,
-                entry,
-                members,
-                self.graph.levels.len(),
-            );
+            let rows = self.graph.levels.len();
+            check::repair(&mut self.graph.base, entry, members, rows);
         }
-        Ok(self.graph)
+        self.graph
     }
 
-    fn place_at(&self, batch: &[Row], at: usize) -> Placed {
-        let idle = self
-            .idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        let mut placer = idle.unwrap_or_default();
-        let placed = self.place(&mut placer, batch[at], &batch[..at]);
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(placer);
-        placed
+    /// Lends a thread's memory to `work`.
+    pub(crate) fn with_placer<T>(&self, work: impl FnOnce(&mut Placer) -> T) -> T {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let mut placer = kept.unwrap_or_default();
+        let out = work(&mut placer);
+        idle().push(placer);
+        out
     }
 
     /// Chooses the neighbours of `row` among the rows in the graph and `earlier`, which are of the
-    /// same batch.
-    fn place(&self, placer: &mut Placer, row: Row, earlier: &[Row]) -> Placed {
+    /// same batch. Neighbours it already has are candidates too.
+    pub(crate) fn place(&self, placer: &mut Placer, row: Row, earlier: &[Row]) -> Placed {
+        self.place_from(0, placer, row, earlier)
+    }
+
+    /// The same but for the base layer, whose list is left empty.
+    pub(crate) fn place_above(&self, placer: &mut Placer, row: Row, earlier: &[Row]) -> Placed {
+        self.place_from(1, placer, row, earlier)
+    }
+
+    fn place_from(&self, lowest: usize, placer: &mut Placer, row: Row, earlier: &[Row]) -> Placed {
         let BuildSettings {
             m, ef_construct, ..
         } = self.graph.settings;
@@ -209,7 +270,7 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
             None => (None, 0),
         };
         let mut placed: Placed = vec![List::default(); usize::from(level) + 1];
-        for (layer, list) in placed.iter_mut().enumerate().rev() {
+        for (layer, list) in placed.iter_mut().enumerate().skip(lowest).rev() {
             // Levels are at most `LEVEL_MOST`.
             let layer = layer as u8;
             let scratch = &mut placer.scratch;
@@ -222,15 +283,23 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
             }
             start = scratch.beam.get(0).or(start);
             for other in earlier {
-                if self.graph.levels[*other as usize] >= layer {
+                if self.graph.levels[*other as usize] >= layer && scratch.visited.insert(*other) {
                     scratch
                         .beam
                         .insert(self.space.distance(row, *other), *other);
                 }
             }
-            placer.candidates.clear();
-            placer.candidates.extend(placer.scratch.beam.iter());
+            let own = (layer == 0).then(|| self.graph.base.neighbors(row));
+            for own in own.into_iter().flatten() {
+                if scratch.visited.insert(own.row) {
+                    scratch.beam.insert(own.distance, own.row);
+                }
+            }
             let cap = if layer == 0 { 2 * m } else { m };
+            placer.candidates.clear();
+            // A row that had a list before may be in others.
+            let found = placer.scratch.beam.iter().filter(|found| found.row != row);
+            placer.candidates.extend(found);
             let room = (m as usize, cap as usize);
             prune::select(self.space, row, &placer.candidates, room, list);
         }
@@ -251,8 +320,35 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
         }
     }
 
+    /// Writes the lists of `row`, base layer first.
+    pub(crate) fn store(&mut self, row: Row, lists: &[List]) {
+        let mut layers = (0..).zip(lists);
+        if let Some((_, list)) = layers.next() {
+            self.graph.base.as_mut().store(row, list);
+        }
+        for (layer, list) in layers {
+            let block = self.graph.upper_block(layer, row);
+            self.graph.upper.as_mut().store(block, list);
+        }
+    }
+
+    /// The lists of `row`, base layer first.
+    pub(crate) fn lists(&self, row: Row) -> Placed {
+        let mut lists = vec![List::default(); usize::from(self.graph.levels[row as usize]) + 1];
+        for (layer, list) in (0..).zip(&mut lists) {
+            match layer {
+                0 => self.graph.base.load(row, list),
+                _ => self
+                    .graph
+                    .upper
+                    .load(self.graph.upper_block(layer, row), list),
+            }
+        }
+        lists
+    }
+
     /// Writes the lists of a batch and offers its rows to those they name.
-    fn link(&mut self, batch: &[Row], placed: &[Placed]) {
+    pub(crate) fn link(&mut self, batch: &[Row], placed: &[Placed]) {
         let mut base = Vec::new();
         let mut upper = Vec::new();
         for (row, lists) in batch.iter().zip(placed) {
@@ -276,14 +372,8 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
                         source,
                     }
                 }));
-                let own = block(*row);
-                let links = if layer == 0 {
-                    &mut self.graph.base
-                } else {
-                    &mut self.graph.upper
-                };
-                links.as_mut().store(own, list);
             }
+            self.store(*row, lists);
             let level = self.graph.levels[*row as usize];
             if self.graph.entry.is_none_or(|(_, top)| level > top) {
                 self.graph.entry = Some((*row, level));
@@ -322,9 +412,9 @@ fn link_back<S: Space + ?Sized>(space: &S, mut links: LinksMut<'_>, offers: &[Of
 }
 
 /// Distances from one row of a space.
-struct FromRow<'a, S: ?Sized> {
-    space: &'a S,
-    row: Row,
+pub(crate) struct FromRow<'a, S: ?Sized> {
+    pub(crate) space: &'a S,
+    pub(crate) row: Row,
 }
 
 impl<S: Space + ?Sized> Scorer for FromRow<'_, S> {

@@ -60,6 +60,13 @@ impl List {
         self.fillers.clear();
     }
 
+    /// Replaces both parts: the first `chosen` rows are chosen ones.
+    fn set(&mut self, mut neighbors: impl Iterator<Item = Neighbor>, chosen: usize) {
+        self.clear();
+        self.chosen.extend(neighbors.by_ref().take(chosen));
+        self.fillers.extend(neighbors);
+    }
+
     /// Every row, chosen ones first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbor> {
         self.chosen.iter().chain(&self.fillers)
@@ -95,6 +102,27 @@ impl Links {
     pub(crate) fn list(&self, block: u32) -> &[Row] {
         let cells = &self.cells[block as usize * (self.cap + 1)..][..self.cap + 1];
         &cells[1..][..cells[0] as usize]
+    }
+
+    /// The chosen rows of a list, while they are told from fillers.
+    #[inline]
+    pub(crate) fn chosen(&self, block: u32) -> &[Row] {
+        &self.list(block)[..usize::from(self.weights.chosen[block as usize])]
+    }
+
+    /// The rows of a list with their distances, while these are kept.
+    pub(crate) fn neighbors(&self, block: u32) -> impl Iterator<Item = Neighbor> + '_ {
+        let distances = &self.weights.distances[block as usize * self.cap..];
+        let pairs = self.list(block).iter().zip(distances);
+        pairs.map(|(row, distance)| Neighbor {
+            distance: *distance,
+            row: *row,
+        })
+    }
+
+    /// Takes a copy of a list, while distances are kept.
+    pub(crate) fn load(&self, block: u32, list: &mut List) {
+        list.set(self.neighbors(block), self.chosen(block).len());
     }
 
     /// Replaces one row of a list, or adds it if `place` is the list's length.
@@ -166,23 +194,15 @@ impl LinksMut<'_> {
 
     /// Takes a copy of a list.
     pub(crate) fn load(&self, block: u32, list: &mut List) {
-        list.clear();
         let at = (block - self.first) as usize;
         let cells = &self.cells[at * (self.cap + 1)..][..self.cap + 1];
         let rows = &cells[1..][..cells[0] as usize];
-        let distances = &self.distances[at * self.cap..][..rows.len()];
-        let chosen = usize::from(self.chosen[at]);
-        let neighbors = rows.iter().zip(distances).map(|(row, distance)| Neighbor {
+        let pairs = rows.iter().zip(&self.distances[at * self.cap..]);
+        let neighbors = pairs.map(|(row, distance)| Neighbor {
             distance: *distance,
             row: *row,
         });
-        for (place, neighbor) in neighbors.enumerate() {
-            if place < chosen {
-                list.chosen.push(neighbor);
-            } else {
-                list.fillers.push(neighbor);
-            }
-        }
+        list.set(neighbors, usize::from(self.chosen[at]));
     }
 
     /// Writes a list, which must fit.

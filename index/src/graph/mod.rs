@@ -11,13 +11,16 @@
 //!   the row whose list it is; every row in it belongs to that layer.
 //! - Every row in the graph can be reached from the entry row through base lists.
 
+pub(crate) mod across;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod coded;
 pub(crate) mod filtered;
 pub(crate) mod level;
 pub(crate) mod links;
+pub(crate) mod merge;
 pub(crate) mod prune;
+pub(crate) mod repair;
 pub(crate) mod search;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -50,6 +53,9 @@ pub trait Adjacency: Sync {
     /// The neighbours of `row` in `layer`, counted from 1; none if the row is not in that layer.
     fn upper(&self, layer: u8, row: Row) -> &[Row];
 
+    /// The highest layer in which `row` is; none if it is not in the graph.
+    fn level(&self, row: Row) -> Option<u8>;
+
     /// Where a search starts: a row and its level, which is the highest. None without rows.
     fn entry(&self) -> Option<(Row, u8)>;
 
@@ -76,6 +82,10 @@ impl Adjacency for GraphView<'_> {
         }
     }
 
+    fn level(&self, row: Row) -> Option<u8> {
+        GraphView::level(self, row)
+    }
+
     fn entry(&self) -> Option<(Row, u8)> {
         GraphView::entry(self)
     }
@@ -99,14 +109,6 @@ impl BuiltGraph {
     /// The settings it was built with.
     pub const fn settings(&self) -> BuildSettings {
         self.settings
-    }
-
-    /// The highest layer in which `row` is; none if it is not in the graph.
-    pub fn level(&self, row: Row) -> Option<u8> {
-        self.levels
-            .get(row as usize)
-            .copied()
-            .filter(|level| *level != NOT_IN_GRAPH)
     }
 
     /// The number of rows in the graph.
@@ -159,6 +161,11 @@ impl Adjacency for BuiltGraph {
             return &[];
         }
         self.upper.list(self.upper_block(layer, row))
+    }
+
+    fn level(&self, row: Row) -> Option<u8> {
+        let level = self.levels.get(row as usize).copied();
+        level.filter(|level| *level != NOT_IN_GRAPH)
     }
 
     fn entry(&self) -> Option<(Row, u8)> {

@@ -21,6 +21,18 @@ pub(crate) fn select<S: Space + ?Sized>(
     space: &S,
     target: Row,
     candidates: &[Neighbor],
+    room: (usize, usize),
+    list: &mut List,
+) {
+    select_knowing(space, target, candidates, &[], room, list);
+}
+
+/// The same, where of the rows `apart` none stands before another: they were chosen together.
+pub(crate) fn select_knowing<S: Space + ?Sized>(
+    space: &S,
+    target: Row,
+    candidates: &[Neighbor],
+    apart: &[Row],
     (most, cap): (usize, usize),
     list: &mut List,
 ) {
@@ -40,7 +52,11 @@ pub(crate) fn select<S: Space + ?Sized>(
             list.fillers.push(*candidate);
             continue;
         }
-        if stands_behind(space, candidate, &list.chosen) {
+        let is_apart = apart.contains(&candidate.row);
+        let behind = |kept: &Neighbor| {
+            !(is_apart && apart.contains(&kept.row)) && stands_before(space, kept, candidate)
+        };
+        if list.chosen.iter().any(behind) {
             list.fillers.push(*candidate);
         } else {
             twins += usize::from(twin);
@@ -50,8 +66,9 @@ pub(crate) fn select<S: Space + ?Sized>(
     list.fit(cap);
 }
 
-/// Offers `target` a new neighbour: chosen, filler or dropped, as [`select`] over the list and the
-/// new row would have it, except that a filler is not reconsidered.
+/// Offers `target` a neighbour that it may already have: chosen, filler or dropped, as
+/// [`select`] over the list and the new row would have it, except that a filler is not
+/// reconsidered.
 ///
 /// One distance a chosen row at most, where running the selection anew costs hundreds.
 pub(crate) fn offer<S: Space + ?Sized>(
@@ -61,6 +78,9 @@ pub(crate) fn offer<S: Space + ?Sized>(
     cap: usize,
     list: &mut List,
 ) {
+    if list.iter().any(|kept| kept.row == source.row) {
+        return;
+    }
     let place = list.chosen.partition_point(|kept| *kept < source);
     let ties = list
         .chosen
@@ -68,7 +88,8 @@ pub(crate) fn offer<S: Space + ?Sized>(
         .filter(|kept| kept.distance == source.distance)
         .count();
     let spare_twin = ties >= TWINS_MOST && source.distance == space.distance(target, target);
-    if spare_twin || stands_behind(space, &source, &list.chosen[..place]) {
+    let mut before = list.chosen[..place].iter();
+    if spare_twin || before.any(|kept| stands_before(space, kept, &source)) {
         fill(list, source);
     } else {
         list.chosen.insert(place, source);
@@ -89,11 +110,9 @@ pub(crate) fn offer<S: Space + ?Sized>(
     list.fit(cap);
 }
 
-/// Whether a row of `chosen` is nearer to `candidate` than its target is.
-fn stands_behind<S: Space + ?Sized>(space: &S, candidate: &Neighbor, chosen: &[Neighbor]) -> bool {
-    chosen
-        .iter()
-        .any(|kept| space.distance(candidate.row, kept.row) < candidate.distance)
+/// Whether `kept` is nearer to `candidate` than the target of both is.
+fn stands_before<S: Space + ?Sized>(space: &S, kept: &Neighbor, candidate: &Neighbor) -> bool {
+    space.distance(candidate.row, kept.row) < candidate.distance
 }
 
 fn fill(list: &mut List, neighbor: Neighbor) {

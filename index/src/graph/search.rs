@@ -69,6 +69,14 @@ impl Scratch {
 /// One layer of a graph.
 pub(crate) trait Layer {
     fn neighbours(&self, row: Row) -> &[Row];
+
+    /// Whether `row`, a neighbour, may be scored and expanded.
+    #[inline]
+    fn leads_on(&self, row: Row) -> bool {
+        let _ = row;
+        true
+    }
+
     fn prefetch(&self, row: Row);
 }
 
@@ -279,7 +287,7 @@ pub(crate) fn walk<L: Layer, S: Scorer + ?Sized>(
         scratch.lists_read += 1;
         scratch.rows.clear();
         for row in layer.neighbours(nearest.row) {
-            if scratch.visited.insert(*row) {
+            if layer.leads_on(*row) && scratch.visited.insert(*row) {
                 if scratch.rows.len() < PREFETCH_FIRST {
                     scorer.prefetch(*row);
                 }
