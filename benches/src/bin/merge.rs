@@ -5,7 +5,7 @@
 //!
 //! Each part has codes of its own, with its own centre, and the merged rows have codes of theirs,
 //! as in segments. Recall of ten rows is that of a search with whole vectors, so that it is the
-//! graph's. CPU time is the process's, in steps of the kernel's clock tick.
+//! graph's. CPU time is the process's.
 
 #![expect(clippy::print_stdout, reason = "it prints tables")]
 
@@ -13,6 +13,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use benches::dataset::Dataset;
+use benches::usage::cpu_seconds;
 use benches::vectors::{ToQuery, Vectors};
 use benches::{Failure, argument, timed};
 use index::{
@@ -27,8 +28,6 @@ const SETTINGS: BuildSettings = BuildSettings {
     seed: 1,
 };
 const K: usize = 10;
-/// Clock ticks a second, as Linux reports them on every machine.
-const TICKS: f64 = 100.0;
 
 fn main() -> Result<(), Failure> {
     let dir = argument("--data").ok_or("--data DIR is missing")?;
@@ -67,15 +66,6 @@ fn numbers(name: &str, default: &str) -> Result<Vec<u32>, Failure> {
     Ok(numbers.map(str::parse).collect::<Result<_, _>>()?)
 }
 
-/// CPU seconds of the process so far.
-fn cpu() -> Result<f64, Failure> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').ok_or("no name in /proc/self/stat")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let tick = |at: usize| fields.get(at).map_or(Ok(0.0), |ticks| ticks.parse::<f64>());
-    Ok((tick(11)? + tick(12)?) / TICKS)
-}
-
 /// Seconds of some work: on the clock, and of all threads.
 #[derive(Copy, Clone, Default)]
 struct Cost {
@@ -84,11 +74,11 @@ struct Cost {
 }
 
 fn cost<T>(work: impl FnOnce() -> T) -> Result<(T, Cost), Failure> {
-    let before = cpu()?;
+    let before = cpu_seconds();
     let (out, wall) = timed(work);
     let cost = Cost {
         wall: wall.as_secs_f64(),
-        cpu: cpu()? - before,
+        cpu: cpu_seconds() - before,
     };
     Ok((out, cost))
 }
