@@ -679,7 +679,7 @@ def codes_cases():
 
 
 def product_part(rows, dim=5, width=2, count=3, codes=None, book=None, present=None, ones=None, zero=0, tail=0):
-    row = bytes([count - 1]) * -(-dim // max(width, 1))
+    row = bytes([(count - 1) % 256]) * -(-dim // max(width, 1))
     bits = list(range(rows)) if present is None else present
     codes = b"".join(row if n in bits else bytes(len(row)) for n in range(rows)) if codes is None else codes
     return part("product", [("CODE", codes),

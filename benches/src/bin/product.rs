@@ -4,7 +4,8 @@
 //!
 //! For each compression a codebook is learned from `--sample` vectors of the data set, all its
 //! vectors are encoded, and its queries are compared with all codes. Recall is of the ten nearest:
-//! of the codes alone, and when the 20, 50 and 100 nearest by codes are compared exactly.
+//! of the codes alone, and when the 20, 50 and 100 nearest by codes are compared
+//! exactly. A query and its comparisons are timed by the quickest of all.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
@@ -46,15 +47,15 @@ fn measure(data: &Dataset, compression: Compression, sample: usize) {
         (0..data.base.rows).for_each(|row| codebook.encode(data.base.row(row), &mut codes));
         codes
     });
-    let (mut preparing, mut comparing) = (Duration::ZERO, Duration::ZERO);
+    let (mut preparing, mut comparing) = (Duration::MAX, Duration::MAX);
     let mut found = [0; RESCORED.len()];
     let mut distances = vec![0.0; data.base.rows];
     for number in 0..data.queries.rows {
         let (query, took) =
             timed(|| ProductQuery::new(&codebook, Metric::Dot, data.queries.row(number)));
-        preparing += took;
+        preparing = preparing.min(took);
         let ((), took) = timed(|| query.distances(&codes, &mut distances));
-        comparing += took;
+        comparing = comparing.min(took);
         let mut order: Vec<u32> = (0..data.base.rows as u32).collect();
         let by_distance =
             |a: &u32, b: &u32| distances[*a as usize].total_cmp(&distances[*b as usize]);
@@ -77,8 +78,8 @@ fn measure(data: &Dataset, compression: Compression, sample: usize) {
         compression.factor(),
         learning.as_secs_f64(),
         encoding.as_secs_f64() * 1e6 / data.base.rows as f64,
-        preparing.as_secs_f64() * 1e6 / queries,
-        comparing.as_secs_f64() * 1e9 / (queries * data.base.rows as f64),
+        preparing.as_secs_f64() * 1e6,
+        comparing.as_secs_f64() * 1e9 / data.base.rows as f64,
         recall[0],
         recall[1],
         recall[2],

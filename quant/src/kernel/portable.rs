@@ -6,7 +6,13 @@
 
 use super::entry::elements;
 
-table!(Portable, codes codes_portable, products product_portable, [], float 1, half 1, byte 1, byte_cosine 1);
+table!(
+    Portable,
+    codes codes_portable,
+    products product_portable,
+    [],
+    float 1, half 1, byte 1, byte_cosine 1
+);
 
 /// Elements summed side by side.
 const LANES: usize = 16;

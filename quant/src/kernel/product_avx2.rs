@@ -1,5 +1,5 @@
-//! Product kernels for AVX2: the comparison of centroids is as wide as its registers; codes are looked up
-//! one at a time, as gathers of eight are no faster.
+//! Product kernels for AVX2: the comparison of centroids is as wide as its registers; codes are
+//! looked up one at a time, as gathers of eight are no faster.
 
 use super::product::{
     ProductOperand, ProductOps, Term, assign_points, encode_row, look_up_block, look_up_numbers,

@@ -1,5 +1,5 @@
-//! Product kernels for NEON: the comparison of centroids is as wide as its registers; codes are looked
-//! up one at a time, as there is no gather.
+//! Product kernels for NEON: the comparison of centroids is as wide as its registers; codes are
+//! looked up one at a time, as there is no gather.
 
 use super::product::{
     ProductOperand, ProductOps, Term, assign_points, encode_row, look_up_block, look_up_numbers,

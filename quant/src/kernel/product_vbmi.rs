@@ -2,7 +2,9 @@
 //!
 //! A register holds 64 bytes, and a permutation looks up two: 256 entries are four registers of low
 //! and four of high bytes. Rows lie code after code; of 64 of them, sixteen codes at a time are
-//! transposed. Both together cost a fifth of a look-up in memory for each code.
+//! transposed. Both together take a quarter
+//! of the time of a look-up in memory for each code, and half of it for short rows:
+//! `benches/record/amd-epyc/2026-11-22-product.md`.
 
 #![expect(
     unsafe_code,
@@ -229,7 +231,7 @@ fn transpose<const WIDE: usize>(
         *x = _mm512_permutexvar_epi8(order, four);
     }
     // What is left is a matrix of 16 x 16 doublewords, of four rows of one code each. Afterwards
-    // register 4 i + c has, in its part p of 128 bits, code 4 p + c of the registers 4 i to 4 i + 3.
+    // register 4 i + c has, in part p of 128 bits, code 4 p + c of the registers 4 i to 4 i + 3.
     let mut z = x;
     for (z, x) in z
         .as_chunks_mut::<4>()

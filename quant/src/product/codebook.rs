@@ -1,8 +1,8 @@
 //! Codebook: the centroids that the codes of a part name.
 //!
 //! ```text
-//! [256 f32 a coordinate]   number k of coordinate j: that coordinate of centroid k of the sub-space
-//!                          that j is in
+//! [256 f32 a coordinate]   number k of coordinate j: that coordinate of centroid k of the
+//!                          sub-space that j is in
 //! ```
 //!
 //! Centroids lie side by side, so that a vector register compares sixteen of them at once.

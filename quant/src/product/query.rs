@@ -145,7 +145,8 @@ pub(crate) fn operand(
         base += f64::from(least);
         leasts.push(least);
     }
-    let step = if range > 0.0 { range / ENTRY_MAX } else { 1.0 };
+    // Never so small that nothing is left of it, or that its reciprocal is infinite.
+    let step = (range / ENTRY_MAX).max(f32::MIN_POSITIVE);
     let scale = 1.0 / step;
     let mut entries = vec![[0_u16; CENTROIDS]; terms.len()];
     for ((entries, terms), least) in entries.iter_mut().zip(&terms).zip(leasts) {
@@ -171,23 +172,28 @@ fn add(terms: &mut [f32; CENTROIDS], book: &[f32; CENTROIDS], of: impl Fn(f32) -
     }
 }
 
-/// The least and the most of the terms.
+/// The least and the most of the terms; minus infinity and infinity if one is no finite number.
 #[inline(always)]
 fn bounds(terms: &[f32; CENTROIDS]) -> (f32, f32) {
     const LANES: usize = 16;
     let (mut least, mut most) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
+    // Nought times anything else is NaN, which a sum keeps.
+    let mut noughts = [0.0; LANES];
     for terms in terms.as_chunks::<LANES>().0 {
         for lane in 0..LANES {
             let x = terms[lane];
             least[lane] = if x < least[lane] { x } else { least[lane] };
             most[lane] = if x > most[lane] { x } else { most[lane] };
+            noughts[lane] += 0.0 * x;
         }
     }
-    let least = least
-        .iter()
-        .fold(f32::INFINITY, |a, &b| if b < a { b } else { a });
-    let most = most
-        .iter()
-        .fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a });
-    (least, most)
+    if noughts.iter().any(|nought| nought.is_nan()) {
+        return (f32::NEG_INFINITY, f32::INFINITY);
+    }
+    let smaller = |a: f32, b: &f32| if *b < a { *b } else { a };
+    let larger = |a: f32, b: &f32| if *b > a { *b } else { a };
+    (
+        least.iter().fold(f32::INFINITY, smaller),
+        most.iter().fold(f32::NEG_INFINITY, larger),
+    )
 }

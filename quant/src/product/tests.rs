@@ -1,5 +1,5 @@
-//! Product codes against the arithmetic they stand for: all instruction sets give the same bytes and
-//! bits, distances are those of the decoded rows, neighbours are found, odd vectors do no harm.
+//! Product codes against the arithmetic they stand for: all instruction sets give the same bytes
+//! and bits, distances are those of the decoded rows, neighbours are found, odd vectors do no harm.
 
 use proptest::prelude::*;
 
@@ -266,6 +266,25 @@ fn centroids_without_points_move_to_the_farthest() {
         codebook.decode(&[row], &mut decoded);
         assert_eq!(decoded, vector);
     }
+}
+
+#[test]
+fn overflow_is_told_and_tiny_numbers_are_not_lost() {
+    let codebook = |scale: f32| {
+        let stored = [scale, -scale, scale, -scale, 0.0, scale];
+        ProductCodebook::new(ProductShape::new(3, 2), 2, &stored)
+    };
+    let huge = codebook(5e37);
+    // Infinity less infinity, in one sub-space only.
+    assert!(!ProductQuery::new(&huge, Metric::Dot, &[9.0, -9.0, 0.0]).is_finite());
+    assert!(!ProductQuery::new(&huge, Metric::Euclid, &[0.0; 3]).is_finite());
+    assert!(ProductQuery::new(&huge, Metric::Manhattan, &[0.0; 3]).is_finite());
+    let tiny = codebook(1e-40);
+    let query = ProductQuery::new(&tiny, Metric::Manhattan, &[0.0; 3]);
+    assert!((query.distance(&[0, 1]) - 3e-40).abs() <= query.rounding());
+    let flat = ProductCodebook::new(ProductShape::new(1, 1), 1, &[0.5]);
+    let query = ProductQuery::new(&flat, Metric::Dot, &[2.0]);
+    assert_eq!((query.is_finite(), query.distance(&[0])), (true, -1.0));
 }
 
 #[test]
