@@ -7,6 +7,7 @@ use format_spec::{CollectionEntry, CollectionId, Schema, SeqNo};
 
 use crate::batch::WriteBatch;
 use crate::error::Result;
+use crate::placement::{Placement, PlacementReport};
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
 use crate::status::{Counters, Optimizations, Status};
@@ -108,6 +109,17 @@ impl Collection {
     /// the thresholds and pauses say.
     pub fn run_now(&self) {
         self.shard.run_now();
+    }
+
+    /// Holds the files of all segments, those to come too, as `placement` says; everything is
+    /// cached until this is called. What is pinned is read in before it returns.
+    pub fn place(&self, placement: Placement) {
+        self.shard.place(placement);
+    }
+
+    /// Where the bytes of all segments are.
+    pub fn held(&self) -> PlacementReport {
+        self.shard.held()
     }
 
     /// Figures for operators.

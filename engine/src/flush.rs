@@ -115,7 +115,11 @@ pub(crate) fn write_flush(
     // Everything that can fail comes before the manifest, which cannot be taken back.
     let open = |id: SegmentId| open_listed(base, current, &next, id);
     let segment = match new {
-        Some(entry) => Some((open(entry.id)?, rows)),
+        Some(entry) => {
+            let segment = open(entry.id)?;
+            segment.drop_cached();
+            Some((segment, rows))
+        }
         None => None,
     };
     for touched in &mut touched {
@@ -154,6 +158,7 @@ pub(crate) fn open_listed(
     let dir = base.name.parts_dir();
     let owner = base.name.owner();
     let segment = Segment::open(base.storage(), &dir, owner, entry, &current.schema, known)?;
+    segment.place(base.storage(), &base.placement());
     if let Some(before) = before {
         segment.keep_coded(before);
     }

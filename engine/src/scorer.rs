@@ -1,6 +1,8 @@
 //! RowScorer: distances from one query to the rows of a source.
 
 use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
 
 use format_spec::Row;
 use format_spec::vectors::{VectorsLayout, VectorsView};
@@ -10,6 +12,7 @@ use quant::Query;
 use crate::error::{Error, Result};
 use crate::memtable::MemtableView;
 use crate::segment::{Part, Segment, Vectors};
+use crate::storage::File;
 
 /// Scores the rows of one source; absent vectors are infinitely far.
 #[derive(Debug)]
@@ -31,6 +34,14 @@ enum Rows<'a> {
         layout: &'a VectorsLayout,
         view: VectorsView<'a>,
     },
+    /// As a segment, read from the file.
+    Cold {
+        part: &'a Part,
+        file: Arc<dyn File>,
+        layout: &'a VectorsLayout,
+        /// Whether rows have the vector; the vectors themselves are not touched.
+        view: VectorsView<'a>,
+    },
     Absent,
 }
 
@@ -45,7 +56,15 @@ impl<'a> RowScorer<'a> {
         query: &'a Query,
     ) -> Result<Self> {
         let rows = match segment.vectors(vector_index)? {
-            Some(Vectors { part, layout, view }) => Rows::Segment { part, layout, view },
+            Some(Vectors { part, layout, view }) => match part.cold_file() {
+                Some(file) => Rows::Cold {
+                    part,
+                    file,
+                    layout,
+                    view,
+                },
+                None => Rows::Segment { part, layout, view },
+            },
             None => Rows::Absent,
         };
         Ok(Self::new(query, rows))
@@ -91,18 +110,56 @@ impl<'a> RowScorer<'a> {
                     None
                 }
             }
-            Rows::Absent => None,
+            Rows::Cold { .. } | Rows::Absent => None,
+        }
+    }
+
+    /// Reads rows of a cold part and scores them; absent rows are not read.
+    fn cold_distances(&self, rows: &[Row], out: &mut [f32]) {
+        let Rows::Cold {
+            part,
+            file,
+            layout,
+            view,
+        } = &self.rows
+        else {
+            return;
+        };
+        out.fill(f32::INFINITY);
+        let present = |at: &usize| view.is_present(rows[*at]);
+        let places: Vec<usize> = (0..rows.len()).filter(present).collect();
+        let ranges: Vec<Range<u64>> = places
+            .iter()
+            .map(|&at| layout.row_range(rows[at]))
+            .collect();
+        let read = part.fetch(file, &ranges, |number, bytes| {
+            out[places[number]] = self.query.distance(bytes);
+        });
+        if let Err(error) = read {
+            self.damage.borrow_mut().get_or_insert(error);
         }
     }
 }
 
 impl Scorer for RowScorer<'_> {
     fn distance(&self, row: Row) -> f32 {
+        if self.is_far() {
+            let mut distance = [f32::INFINITY];
+            self.cold_distances(&[row], &mut distance);
+            return distance[0];
+        }
         self.row(row)
             .map_or(f32::INFINITY, |bytes| self.query.distance(bytes))
     }
 
+    fn is_far(&self) -> bool {
+        matches!(self.rows, Rows::Cold { .. })
+    }
+
     fn distances(&self, rows: &[Row], out: &mut [f32]) {
+        if self.is_far() {
+            return self.cold_distances(rows, out);
+        }
         let Rows::Segment { layout, view, .. } = &self.rows else {
             for (row, slot) in rows.iter().zip(out) {
                 *slot = self.distance(*row);
@@ -127,7 +184,7 @@ impl Scorer for RowScorer<'_> {
             Rows::Memtable { view, vector_index } => view.vector(*vector_index, row),
             // A prefetch reads nothing, so the block need not be verified.
             Rows::Segment { view, .. } => view.row(row),
-            Rows::Absent => None,
+            Rows::Cold { .. } | Rows::Absent => None,
         };
         if let Some(bytes) = bytes {
             quant::prefetch(bytes);

@@ -13,13 +13,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use format_spec::{CollectionId, PartId, Schema, SegmentId, SeqNo, ShardId, ShardManifest};
-use parking_lot::{Condvar, Mutex};
+use format_spec::{
+    CollectionId, PartId, PartKind, Schema, SegmentId, SeqNo, ShardId, ShardManifest,
+};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::compaction::Jobs;
 use crate::error::{Error, Result};
 use crate::memtable::Memtable;
+use crate::placement::{Placement, PlacementReport, VectorHeld};
 use crate::publish::Cell;
 use crate::rate::RateLimit;
 use crate::retire::RetiredFiles;
@@ -84,6 +87,7 @@ pub(crate) struct Ground {
     pub(crate) around: Surroundings,
     pub(crate) rate: RateLimit,
     pub(crate) meters: Meters,
+    placement: RwLock<Arc<Placement>>,
     next_part: AtomicU64,
     next_segment: AtomicU64,
 }
@@ -96,9 +100,15 @@ impl Ground {
             rate: RateLimit::new(Arc::clone(&around.clock)),
             around,
             meters: Meters::default(),
+            placement: RwLock::default(),
             next_part: AtomicU64::new(next.0),
             next_segment: AtomicU64::new(next.1),
         }
+    }
+
+    /// How parts are to be held.
+    pub(crate) fn placement(&self) -> Arc<Placement> {
+        Arc::clone(&self.placement.read())
     }
 
     /// A part id that was never used.
@@ -257,6 +267,45 @@ impl Shard {
         self.publish(&side);
         drop(side);
         self.base.around.wakeup.notify();
+    }
+
+    /// Holds all parts, those to come too, as `placement` says.
+    pub(crate) fn place(&self, placement: Placement) {
+        // Whoever installs parts holds it, and asks for the placement meanwhile.
+        let _version = self.version.lock();
+        if *self.base.placement.read().as_ref() == placement {
+            return;
+        }
+        let placement = Arc::new(placement);
+        *self.base.placement.write() = Arc::clone(&placement);
+        for state in self.state().known() {
+            state.segment.place(self.base.storage(), &placement);
+        }
+        self.base.around.wakeup.notify();
+    }
+
+    /// Where the bytes of all segments are.
+    pub(crate) fn held(&self) -> PlacementReport {
+        let state = self.state();
+        let mut report = PlacementReport::default();
+        for (index, vector) in state.schema.vectors.iter().enumerate() {
+            let mut held = VectorHeld {
+                name: vector.name.clone(),
+                ..VectorHeld::default()
+            };
+            for state in &state.segments {
+                state.segment.add_held(index, &mut held);
+            }
+            report.vectors.push(held);
+        }
+        let parts = state
+            .segments
+            .iter()
+            .flat_map(|state| state.segment.parts());
+        parts
+            .filter(|part| part.entry().kind == PartKind::Payload)
+            .for_each(|part| report.payload.add(part.held()));
+        report
     }
 
     /// Strides in bytes of the schema's vectors.

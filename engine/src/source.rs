@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use format_spec::columns::ColumnView;
 use format_spec::graph::GraphView;
-use format_spec::{EMPTY_PAYLOAD, PartKind, PointId, RecallPoint, Row, SegmentId, SeqNo};
+use format_spec::{PartKind, PointId, RecallPoint, Row, SegmentId, SeqNo};
 use index::{CodedGraph, RowSet};
 use quant::Query;
 
 use crate::error::{Error, Result};
 use crate::memtable::MemtableView;
+use crate::payload_reader::PayloadReader;
 use crate::row_codes::RowCodes;
 use crate::row_product::RowProduct;
 use crate::scorer::RowScorer;
-use crate::segment::Payloads;
+use crate::segment::Vectors;
 use crate::version::SegmentState;
 
 /// A segment as a snapshot sees it.
@@ -29,6 +30,9 @@ pub enum Source {
     /// A sealed segment.
     Segment(SegmentView),
 }
+
+/// A vector in element encoding, of a row that may have none.
+pub type MaybeVector<'a> = Option<Cow<'a, [u8]>>;
 
 /// Ids in order, with their rows.
 pub type IdsInOrder<'a> = Box<dyn Iterator<Item = Result<(PointId, Row)>> + 'a>;
@@ -137,7 +141,43 @@ impl Source {
     pub fn vector(&self, vector_index: usize, row: Row) -> Result<Option<Cow<'_, [u8]>>> {
         match self {
             Self::Memtable(view) => Ok(view.vector(vector_index, row).map(Cow::Borrowed)),
-            Self::Segment(view) => Ok(view.vector(vector_index, row)?.map(Cow::Borrowed)),
+            Self::Segment(view) => view.vector(vector_index, row),
+        }
+    }
+
+    /// As [`Self::vector`] for many rows, in their order: where they are cold, read at once.
+    ///
+    /// # Errors
+    /// As [`Self::vector`].
+    pub fn vectors(&self, vector_index: usize, rows: &[Row]) -> Result<Vec<MaybeVector<'_>>> {
+        match self {
+            Self::Segment(view) if self.is_cold(vector_index)? => view.fetch(vector_index, rows),
+            Self::Memtable(_) | Self::Segment(_) => rows
+                .iter()
+                .map(|&row| self.vector(vector_index, row))
+                .collect(),
+        }
+    }
+
+    /// As [`Self::vector`], through the map whether cold or not: for a pass over all rows.
+    pub(crate) fn mapped_vector(&self, vector_index: usize, row: Row) -> Result<Option<&[u8]>> {
+        match self {
+            Self::Memtable(view) => Ok(view.vector(vector_index, row)),
+            Self::Segment(view) => view.mapped_vector(vector_index, row),
+        }
+    }
+
+    /// Whether the vectors are on disk and read when needed.
+    ///
+    /// # Errors
+    /// As [`Self::vector`].
+    pub fn is_cold(&self, vector_index: usize) -> Result<bool> {
+        match self {
+            Self::Memtable(_) => Ok(false),
+            Self::Segment(view) => {
+                let vectors = view.0.segment.vectors(vector_index)?;
+                Ok(vectors.is_some_and(|vectors| vectors.part.is_cold()))
+            }
         }
     }
 
@@ -201,11 +241,12 @@ impl Source {
 
     /// Reads payloads, row after row.
     pub fn payloads(&self) -> PayloadReader<'_> {
-        PayloadReader {
-            source: self,
-            sealed: Block::default(),
-            patched: Block::default(),
-        }
+        PayloadReader::new(self)
+    }
+
+    /// As [`Self::payloads`], through the map whether cold or not: for a pass over all rows.
+    pub(crate) fn mapped_payloads(&self) -> PayloadReader<'_> {
+        PayloadReader::mapped(self)
     }
 
     /// The graph over a vector's rows, if there is one.
@@ -328,7 +369,7 @@ impl Source {
     }
 }
 
-fn no_row(row: Row) -> Error {
+pub(crate) fn no_row(row: Row) -> Error {
     Error::invalid("read", format!("no row {row}"))
 }
 
@@ -345,16 +386,42 @@ impl SegmentView {
         Ok(self.0.segment.rows()?.seqno(row))
     }
 
-    fn vector(&self, vector_index: usize, row: Row) -> Result<Option<&[u8]>> {
-        let segment = &self.0.segment;
-        let Some(vectors) = segment.vectors(vector_index)? else {
+    fn mapped_vector(&self, vector_index: usize, row: Row) -> Result<Option<&[u8]>> {
+        match self.0.segment.vectors(vector_index)? {
+            Some(vectors) => mapped(&vectors, row),
+            None => Ok(None),
+        }
+    }
+
+    fn vector(&self, vector_index: usize, row: Row) -> Result<MaybeVector<'_>> {
+        let Some(vectors) = self.0.segment.vectors(vector_index)? else {
             return Ok(None);
         };
-        if !vectors.view.is_present(row) {
-            return Ok(None);
+        if vectors.part.is_cold() {
+            let fetched = self.fetch(vector_index, &[row])?;
+            return Ok(fetched.into_iter().next().flatten());
         }
-        vectors.part.bytes_in(vectors.layout.row_range(row))?;
-        Ok(vectors.view.row(row))
+        Ok(mapped(&vectors, row)?.map(Cow::Borrowed))
+    }
+
+    /// Reads the vectors of rows from the file, or through the map where there is no other way.
+    fn fetch(&self, vector_index: usize, rows: &[Row]) -> Result<Vec<MaybeVector<'_>>> {
+        let Some(vectors) = self.0.segment.vectors(vector_index)? else {
+            return Ok(vec![None; rows.len()]);
+        };
+        let Some(file) = vectors.part.cold_file() else {
+            let one = |&row: &Row| Ok(mapped(&vectors, row)?.map(Cow::Borrowed));
+            return rows.iter().map(one).collect();
+        };
+        let present = |at: &usize| vectors.view.is_present(rows[*at]);
+        let places: Vec<usize> = (0..rows.len()).filter(present).collect();
+        let range = |&at: &usize| vectors.layout.row_range(rows[at]);
+        let ranges: Vec<_> = places.iter().map(range).collect();
+        let mut found = vec![None; rows.len()];
+        vectors.part.fetch(&file, &ranges, |number, bytes| {
+            found[places[number]] = Some(Cow::Owned(bytes.to_vec()));
+        })?;
+        Ok(found)
     }
 
     fn ids_from(&self, start: Option<PointId>) -> IdsInOrder<'_> {
@@ -373,74 +440,11 @@ impl SegmentView {
     }
 }
 
-/// The last block that was decompressed.
-#[derive(Debug, Default)]
-struct Block {
-    number: Option<u32>,
-    bytes: Vec<u8>,
-}
-
-/// Reads the payloads of one source, keeping the last blocks it decompressed.
-#[derive(Debug)]
-pub struct PayloadReader<'a> {
-    source: &'a Source,
-    sealed: Block,
-    patched: Block,
-}
-
-impl PayloadReader<'_> {
-    /// The whole payload of `row`, an encoded object, with patches honoured.
-    ///
-    /// # Errors
-    /// `Corrupt` when a part does not verify.
-    pub fn get(&mut self, row: Row) -> Result<&[u8]> {
-        match self.source {
-            Source::Memtable(view) => Ok(view.payload(row)),
-            Source::Segment(view) if view.0.patches.rows.get(row) => {
-                match view.0.patches.delta.get(row) {
-                    Some(patch) => Ok(&patch.payload),
-                    None => self.patched(&view.0, row),
-                }
-            }
-            Source::Segment(view) => self.sealed(&view.0, row),
-        }
+/// The vector of a row in the map, its blocks verified.
+fn mapped<'a>(vectors: &Vectors<'a>, row: Row) -> Result<Option<&'a [u8]>> {
+    if !vectors.view.is_present(row) {
+        return Ok(None);
     }
-
-    fn sealed(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
-        let Payloads { part, view } = state.segment.payload()?;
-        let Some(number) = view.block_of(row) else {
-            return Ok(EMPTY_PAYLOAD);
-        };
-        let block = &mut self.sealed;
-        if block.number != Some(number) {
-            block.number = None;
-            part.bytes_in(view.block_range(number))?;
-            view.decompress_block(number, &mut block.bytes)
-                .map_err(|error| part.damaged(error))?;
-            block.number = Some(number);
-        }
-        view.slice(row, &block.bytes)
-            .map_err(|error| part.damaged(error))
-    }
-
-    fn patched(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
-        let found = state.segment.patches()?.zip(state.segment.patch_part());
-        let place = found.and_then(|(view, part)| {
-            let position = view.position(row)?;
-            Some((view, part, position, view.block_of(position)?))
-        });
-        // A patched row is in the delta or in the patch part.
-        let Some((view, part, position, number)) = place else {
-            return Err(no_row(row));
-        };
-        let block = &mut self.patched;
-        if block.number != Some(number) {
-            block.number = None;
-            view.decompress_block(number, &mut block.bytes)
-                .map_err(|error| part.damaged(error))?;
-            block.number = Some(number);
-        }
-        view.slice(position, &block.bytes)
-            .map_err(|error| part.damaged(error))
-    }
+    vectors.part.bytes_in(vectors.layout.row_range(row))?;
+    Ok(vectors.view.row(row))
 }

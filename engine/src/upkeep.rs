@@ -183,6 +183,7 @@ impl Shard {
         let schema = &self.state().schema;
         let parts = state.segment.parts();
         let segment = Segment::open(base.storage(), &dir, owner, entry, schema, parts)?;
+        segment.place(base.storage(), &base.placement());
         let segment = Arc::new(segment);
         Ok(Arc::new(SegmentState {
             segment,

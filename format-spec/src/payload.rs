@@ -209,6 +209,20 @@ impl<'a> PayloadView<'a> {
         self.blocks.decompress(n, out)
     }
 
+    /// As [`Self::decompress_block`], from the bytes that [`Self::block_range`] names, read on
+    /// their own and verified.
+    ///
+    /// # Errors
+    /// As [`Self::decompress_block`], and when `stored` is shorter or longer.
+    pub fn decompress_stored(
+        &self,
+        n: u32,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
+        self.blocks.decompress_stored(n, stored, out)
+    }
+
     /// The encoded payload of a row, in its decompressed block.
     ///
     /// # Errors

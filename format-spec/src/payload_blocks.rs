@@ -289,15 +289,28 @@ impl BlocksView<'_> {
 
     /// Replaces `out` by the raw block `n` and checks its table of ends.
     pub(crate) fn decompress(&self, n: u32, out: &mut Vec<u8>) -> Result<(), DecodeError> {
+        let range = self.range_of(n);
+        let within = |at: u64| at.saturating_sub(self.data_at);
+        let range = within(range.start)..within(range.end);
+        self.decompress_stored(n, slice(self.data, &range, "payload block")?, out)
+    }
+
+    /// As [`Self::decompress`], from the bytes of the block, read on their own.
+    pub(crate) fn decompress_stored(
+        &self,
+        n: u32,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), DecodeError> {
         out.clear();
         let at = self.index_at + ENTRY_LEN * u64::from(n);
         let count = u64::from(self.len());
         let missing = || out_of_range(at, "payload block", n.into(), (0, count.saturating_sub(1)));
         let entry = self.entry(n as usize).ok_or_else(missing)?;
         let next = self.entry(n as usize + 1).ok_or_else(missing)?;
-        let range = entry.offset..next.offset;
-        let stored = slice(self.data, &range, "payload block")?;
         let at = self.data_at + entry.offset;
+        let len = next.offset.saturating_sub(entry.offset);
+        require_equal(stored.len() as u64, len, at, "payload block")?;
         let raw_len = entry.raw_len as usize;
         if stored.len() == raw_len {
             out.extend_from_slice(stored);

@@ -70,6 +70,8 @@ fn low_half(word: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
     use crate::Row;
     use quant::{BlockBuilder, CodeBits, CodeMetric, CodeSpace, Encoder, RotatedQuery, Rotation};
@@ -83,6 +85,8 @@ mod tests {
         row_len: usize,
         blocks: Vec<u8>,
         rows: Vec<u8>,
+        /// Batches asked for, where vectors are far.
+        batches: Option<Cell<u32>>,
     }
 
     impl CodeRows for Rows {
@@ -99,6 +103,19 @@ mod tests {
         fn distance(&self, row: Row) -> f32 {
             let pairs = self.vectors[row as usize].iter().zip(&self.query);
             pairs.map(|(a, b)| (a - b) * (a - b)).sum()
+        }
+
+        fn distances(&self, rows: &[Row], out: &mut [f32]) {
+            if let Some(batches) = &self.batches {
+                batches.set(batches.get() + u32::from(!rows.is_empty()));
+            }
+            for (row, slot) in rows.iter().zip(out) {
+                *slot = self.distance(*row);
+            }
+        }
+
+        fn is_far(&self) -> bool {
+            self.batches.is_some()
         }
     }
 
@@ -136,8 +153,10 @@ mod tests {
             row_len: CodeBits::Four.row_len(space.padded()),
             blocks,
             rows: codes,
+            batches: None,
         };
         let (mut found, mut wanted, mut scored) = (0, 0, 0);
+        let mut scored_far = 0;
         for n in 0..40 {
             rows.query = noise(DIM, 1_000_000 + n);
             let set = RowSet::from_rows(3_000, (0..3_000).filter(|row| row % 3 != 1));
@@ -153,7 +172,17 @@ mod tests {
             assert!(bound.get() >= truth[9].distance);
             found += truth.iter().filter(|near| top.contains(near)).count();
             wanted += truth.len();
+            rows.batches = Some(Cell::new(0));
+            let (mut far, own) = (TopK::new(10), SharedBound::default());
+            scored_far += scan_codes(&rows, &query, &rows, &set, &own, &mut far).scored;
+            let batches = rows.batches.take().map_or(0, |batches| batches.get());
+            assert!(batches <= 2, "{batches} batches");
+            assert_eq!(own.get(), far.bound());
+            let far = far.into_sorted();
+            found += truth.iter().filter(|near| far.contains(near)).count();
+            wanted += truth.len();
         }
+        assert!(scored_far < scored, "{scored_far} rows from afar, {scored}");
         assert!(found * 100 >= wanted * 98, "{found} of {wanted}");
         assert!(scored < 40 * 400, "{scored} rows scored");
     }

@@ -109,6 +109,12 @@ pub trait Scorer {
         let _ = row;
     }
 
+    /// Whether vectors are read from far away, one by one slowly and many at once nearly as fast:
+    /// then rows are scored in large batches, and not before it is known which ones have to be.
+    fn is_far(&self) -> bool {
+        false
+    }
+
     /// A value below which no distance can lie, if there is one.
     ///
     /// 0 for the squared Euclidean and the Manhattan distance, -1 for the negated cosine, none for

@@ -2,14 +2,18 @@
 //! several bits, and those still near enough are compared exactly.
 //!
 //! Rows wait in small queues between the steps, so that their bytes are on the way before they are
-//! read.
+//! read. Where vectors are far ([`Scorer::is_far`]) they wait until all are known: then those that
+//! look nearest, as many as are wanted, are compared in one batch, and what may still be nearer
+//! than the last of them in a second one. Until then the upper bounds say which rows are not
+//! needed.
 //!
 //! # Invariants
 //! - `top` holds exact distances only.
+//! - The shared bound is lowered to exact distances only.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use quant::CodeQuery;
+use quant::{BLOCK_ROWS, BlockEstimates, CodeQuery};
 
 use crate::neighbor::{Neighbor, TopK};
 use crate::{Row, Scorer};
@@ -88,6 +92,58 @@ impl<const N: usize> Queue<N> {
     }
 }
 
+/// A row that waits for its vector, which is far.
+#[derive(Copy, Clone)]
+struct Waiting {
+    lower: f32,
+    row: Row,
+}
+
+/// What waits for vectors that are far.
+struct Far {
+    waiting: Vec<Waiting>,
+    /// The smallest upper bounds: no row is wanted that cannot be below the last of them.
+    uppers: TopK,
+}
+
+/// What the best code there is says of a row; `None` if it cannot be read.
+fn best<C: CodeRows + ?Sized, T>(
+    codes: &C,
+    query: &CodeQuery,
+    row: Row,
+    of_row: impl FnOnce(&[u8]) -> T,
+    of_block: impl FnOnce(f32, f32) -> T,
+) -> Option<T> {
+    if query.row_len() > 0 {
+        let code = codes.row(row);
+        return (code.len() == query.row_len()).then(|| of_row(code));
+    }
+    let block = codes.block(row / BLOCK_ROWS as u32);
+    if block.len() != query.block_len() {
+        return None;
+    }
+    let mut estimates = BlockEstimates::default();
+    query.block(block, f32::INFINITY, &mut estimates);
+    let at = row as usize % BLOCK_ROWS;
+    Some(of_block(estimates.distances[at], estimates.lower[at]))
+}
+
+/// Lower and upper bound of a row.
+fn bounds<C: CodeRows + ?Sized>(codes: &C, query: &CodeQuery, row: Row) -> Option<(f32, f32)> {
+    let of_block = |distance: f32, lower: f32| (lower, distance + (distance - lower));
+    best(codes, query, row, |code| query.row_bounds(code), of_block)
+}
+
+/// The estimated distance of a row.
+pub(crate) fn estimate<C: CodeRows + ?Sized>(
+    codes: &C,
+    query: &CodeQuery,
+    row: Row,
+) -> Option<f32> {
+    let of_block = |distance: f32, _| distance;
+    best(codes, query, row, |code| query.row(code).distance, of_block)
+}
+
 /// Rows on their way to `top`.
 pub(crate) struct Refiner<'a, C, S: ?Sized> {
     codes: &'a C,
@@ -98,6 +154,7 @@ pub(crate) struct Refiner<'a, C, S: ?Sized> {
     pub(crate) counts: CodeScanCounts,
     refining: Queue<REFINED_AT_ONCE>,
     scoring: Queue<SCORED_AT_ONCE>,
+    far: Option<Far>,
 }
 
 impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
@@ -108,7 +165,12 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
         bound: &'a SharedBound,
         top: &'a mut TopK,
     ) -> Self {
+        let far = || Far {
+            waiting: Vec::new(),
+            uppers: TopK::new(top.limit()),
+        };
         Self {
+            far: scorer.is_far().then(far),
             codes,
             query,
             scorer,
@@ -122,7 +184,9 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
 
     /// The distance from which on a row is not wanted.
     pub(crate) fn worst(&self) -> f32 {
-        self.top.bound().min(self.bound.get())
+        let known = self.top.bound().min(self.bound.get());
+        let likely = self.far.as_ref().map(|far| far.uppers.bound());
+        likely.map_or(known, |likely| known.min(likely))
     }
 
     /// Adds a row that may be near enough.
@@ -136,7 +200,11 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
     /// Takes what waits to its end.
     pub(crate) fn finish(&mut self) {
         self.refine();
-        self.score();
+        let (rows, len) = self.scoring.take();
+        self.score(&rows[..len]);
+        if let Some(far) = self.far.take() {
+            self.score_far(far.waiting);
+        }
     }
 
     fn refine(&mut self) {
@@ -144,6 +212,10 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
         self.counts.refined += len as u64;
         let refined = self.query.row_len() > 0;
         for &row in &rows[..len] {
+            if self.far.is_some() {
+                self.refine_far(row);
+                continue;
+            }
             if refined {
                 let code = self.codes.row(row);
                 let is_whole = code.len() == self.query.row_len();
@@ -153,17 +225,58 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
             }
             self.scorer.prefetch(row);
             if self.scoring.push(row) {
-                self.score();
+                let (rows, len) = self.scoring.take();
+                self.score(&rows[..len]);
             }
         }
     }
 
-    fn score(&mut self) {
-        let (rows, len) = self.scoring.take();
-        self.counts.scored += len as u64;
-        let mut distances = [0.0; SCORED_AT_ONCE];
-        self.scorer.distances(&rows[..len], &mut distances[..len]);
-        for (&row, distance) in rows[..len].iter().zip(distances) {
+    fn refine_far(&mut self, row: Row) {
+        let bounds = bounds(self.codes, self.query, row);
+        let Some((lower, upper)) = bounds.filter(|&(lower, _)| {
+            // Not a number is compared: nothing is known of it.
+            let known_farther = lower >= self.worst();
+            !known_farther
+        }) else {
+            return;
+        };
+        if let Some(far) = &mut self.far {
+            far.waiting.push(Waiting { lower, row });
+            let distance = upper;
+            far.uppers.push(Neighbor { distance, row });
+        }
+    }
+
+    /// Two waves: the exact distances of the first tell who is not needed in the second.
+    fn score_far(&mut self, mut waiting: Vec<Waiting>) {
+        waiting.sort_unstable_by(|a, b| a.lower.total_cmp(&b.lower).then(a.row.cmp(&b.row)));
+        let first = waiting.len().min(self.top.limit());
+        let (first, second) = waiting.split_at(first);
+        let rows: Vec<Row> = first.iter().map(|waiting| waiting.row).collect();
+        self.score(&rows);
+        let worst = self.worst();
+        // Not a number is compared: nothing is known of it.
+        let needed = second.iter().filter(|waiting| {
+            let known_farther = waiting.lower >= worst;
+            !known_farther
+        });
+        let rows: Vec<Row> = needed.map(|waiting| waiting.row).collect();
+        self.score(&rows);
+    }
+
+    fn score(&mut self, rows: &[Row]) {
+        self.counts.scored += rows.len() as u64;
+        let mut few = [0.0; SCORED_AT_ONCE];
+        let mut many = Vec::new();
+        let distances = match few.get_mut(..rows.len()) {
+            Some(few) => few,
+            None => {
+                many.resize(rows.len(), 0.0);
+                &mut many[..]
+            }
+        };
+        self.scorer.distances(rows, distances);
+        for (&row, &mut distance) in rows.iter().zip(distances) {
             if distance <= self.top.bound() {
                 self.top.push(Neighbor { distance, row });
             }

@@ -7,8 +7,10 @@ use crate::{Row, Scorer};
 /// Rows scored in one call of [`Scorer::distances`].
 ///
 /// Large enough that the call and the loop around it vanish, small enough that rows and
-/// distances stay on the stack and in the first cache.
+/// distances stay in the first cache.
 const BLOCK: usize = 128;
+/// Rows scored in one call where vectors are far: some megabytes, read at once.
+const BLOCK_FAR: usize = 2_048;
 
 /// Scores `rows` and offers each to `top`. Returns the number of rows scored.
 pub fn scan<S: Scorer + ?Sized>(
@@ -16,20 +18,20 @@ pub fn scan<S: Scorer + ?Sized>(
     rows: impl IntoIterator<Item = Row>,
     top: &mut TopK,
 ) -> u64 {
-    let mut block = [0; BLOCK];
-    let mut filled = 0;
+    let size = if scorer.is_far() { BLOCK_FAR } else { BLOCK };
+    let mut block = Vec::with_capacity(size);
+    let mut distances = vec![0.0; size];
     let mut scored = 0;
     for row in rows {
-        block[filled] = row;
-        filled += 1;
-        if filled == BLOCK {
-            score_block(scorer, &block, top);
-            scored += BLOCK as u64;
-            filled = 0;
+        block.push(row);
+        if block.len() == size {
+            score_block(scorer, &block, &mut distances, top);
+            scored += size as u64;
+            block.clear();
         }
     }
-    score_block(scorer, &block[..filled], top);
-    scored + filled as u64
+    score_block(scorer, &block, &mut distances, top);
+    scored + block.len() as u64
 }
 
 /// Scores the rows of `set` and offers each to `top`. Returns the number of rows scored.
@@ -42,8 +44,12 @@ pub fn scan_all<S: Scorer + ?Sized>(scorer: &S, len: u32, top: &mut TopK) -> u64
     scan(scorer, 0..len, top)
 }
 
-fn score_block<S: Scorer + ?Sized>(scorer: &S, rows: &[Row], top: &mut TopK) {
-    let mut distances = [0.0; BLOCK];
+fn score_block<S: Scorer + ?Sized>(
+    scorer: &S,
+    rows: &[Row],
+    distances: &mut [f32],
+    top: &mut TopK,
+) {
     let distances = &mut distances[..rows.len()];
     scorer.distances(rows, distances);
     for (row, distance) in rows.iter().zip(distances) {

@@ -122,6 +122,10 @@ impl Search<'_> {
         } else {
             None
         };
+        let coded = graph && self.coded_deviations(source).is_some();
+        // A graph without codes in its nodes reads vectors step by step: from a disk that is slower
+        // than a scan of codes.
+        let graph = graph && (coded || code_dim.is_none() || !source.is_cold(self.vector)?);
         let mut open_share = 1.0;
         // Only the choice between graph and scan asks how many of the open rows match.
         if let Some(filter) = self.filter
@@ -142,7 +146,7 @@ impl Search<'_> {
             graph,
             code_dim,
             product_len,
-            coded: graph && self.coded_deviations(source).is_some(),
+            coded,
             sealed: source.segment_id().is_some(),
         })
     }

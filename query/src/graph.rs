@@ -140,6 +140,10 @@ impl Scorer for Bounded<'_> {
         self.rows.prefetch(row);
     }
 
+    fn is_far(&self) -> bool {
+        self.rows.is_far()
+    }
+
     fn floor(&self) -> Option<f32> {
         self.floor
     }

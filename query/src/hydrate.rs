@@ -1,7 +1,8 @@
 //! Hydration: from rows to the records that are returned.
 //!
 //! Only the final hits are hydrated. They are read source by source in row order, so that hits in
-//! one payload block decompress it once, and returned in the order asked for.
+//! one payload block decompress it once and cold ones are read at once, and returned in the order
+//! asked for.
 
 use engine::{Snapshot, Source};
 use format_spec::ids::Row;
@@ -76,21 +77,27 @@ impl<'s> Projection<'s> {
         selected.map(Some).map_err(damaged_payload)
     }
 
-    fn vectors(&self, source: &Source, row: Row) -> Result<Option<NamedVectors>, QueryError> {
+    /// The vectors of `rows`, in their order.
+    fn vectors(
+        &self,
+        source: &Source,
+        rows: &[Row],
+    ) -> Result<Vec<Option<NamedVectors>>, QueryError> {
         let Some(positions) = &self.vectors else {
-            return Ok(None);
+            return Ok(vec![None; rows.len()]);
         };
-        let mut vectors = Vec::with_capacity(positions.len());
+        let mut all = vec![Some(Vec::with_capacity(positions.len())); rows.len()];
         for position in positions {
-            let Some(bytes) = source.vector(*position, row)? else {
-                continue;
-            };
             let schema = &self.schema.vectors[*position];
-            let mut values = Vec::with_capacity(schema.dim as usize);
-            quant::decode_row(schema.element, &bytes, &mut values);
-            vectors.push((schema.name.clone(), values));
+            let stored = source.vectors(*position, rows)?;
+            for (named, bytes) in all.iter_mut().flatten().zip(stored) {
+                let Some(bytes) = bytes else { continue };
+                let mut values = Vec::with_capacity(schema.dim as usize);
+                quant::decode_row(schema.element, &bytes, &mut values);
+                named.push((schema.name.clone(), values));
+            }
         }
-        Ok(Some(vectors))
+        Ok(all)
     }
 }
 
@@ -110,22 +117,27 @@ pub(crate) fn hydrate(
     for group in order.chunk_by(same_source) {
         let source = &snapshot.sources()[places[group[0]].source];
         let mut payloads = source.payloads();
-        for (done, at) in group.iter().enumerate() {
-            if done % PAYLOAD_ROWS == 0 {
-                budget.check()?;
+        for group in group.chunks(PAYLOAD_ROWS) {
+            budget.check()?;
+            let rows: Vec<Row> = group.iter().map(|at| places[*at].row).collect();
+            let with_payload = !matches!(projection.payload, PayloadPart::Nothing);
+            if with_payload {
+                payloads.prefetch(&rows)?;
             }
-            let row = places[*at].row;
-            let payload = if matches!(projection.payload, PayloadPart::Nothing) {
-                None
-            } else {
-                projection.payload(payloads.get(row)?)?
-            };
-            records[*at] = Some(Record {
-                id: source.id(row)?,
-                version: source.seqno(row)?,
-                payload,
-                vectors: projection.vectors(source, row)?,
-            });
+            let vectors = projection.vectors(source, &rows)?;
+            for ((at, &row), vectors) in group.iter().zip(&rows).zip(vectors) {
+                let payload = if with_payload {
+                    projection.payload(payloads.get(row)?)?
+                } else {
+                    None
+                };
+                records[*at] = Some(Record {
+                    id: source.id(row)?,
+                    version: source.seqno(row)?,
+                    payload,
+                    vectors,
+                });
+            }
         }
     }
     Ok(records.into_iter().flatten().collect())

@@ -130,9 +130,14 @@ impl Job<'_> {
             .zip(&rows)
             .map(|(source, rows)| Selection { source, rows })
             .collect();
+        let passes: Vec<_> = inputs
+            .iter()
+            .flat_map(|state| state.segment.passes())
+            .collect();
         let total: u64 = rows.iter().map(|rows| rows.len() as u64).sum();
         let check = |done: u64| self.ticker.at(done, total);
         let mut entry = write_segment(base, schema, &selections, self.start.seqno, &check)?;
+        drop(passes);
         add_codes(base, &mut entry, schema, &check)?;
         let maps: Vec<Vec<Row>> = row_maps(&sources, &rows);
         if graph {
@@ -190,6 +195,7 @@ impl Job<'_> {
         next.segments.push(entry);
         // Everything that can fail comes before the manifest, which cannot be taken back.
         let segment = open_listed(&shard.base, &now, &next, id)?;
+        segment.drop_cached();
         let written = written_bytes(&next, &version.current);
         install_manifest(&shard.base, &mut version, next, &now)?;
         Meters::add(&shard.base.meters.compacted_bytes, written);
@@ -317,6 +323,7 @@ impl Job<'_> {
 
     fn graph(&self, id: SegmentId, vector: usize) -> Result<()> {
         let state = self.input(id)?;
+        let _passes = state.segment.passes();
         let schema = self.start.schema.vectors.get(vector);
         let schema = schema.ok_or_else(|| Error::conflict("compact", "no such vector"))?;
         let base = &self.shard.base;
@@ -332,6 +339,7 @@ impl Job<'_> {
 
     fn codes(&self, id: SegmentId, vector: usize) -> Result<()> {
         let state = self.input(id)?;
+        let _passes = state.segment.passes();
         let schema = self.start.schema.vectors.get(vector);
         let schema = schema.ok_or_else(|| Error::conflict("compact", "no such vector"))?;
         let total = u64::from(state.segment.row_count());
@@ -343,6 +351,7 @@ impl Job<'_> {
 
     fn column(&self, id: SegmentId, field: usize) -> Result<()> {
         let state = self.input(id)?;
+        let _passes = state.segment.passes();
         let field = self.start.schema.fields.get(field);
         let field = field.ok_or_else(|| Error::conflict("compact", "no such field"))?;
         let total = u64::from(state.segment.row_count());
@@ -381,6 +390,7 @@ impl Job<'_> {
 
     fn fold(&self, id: SegmentId) -> Result<()> {
         let state = self.input(id)?;
+        let _passes = state.segment.passes();
         let total = u64::from(state.segment.row_count());
         let check = |done: u64| self.ticker.at(done, total);
         let (base, upto) = (&self.shard.base, self.start.seqno);

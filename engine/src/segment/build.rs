@@ -162,7 +162,7 @@ fn each_payload(
 ) -> Result<(), Stop> {
     let mut done = 0;
     for selection in selections {
-        let mut payloads = selection.source.payloads();
+        let mut payloads = selection.source.mapped_payloads();
         for &row in selection.rows {
             take(payloads.get(row)?)?;
             done += 1;
@@ -291,16 +291,19 @@ fn write_vectors(
         let mut done = 0;
         for selection in selections {
             for &row in selection.rows {
-                let read = selection.source.vector(index, row).and_then(|vector| {
-                    done += 1;
-                    if done % CHECK_EVERY == 0 {
-                        check(done).map(|()| vector)
-                    } else {
-                        Ok(vector)
-                    }
-                });
+                let read = selection
+                    .source
+                    .mapped_vector(index, row)
+                    .and_then(|vector| {
+                        done += 1;
+                        if done % CHECK_EVERY == 0 {
+                            check(done).map(|()| vector)
+                        } else {
+                            Ok(vector)
+                        }
+                    });
                 let vector = read.map_err(std::io::Error::other)?;
-                builder.push(vector.as_deref())?;
+                builder.push(vector)?;
             }
         }
         builder.finish()
@@ -383,7 +386,7 @@ pub(crate) fn write_replaced(
     write_part(base, plan(PartKind::Patch, "", upto), |part| {
         let mut builder = PatchesBuilder::new(part, rows, upto)?;
         for (source, replaced) in sources {
-            let mut payloads = source.payloads();
+            let mut payloads = source.mapped_payloads();
             for patch in replaced {
                 let payload = payloads.get(patch.from).map_err(std::io::Error::other)?;
                 builder.push(patch.row, patch.seqno, payload)?;

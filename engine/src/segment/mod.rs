@@ -8,6 +8,7 @@
 pub(crate) mod build;
 pub(crate) mod coded;
 pub(crate) mod codes;
+mod cold;
 mod part;
 pub(crate) mod product;
 pub(crate) mod recall;
@@ -35,12 +36,13 @@ use quant::{CodeBits, CodeMetric};
 
 use crate::bits::Bits;
 use crate::error::{Error, ErrorKind, Result};
+use crate::placement::{Placement, VectorHeld};
 use crate::row_codes::RowCodes;
 use crate::storage::Storage;
 
 pub(crate) use coded::{Coded, CodedRoom};
 pub(crate) use codes::OpenCodes;
-pub(crate) use part::{Part, part_path};
+pub(crate) use part::{Part, Pass, part_path};
 pub(crate) use product::OpenProduct;
 pub(crate) use writer::{PartPlan, write_part};
 
@@ -374,7 +376,9 @@ impl Segment {
     pub(crate) fn wants_coded(&self, vector_index: usize) -> bool {
         let open = self.coded.get(vector_index);
         let open = open.is_some_and(|coded| coded.get().is_none());
-        open && self.has_graph(vector_index) && self.has_codes(vector_index)
+        let graph = self.graphs.get(vector_index).and_then(Option::as_ref);
+        let stays_on_disk = graph.is_some_and(|lazy| lazy.part.is_cold());
+        open && !stays_on_disk && self.has_graph(vector_index) && self.has_codes(vector_index)
     }
 
     /// Makes the coded graph over one name's vectors; false when there is no room for it.
@@ -551,6 +555,42 @@ impl Segment {
         let view = self.patches()?;
         let rows: Vec<Row> = view.iter().flat_map(|view| view.rows()).collect();
         Ok(Bits::from_rows(self.row_count(), rows.into_iter()))
+    }
+
+    /// Holds every part as `placement` says.
+    pub(crate) fn place(&self, storage: &dyn Storage, placement: &Placement) {
+        for part in &self.parts {
+            let entry = part.entry();
+            part.place(storage, placement.of(entry.kind, &entry.name));
+        }
+    }
+
+    /// Begins to read the cold parts from start to end.
+    pub(crate) fn passes(&self) -> Vec<Pass> {
+        self.parts.iter().filter_map(Part::pass).collect()
+    }
+
+    /// Lets what the page cache has of the cold parts go: they were just written.
+    pub(crate) fn drop_cached(&self) {
+        self.parts.iter().for_each(|part| part.drop_cached());
+    }
+
+    /// Adds where the bytes of one name are to `held`.
+    pub(crate) fn add_held(&self, vector_index: usize, held: &mut VectorHeld) {
+        let part = |kind: PartKind| {
+            let named = |part: &&Arc<Part>| {
+                let entry = part.entry();
+                entry.kind == kind && entry.name == held.name
+            };
+            self.parts.iter().find(named).map(|part| part.held())
+        };
+        let (originals, codes) = (part(PartKind::Vectors), part(PartKind::Codes));
+        let graph = part(PartKind::Graph);
+        held.originals.add(originals.unwrap_or_default());
+        held.codes.add(codes.unwrap_or_default());
+        held.graph.add(graph.unwrap_or_default());
+        let coded = self.coded(vector_index).map_or(0, CodedGraph::bytes);
+        held.graph.resident += coded as u64;
     }
 
     /// Bytes of all files.

@@ -1,18 +1,24 @@
 //! Part: one sealed file, mapped, its blocks verified on first touch.
 //!
+//! A part that is cold is mapped too, for its tables; its bulk is read as [`super::cold`] says, and
+//! by jobs, in one pass through the map ([`Part::pass`]).
+//!
 //! # Invariants
 //! - No byte of the body leaves this file before the block it lies in has been verified.
 //! - A part that failed once stays damaged: the failure is kept and repeated.
 
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use format_spec::container::{PartIdentity, PartLayout};
 use format_spec::{CollectionId, DecodeError, PartEntry, PartId, PartKind, ShardId};
 
+use parking_lot::RwLock;
+
 use crate::error::{Error, Result};
-use crate::storage::{Map, Storage};
+use crate::placement::{Held, Residency};
+use crate::storage::{Advice, File, Map, Storage};
 
 /// An open part file.
 #[derive(Debug)]
@@ -25,6 +31,29 @@ pub(crate) struct Part {
     verified: Box<[AtomicU64]>,
     complete: AtomicBool,
     damage: OnceLock<DecodeError>,
+    place: RwLock<Place>,
+}
+
+/// How a part is held.
+#[derive(Clone, Default, Debug)]
+struct Place {
+    residency: Residency,
+    /// The file, of a part that is cold.
+    file: Option<Arc<dyn File>>,
+    /// Whether the map is locked in memory.
+    locked: bool,
+}
+
+/// Reading a part from start to end through its map; when it ends, a cold part is dropped from
+/// the page cache.
+#[derive(Debug)]
+pub(crate) struct Pass(Arc<Part>);
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.0.map.advise_random();
+        self.0.drop_cached();
+    }
 }
 
 impl Part {
@@ -61,7 +90,77 @@ impl Part {
             verified,
             complete: AtomicBool::new(false),
             damage: OnceLock::new(),
+            place: RwLock::default(),
         })
+    }
+
+    /// Holds the part as `residency` says. A cold part whose file cannot be opened stays cached.
+    pub(crate) fn place(&self, storage: &dyn Storage, residency: Residency) {
+        if self.place.read().residency == residency {
+            return;
+        }
+        let mut place = self.place.write();
+        if std::mem::take(&mut *place).locked {
+            self.map.unpin();
+        }
+        match residency {
+            Residency::Cold => match storage.open(&self.path) {
+                Ok(file) => {
+                    file.advise(Advice::Random, 0..self.entry.len);
+                    self.map.advise_random();
+                    place.file = Some(file);
+                }
+                Err(error) => {
+                    tracing::warn!(error = %error.chain(), "part stays cached");
+                    return;
+                }
+            },
+            Residency::Cached => self.map.advise_normal(),
+            Residency::Pinned => {
+                self.map.advise_normal();
+                place.locked = self.map.pin();
+            }
+        }
+        place.residency = residency;
+    }
+
+    /// Whether the part is to stay on disk.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.place.read().residency == Residency::Cold
+    }
+
+    /// The file to read a cold part from; `None` when it is mapped.
+    pub(crate) fn cold_file(&self) -> Option<Arc<dyn File>> {
+        self.place.read().file.clone()
+    }
+
+    /// Where its bytes are.
+    pub(crate) fn held(&self) -> Held {
+        let (bytes, place) = (self.entry.len, self.place.read());
+        let in_place = |is: bool| if is { bytes } else { 0 };
+        let cold = place.residency == Residency::Cold;
+        Held {
+            resident: 0,
+            locked: in_place(place.locked),
+            mapped: in_place(!cold && !place.locked),
+            cold: in_place(cold),
+        }
+    }
+
+    /// Begins to read a cold part from start to end through its map.
+    pub(crate) fn pass(self: &Arc<Self>) -> Option<Pass> {
+        self.is_cold().then(|| {
+            self.map.advise_sequential();
+            Pass(Arc::clone(self))
+        })
+    }
+
+    /// Lets what the page cache has of a cold part go.
+    pub(crate) fn drop_cached(&self) {
+        if let Some(file) = self.cold_file() {
+            self.map.advise_dontneed();
+            file.advise(Advice::Drop, 0..self.entry.len);
+        }
     }
 
     /// What the manifest says of the part.
@@ -132,22 +231,63 @@ impl Part {
 
     fn verify(&self, blocks: Range<u32>) -> Result<()> {
         for block in blocks {
-            let (word, bit) = ((block / 64) as usize, 1_u64 << (block % 64));
-            let Some(word) = self.verified.get(word) else {
-                break;
-            };
-            if word.load(Ordering::Acquire) & bit == 0 {
+            if !self.is_verified(block) {
                 if let Some(damage) = self.damage() {
                     return Err(damage);
                 }
                 self.layout
                     .verify_block(&self.map, block)
                     .map_err(|error| self.damaged(error))?;
-                word.fetch_or(bit, Ordering::AcqRel);
+                self.note_verified(block);
             }
         }
         Ok(())
     }
+
+    /// Verifies the blocks that `range` touches and that are not verified; `bytes` are those of the
+    /// file from `start` on and hold these blocks whole.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming file and offset.
+    pub(crate) fn verify_within(&self, range: &Range<u64>, bytes: &[u8], start: u64) -> Result<()> {
+        for block in self.layout.blocks_of(range.clone()) {
+            if self.is_verified(block) {
+                continue;
+            }
+            let place = self.layout.block_range(block).unwrap_or_default();
+            let at =
+                |offset: u64| usize::try_from(offset.wrapping_sub(start)).unwrap_or(usize::MAX);
+            let whole = bytes
+                .get(at(place.start)..at(place.end))
+                .unwrap_or_default();
+            let checked = self
+                .layout
+                .stored_checksum(&self.map, block)
+                .and_then(|stored| self.layout.verify_block_bytes(whole, block, stored));
+            checked.map_err(|error| self.damaged(error))?;
+            self.note_verified(block);
+        }
+        Ok(())
+    }
+
+    /// Whether a block is verified; one that there is not needs no verifying.
+    pub(crate) fn is_verified(&self, block: u32) -> bool {
+        let (word, bit) = place_of(block);
+        let word = self.verified.get(word);
+        word.is_none_or(|word| word.load(Ordering::Acquire) & bit != 0)
+    }
+
+    fn note_verified(&self, block: u32) {
+        let (word, bit) = place_of(block);
+        if let Some(word) = self.verified.get(word) {
+            word.fetch_or(bit, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Word and bit of a block.
+fn place_of(block: u32) -> (usize, u64) {
+    ((block / 64) as usize, 1_u64 << (block % 64))
 }
 
 /// The path of a part in the folder `dir`.

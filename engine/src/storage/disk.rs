@@ -7,12 +7,19 @@
 
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{DirEntry, File, Lock, Map, Storage, check_dir, check_path, read_fully, write_fully};
+use super::batch::{BatchReader, IoUring};
+use super::{
+    Advice, BatchedReads, DirEntry, File, Lock, Map, ReadRequest, Storage, check_dir, check_path,
+    read_fully, write_fully,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A lock that is held may be on its way to be released: by a process that was killed and is not
@@ -24,18 +31,28 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct DiskStorage {
     root: PathBuf,
+    reader: Arc<BatchReader>,
 }
 
 impl DiskStorage {
-    /// The data directory at `root`, made if it does not exist.
+    /// The data directory at `root`, made if it does not exist; batches are read through io_uring
+    /// where there is one.
     ///
     /// # Errors
     /// When it cannot be made or is not a directory.
+    pub fn new(root: impl Into<PathBuf>) -> Result<Self> {
+        Self::with(root, IoUring::Auto)
+    }
+
+    /// As [`Self::new`], and says how batches are read.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the implementation behind Storage"
     )]
-    pub fn new(root: impl Into<PathBuf>) -> Result<Self> {
+    pub fn with(root: impl Into<PathBuf>, io_uring: IoUring) -> Result<Self> {
         let root = root.into();
         let failed = |error| Error::io("create directory", root.display().to_string(), error);
         fs::create_dir_all(&root).map_err(failed)?;
@@ -50,7 +67,8 @@ impl DiskStorage {
                 .and_then(|dir| dir.sync_all())
                 .map_err(failed)?;
         }
-        Ok(Self { root })
+        let reader = Arc::new(BatchReader::probe(io_uring));
+        Ok(Self { root, reader })
     }
 
     /// The data directory.
@@ -79,6 +97,7 @@ impl DiskStorage {
         Ok(Arc::new(DiskFile {
             path: path.into(),
             file,
+            reader: Arc::clone(&self.reader),
         }))
     }
 }
@@ -116,6 +135,10 @@ impl Storage for DiskStorage {
         let failed = |error| Error::io("map", path, error);
         let file = fs::File::open(self.full(path)).map_err(failed)?;
         Ok(Map::mapped(FileMap::new(&file).map_err(failed)?))
+    }
+
+    fn batched_reads(&self) -> BatchedReads {
+        self.reader.report()
     }
 
     fn list(&self, dir: &str) -> Result<Vec<DirEntry>> {
@@ -226,6 +249,7 @@ impl Lock for DiskLock {}
 struct DiskFile {
     path: String,
     file: fs::File,
+    reader: Arc<BatchReader>,
 }
 
 impl DiskFile {
@@ -246,6 +270,26 @@ impl File for DiskFile {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()> {
         read_fully(offset, buf, |at, rest| self.file.read_at(rest, at)).map_err(self.failed("read"))
+    }
+
+    fn read_batch(&self, requests: &mut [ReadRequest<'_>]) {
+        let outcomes = self.reader.read(self.file.as_fd(), requests);
+        for (request, outcome) in requests.iter_mut().zip(outcomes) {
+            request.result = outcome.map_err(self.failed("read"));
+        }
+    }
+
+    fn advise(&self, advice: Advice, range: Range<u64>) {
+        let Some(len) = NonZeroU64::new(range.end.saturating_sub(range.start)) else {
+            return;
+        };
+        let kernels = match advice {
+            Advice::Random => rustix::fs::Advice::Random,
+            Advice::Drop => rustix::fs::Advice::DontNeed,
+        };
+        if let Err(error) = rustix::fs::fadvise(&self.file, range.start, Some(len), kernels) {
+            tracing::debug!(%error, ?advice, path = self.path, "fadvise refused");
+        }
     }
 
     fn allocate(&self, len: u64) -> Result<()> {
@@ -323,6 +367,26 @@ impl FileMap {
         self.advise(memmap2::Advice::Sequential);
     }
 
+    pub(crate) fn advise_normal(&self) {
+        self.advise(memmap2::Advice::Normal);
+    }
+
+    pub(crate) fn pin(&self) -> bool {
+        let Some(map) = &self.0 else { return true };
+        let Err(error) = map.lock() else { return true };
+        tracing::debug!(%error, "mlock refused");
+        self.advise(memmap2::Advice::PopulateRead);
+        false
+    }
+
+    pub(crate) fn unpin(&self) {
+        if let Some(map) = &self.0
+            && let Err(error) = map.unlock()
+        {
+            tracing::debug!(%error, "munlock refused");
+        }
+    }
+
     pub(crate) fn advise_dontneed(&self) {
         let Some(map) = &self.0 else { return };
         // SAFETY: the map is shared and backed by a file that nobody writes, so a dropped page
@@ -358,10 +422,10 @@ mod tests {
         let file = disk.open("a/b/c").unwrap();
         let (mut one, mut two) = ([9; 100], [9; 2000]);
         let mut batch = [
-            ReadRequest::new(&*file, 3950, &mut one),
-            ReadRequest::new(&*file, 4000, &mut two),
+            ReadRequest::new(3950, &mut one),
+            ReadRequest::new(4000, &mut two),
         ];
-        disk.read_batch(&mut batch);
+        file.read_batch(&mut batch);
         assert!(batch[0].result.is_ok());
         let short = batch[1].result.as_ref().unwrap_err();
         assert_eq!(short.kind(), ErrorKind::Corrupt);

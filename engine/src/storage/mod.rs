@@ -14,14 +14,17 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
+mod batch;
 pub mod disk;
+mod ring;
 pub mod sim;
 
+pub use batch::IoUring;
 pub use disk::DiskStorage;
 
 /// Where a memory map of a file, or an aligned copy of one, starts: a multiple of this.
@@ -44,11 +47,9 @@ pub trait Storage: Send + Sync + Debug {
     /// Maps a whole file read-only. The file must never change or shrink afterwards.
     fn map(&self, path: &str) -> Result<Map>;
 
-    /// Does all reads, in any order; each gets its own outcome in [`ReadRequest::result`].
-    fn read_batch(&self, requests: &mut [ReadRequest<'_>]) {
-        for request in requests {
-            request.result = request.file.read_at(request.offset, request.buf);
-        }
+    /// How [`File::read_batch`] reads here, and how much it has read.
+    fn batched_reads(&self) -> BatchedReads {
+        BatchedReads::default()
     }
 
     /// The entries of a directory, sorted by name.
@@ -97,6 +98,19 @@ pub trait File: Send + Sync + Debug {
     /// [`Corrupt`](crate::ErrorKind::Corrupt) when the file ends before `buf` is full.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<()>;
 
+    /// Does all reads, in any order and as many at once as the disk takes; each gets its own
+    /// outcome in [`ReadRequest::result`], as of [`File::read_at`].
+    fn read_batch(&self, requests: &mut [ReadRequest<'_>]) {
+        for request in requests {
+            request.result = self.read_at(request.offset, request.buf);
+        }
+    }
+
+    /// Says how the bytes of `range` will be used. A hint: whoever cannot take it does nothing.
+    fn advise(&self, advice: Advice, range: Range<u64>) {
+        let _ = (advice, range);
+    }
+
     /// Reserves space so that the file is at least `len` bytes long, new bytes being zero.
     ///
     /// # Errors
@@ -125,24 +139,44 @@ pub trait File: Send + Sync + Debug {
 /// An exclusive lock; dropping it lets go.
 pub trait Lock: Send + Sync + Debug {}
 
-/// One read of a batch.
+/// How bytes of a file will be used.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum Advice {
+    /// Here and there: reading ahead is wasted.
+    Random,
+    /// Not again soon: what the page cache has of them can go. Only clean pages go, so the file is
+    /// synced first.
+    Drop,
+}
+
+/// How batches of reads are done, and how much was read so; counts are since the start.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct BatchedReads {
+    /// `io_uring`, or `pread` and why.
+    pub method: String,
+    /// Batches.
+    pub batches: u64,
+    /// Reads in all batches.
+    pub reads: u64,
+    /// Bytes of all reads.
+    pub bytes: u64,
+}
+
+/// One read of a batch, of the file that [`File::read_batch`] is called on.
 #[derive(Debug)]
 pub struct ReadRequest<'a> {
-    /// The file to read.
-    pub file: &'a dyn File,
     /// Where to start.
     pub offset: u64,
     /// Filled completely when `result` is `Ok`.
     pub buf: &'a mut [u8],
-    /// How it went; meaningful after [`Storage::read_batch`].
+    /// How it went; meaningful after [`File::read_batch`].
     pub result: Result<()>,
 }
 
 impl<'a> ReadRequest<'a> {
-    /// A read of `buf.len()` bytes of `file` at `offset`.
-    pub fn new(file: &'a dyn File, offset: u64, buf: &'a mut [u8]) -> Self {
+    /// A read of `buf.len()` bytes at `offset`.
+    pub fn new(offset: u64, buf: &'a mut [u8]) -> Self {
         Self {
-            file,
             offset,
             buf,
             result: Ok(()),
@@ -198,10 +232,33 @@ impl Map {
         }
     }
 
+    /// Takes earlier advice back.
+    pub fn advise_normal(&self) {
+        if let Source::Mapped(map) = &self.0 {
+            map.advise_normal();
+        }
+    }
+
     /// Lets the kernel drop the resident pages; they come back from the file when touched.
     pub fn advise_dontneed(&self) {
         if let Source::Mapped(map) = &self.0 {
             map.advise_dontneed();
+        }
+    }
+
+    /// Reads all pages in and keeps them in memory; true when they are locked there. Where the
+    /// process may not lock as much, they are only read in and may go again.
+    pub fn pin(&self) -> bool {
+        match &self.0 {
+            Source::Mapped(map) => map.pin(),
+            Source::Copied(_) => true,
+        }
+    }
+
+    /// Lets pinned pages go when the kernel wants them.
+    pub fn unpin(&self) {
+        if let Source::Mapped(map) = &self.0 {
+            map.unpin();
         }
     }
 }

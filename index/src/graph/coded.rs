@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Expanding a row reads one stretch of memory and estimates all its neighbours side by side; their
-//! vectors are not touched. The rows that the search expands go the way of the rows that a scan of
+//! vectors are not touched, nor by the way through the upper layers, which goes by the codes of
+//! several bits. The rows that the search expands go the way of the rows that a scan of
 //! codes lets through: code of several bits, then vector (SymphonyQG: arXiv 2411.12229, with codes
 //! of the whole segment instead of one set a node).
 //!
@@ -18,7 +19,7 @@ use rayon::prelude::*;
 
 use crate::graph::search::{Scratch, descend};
 use crate::neighbor::TopK;
-use crate::refine::{CodeRows, CodeScanCounts, Refiner, SharedBound};
+use crate::refine::{CodeRows, CodeScanCounts, Refiner, SharedBound, estimate};
 use crate::{Accept, Adjacency, Row, Scorer};
 
 /// The place of a neighbour that a list does not have.
@@ -165,8 +166,24 @@ pub struct CodedSearch<'a, A: ?Sized, C, S: ?Sized> {
     pub codes: &'a C,
     /// The query, for codes.
     pub query: &'a CodeQuery,
-    /// The query, for vectors.
+    /// The query, for vectors: of those rows only that may be returned.
     pub scorer: &'a S,
+}
+
+/// Estimates from the codes of several bits, or of one bit where there are no others.
+struct ByCodes<'a, C> {
+    codes: &'a C,
+    query: &'a CodeQuery,
+}
+
+impl<C: CodeRows> Scorer for ByCodes<'_, C> {
+    fn distance(&self, row: Row) -> f32 {
+        estimate(self.codes, self.query, row).unwrap_or(f32::INFINITY)
+    }
+
+    fn prefetch(&self, row: Row) {
+        quant::prefetch(self.codes.row(row));
+    }
 }
 
 /// Offers accepted rows near the query to `top`.
@@ -190,11 +207,15 @@ where
     let Some((entry, level)) = entry.filter(|_| search.nodes.len == search.graph.len()) else {
         return counts;
     };
-    let nearest = descend(search.graph, search.scorer, (entry, level), 0, scratch);
+    let by_codes = ByCodes {
+        codes: search.codes,
+        query: search.query,
+    };
+    let nearest = descend(search.graph, &by_codes, (entry, level), 0, scratch);
     // Every row can be reached from the entry, which cannot be said of where the descent ends.
     for row in [nearest.row, entry] {
         if scratch.visited.insert(row) {
-            scratch.beam.insert(search.scorer.distance(row), row);
+            scratch.beam.insert(by_codes.distance(row), row);
         }
     }
     let Scratch { visited, beam, .. } = scratch;

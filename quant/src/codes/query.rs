@@ -215,6 +215,18 @@ impl CodeQuery {
         }
     }
 
+    /// Lower and upper bound of a row, from its code of several bits.
+    ///
+    /// # Panics
+    /// As [`Self::row`].
+    #[inline]
+    #[must_use]
+    pub fn row_bounds(&self, row: &[u8]) -> (f32, f32) {
+        let estimate = self.row(row);
+        let margin = self.deviations * estimate.deviation;
+        (estimate.distance - margin, estimate.distance + margin)
+    }
+
     /// The lower bound of a row, from its code of several bits.
     ///
     /// # Panics

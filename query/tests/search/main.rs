@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod codecs;
+mod cold;
 mod filters;
 mod nearest;
 mod oracle;

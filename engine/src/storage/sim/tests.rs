@@ -326,10 +326,10 @@ fn maps_are_aligned_and_a_batch_reports_each_read() {
     assert_eq!(&map[..], &[7; 1000]);
     let (mut one, mut two) = ([0; 10], [0; 10]);
     let mut batch = [
-        crate::storage::ReadRequest::new(&*file, 990, &mut one),
-        crate::storage::ReadRequest::new(&*file, 995, &mut two),
+        crate::storage::ReadRequest::new(990, &mut one),
+        crate::storage::ReadRequest::new(995, &mut two),
     ];
-    disk.read_batch(&mut batch);
+    file.read_batch(&mut batch);
     assert!(batch[0].result.is_ok() && batch[1].result.is_err());
     assert_eq!(one, [7; 10]);
 }

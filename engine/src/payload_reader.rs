@@ -1,0 +1,171 @@
+//! PayloadReader: the payloads of one source, block by block.
+//!
+//! # Invariants
+//! - A block is decompressed once while neighbouring rows are asked for.
+//! - Of a cold part the blocks that follow each other are read [`AHEAD`] at once; memory for what
+//!   was read and not asked for is bounded by that, or by what [`PayloadReader::prefetch`] was
+//!   given.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use format_spec::payload::PayloadView;
+use format_spec::{EMPTY_PAYLOAD, Row};
+
+use crate::error::Result;
+use crate::segment::{Part, Payloads};
+use crate::source::{Source, no_row};
+use crate::storage::File;
+use crate::version::SegmentState;
+
+/// Blocks read at once while rows are read in order.
+const AHEAD: u32 = 16;
+
+/// The last block that was decompressed.
+#[derive(Debug, Default)]
+struct Block {
+    number: Option<u32>,
+    bytes: Vec<u8>,
+}
+
+/// Reads the payloads of one source, keeping the last blocks it decompressed.
+#[derive(Debug)]
+pub struct PayloadReader<'a> {
+    source: &'a Source,
+    sealed: Block,
+    patched: Block,
+    /// Whether cold payloads are read through the map all the same.
+    mapped: bool,
+    /// Blocks of a cold part that were read and not yet asked for, as they are stored.
+    ahead: BTreeMap<u32, Vec<u8>>,
+}
+
+impl<'a> PayloadReader<'a> {
+    pub(crate) fn new(source: &'a Source) -> Self {
+        Self {
+            source,
+            sealed: Block::default(),
+            patched: Block::default(),
+            mapped: false,
+            ahead: BTreeMap::new(),
+        }
+    }
+
+    /// Reads through the map, cold or not.
+    pub(crate) fn mapped(source: &'a Source) -> Self {
+        Self {
+            mapped: true,
+            ..Self::new(source)
+        }
+    }
+
+    /// Reads the payloads of `rows` at once where they are cold; each is then to be asked for in
+    /// row order. A hint of which rows come next.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub fn prefetch(&mut self, rows: &[Row]) -> Result<()> {
+        let Source::Segment(view) = self.source else {
+            return Ok(());
+        };
+        let Payloads { part, view: blocks } = view.0.segment.payload()?;
+        let Some(file) = part.cold_file().filter(|_| !self.mapped) else {
+            return Ok(());
+        };
+        let sealed = rows.iter().filter(|&&row| !view.0.patches.rows.get(row));
+        let mut numbers: Vec<u32> = sealed.filter_map(|&row| blocks.block_of(row)).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers.retain(|&number| self.sealed.number != Some(number));
+        read_ahead(part, &file, &blocks, &numbers, &mut self.ahead)
+    }
+
+    /// The whole payload of `row`, an encoded object, with patches honoured.
+    ///
+    /// # Errors
+    /// `Corrupt` when a part does not verify.
+    pub fn get(&mut self, row: Row) -> Result<&[u8]> {
+        match self.source {
+            Source::Memtable(view) => Ok(view.payload(row)),
+            Source::Segment(view) if view.0.patches.rows.get(row) => {
+                match view.0.patches.delta.get(row) {
+                    Some(patch) => Ok(&patch.payload),
+                    None => self.patched(&view.0, row),
+                }
+            }
+            Source::Segment(view) => self.sealed(&view.0, row),
+        }
+    }
+
+    fn sealed(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
+        let Payloads { part, view } = state.segment.payload()?;
+        let Some(number) = view.block_of(row) else {
+            return Ok(EMPTY_PAYLOAD);
+        };
+        let block = &mut self.sealed;
+        if block.number != Some(number) {
+            let before = block.number.take();
+            let file = part.cold_file().filter(|_| !self.mapped);
+            let decompressed = match file {
+                None => {
+                    part.bytes_in(view.block_range(number))?;
+                    view.decompress_block(number, &mut block.bytes)
+                }
+                Some(file) => {
+                    if !self.ahead.contains_key(&number) {
+                        let follows = before.is_some_and(|before| before + 1 == number);
+                        let count = if follows { AHEAD } else { 1 };
+                        let end = number.saturating_add(count).min(view.block_count());
+                        let numbers: Vec<u32> = (number..end).collect();
+                        read_ahead(part, &file, &view, &numbers, &mut self.ahead)?;
+                    }
+                    let stored = self.ahead.remove(&number).unwrap_or_default();
+                    view.decompress_stored(number, &stored, &mut block.bytes)
+                }
+            };
+            decompressed.map_err(|error| part.damaged(error))?;
+            block.number = Some(number);
+        }
+        view.slice(row, &block.bytes)
+            .map_err(|error| part.damaged(error))
+    }
+
+    fn patched(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
+        let found = state.segment.patches()?.zip(state.segment.patch_part());
+        let place = found.and_then(|(view, part)| {
+            let position = view.position(row)?;
+            Some((view, part, position, view.block_of(position)?))
+        });
+        // A patched row is in the delta or in the patch part.
+        let Some((view, part, position, number)) = place else {
+            return Err(no_row(row));
+        };
+        let block = &mut self.patched;
+        if block.number != Some(number) {
+            block.number = None;
+            view.decompress_block(number, &mut block.bytes)
+                .map_err(|error| part.damaged(error))?;
+            block.number = Some(number);
+        }
+        view.slice(position, &block.bytes)
+            .map_err(|error| part.damaged(error))
+    }
+}
+
+/// Reads blocks in one batch, in the place of those read before.
+fn read_ahead(
+    part: &Part,
+    file: &Arc<dyn File>,
+    view: &PayloadView<'_>,
+    numbers: &[u32],
+    ahead: &mut BTreeMap<u32, Vec<u8>>,
+) -> Result<()> {
+    ahead.clear();
+    let ranges: Vec<_> = numbers
+        .iter()
+        .map(|&number| view.block_range(number))
+        .collect();
+    part.fetch(file, &ranges, |at, bytes| {
+        ahead.insert(numbers[at], bytes.to_vec());
+    })
+}
