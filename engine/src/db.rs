@@ -20,7 +20,7 @@ use crate::foreign::warn_in_root;
 use crate::segment::CodedRoom;
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardName, Surroundings};
-use crate::storage::{Lock, Storage};
+use crate::storage::{BatchedReads, Lock, Storage};
 use crate::worker::{StepKind, Wakeup, start};
 
 /// The one shard of a collection.
@@ -112,6 +112,11 @@ impl Db {
         });
         let threads = Mutex::new(start(&inner, workers)?);
         Ok(Arc::new(Self { inner, threads }))
+    }
+
+    /// How cold files are read, and how much was.
+    pub fn batched_reads(&self) -> BatchedReads {
+        self.inner.around.storage.batched_reads()
     }
 
     /// The collection of this name.

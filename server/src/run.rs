@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::{Clock, Db, DiskStorage, SystemClock};
+use engine::{Clock, Db, DiskStorage, Storage, SystemClock};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,11 +61,18 @@ pub fn start(settings: Settings) -> Result<Running, Failure> {
         })?;
     let addr = listener.local_addr()?;
     warn_if_open(&addr);
-    let storage = DiskStorage::new(&settings.storage.path)?;
+    let storage = DiskStorage::with(&settings.storage.path, settings.storage.io_uring)?;
+    tracing::info!(method = storage.batched_reads().method, "cold reads");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let engine = settings.storage.engine.clone();
     let db = Db::open(Arc::new(storage), Arc::clone(&clock), engine)?;
     let state = Arc::new(State::new(db, clock, settings)?);
+    for collection in state.db.collections() {
+        let name = collection.name();
+        if let Err(error) = state.place(&collection) {
+            tracing::warn!(name, %error, "files stay cached");
+        }
+    }
     let (stop, stopped) = watch::channel(false);
     let serving = runtime.spawn(serve(listener, Arc::clone(&state), stopped));
     tracing::info!(%addr, collections = state.db.collections().len(), "ready");

@@ -47,6 +47,8 @@ pub struct StorageSettings {
     pub path: PathBuf,
     /// The engine's own settings.
     pub engine: engine::Settings,
+    /// How cold files are read.
+    pub io_uring: engine::IoUring,
 }
 
 impl Default for StorageSettings {
@@ -54,6 +56,7 @@ impl Default for StorageSettings {
         Self {
             path: PathBuf::from("./storage"),
             engine: engine::Settings::default(),
+            io_uring: engine::IoUring::Auto,
         }
     }
 }
@@ -471,6 +474,9 @@ const KEYS: &[(&str, Set)] = &[
     ("storage.coded_graph_mb", |s, v| {
         s.storage.engine.coded_graph_bytes_max = number::<u64>(v)?.saturating_mul(1 << 20);
         Ok(())
+    }),
+    ("storage.io_uring", |s, v| {
+        v.parse().map(|parsed| s.storage.io_uring = parsed)
     }),
     ("storage.build_threads", |s, v| {
         s.storage.engine.build_threads = positive(v)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{Clock, Collection, Db};
+use parking_lot::Mutex;
 
 use crate::body::BodyReader;
 use crate::error::ApiError;
@@ -11,6 +12,7 @@ use crate::pool::{BlockingPool, SearchPool};
 use crate::route::Routes;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
+use crate::wire::config::Config;
 
 /// One sync of a disk takes a millisecond or more; so many writers may share it.
 const WRITE_THREADS: usize = 16;
@@ -30,6 +32,8 @@ pub(crate) struct State {
     pub(crate) admin: BlockingPool,
     pub(crate) telemetry: Telemetry,
     stopping: AtomicBool,
+    /// One at a time, so that the newest configuration is the last that is heeded.
+    placing: Mutex<()>,
 }
 
 impl State {
@@ -51,10 +55,22 @@ impl State {
             admin: BlockingPool::new("admin", ADMIN_THREADS, service.write_queue)?,
             telemetry: Telemetry::new(),
             stopping: AtomicBool::new(false),
+            placing: Mutex::new(()),
             db,
             clock,
             settings,
         })
+    }
+
+    /// Holds the files of a collection as its configuration says.
+    ///
+    /// # Errors
+    /// When the stored configuration cannot be read.
+    pub(crate) fn place(&self, collection: &Collection) -> Result<(), ApiError> {
+        let _turn = self.placing.lock();
+        let config = Config::of(&collection.schema())?;
+        collection.place(config.placement());
+        Ok(())
     }
 
     /// The collection, or the 404 that says so.

@@ -8,8 +8,7 @@
 //! The first time that a block is needed it is read whole, verified, and noted as verified, in the
 //! same notes as for the map. From then on the ranges alone are read, as they come from the disk:
 //! what the disk got wrong before is found, and what it gets wrong later is not, exactly as for a
-//! page of a map that left memory and is read in again. The scrub and every compaction read all
-//! blocks again.
+//! page of a map that left memory and is read in again. The next process verifies anew.
 //!
 //! # Invariants
 //! - Every range is handed out once, or none after the first error.

@@ -8,6 +8,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::BorrowedFd;
+use std::str::FromStr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,6 +32,18 @@ pub enum IoUring {
     Auto,
     /// Never.
     Off,
+}
+
+impl FromStr for IoUring {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ => Err("expected `auto` or `off`".to_owned()),
+        }
+    }
 }
 
 /// Reads batches.
@@ -314,6 +327,8 @@ mod tests {
 
     #[test]
     fn without_io_uring_the_threads_read() {
+        assert_eq!("off".parse(), Ok(IoUring::Off));
+        assert!("on".parse::<IoUring>().is_err());
         let refused = BatchReader::of(Err("not permitted".to_owned()));
         let off = BatchReader::probe(IoUring::Off);
         for (reader, why) in [(refused, "not permitted"), (off, "switched off")] {

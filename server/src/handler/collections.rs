@@ -16,6 +16,7 @@ use crate::wire::collection::{CreateBody, UpdateBody, check_name};
 use crate::wire::config::Config;
 use crate::wire::known_recall::Own;
 use crate::wire::optimizations::{JsonOptimizations, With};
+use crate::wire::placement::JsonPlacement;
 use crate::wire::time::rfc3339;
 use crate::wire::{self, index, json};
 
@@ -63,13 +64,15 @@ pub(crate) fn create(call: &Call) -> Result<Reply, ApiError> {
     let body: CreateBody = json::read(call.body.bytes())?;
     let config = body.convert(&call.state.settings.defaults)?;
     let schema = config.schema(&Schema::default(), seed(call))?;
-    if let Err(error) = call.state.db.create_collection(name, schema) {
-        return Err(if error.kind() == engine::ErrorKind::Conflict {
+    let collection = call.state.db.create_collection(name, schema);
+    let collection = collection.map_err(|error| {
+        if error.kind() == engine::ErrorKind::Conflict {
             ApiError::collection_exists(name)
         } else {
             error.into()
-        });
-    }
+        }
+    })?;
+    call.state.place(&collection)?;
     call.ok(true)
 }
 
@@ -80,13 +83,14 @@ fn seed(call: &Call) -> u64 {
 /// `PATCH collections/{name}`.
 pub(crate) fn update(call: &Call) -> Result<Reply, ApiError> {
     let name = call.collection_name();
-    call.collection()?;
+    let collection = call.collection()?;
     let mut body: Option<UpdateBody> = Some(json::read(call.body.bytes())?);
     alter(call, name, &mut |schema| {
         let mut config = Config::of(schema)?;
         body.take().unwrap_or_default().apply(&mut config)?;
         config.schema(schema, seed(call))
     })?;
+    call.state.place(&collection)?;
     call.ok(true)
 }
 
@@ -171,6 +175,7 @@ pub(crate) fn info(call: &Call) -> Result<Reply, ApiError> {
     let status = collection.status();
     let config = Config::of(&schema)?;
     let mut warnings = config.warnings(&call.state.settings.storage.engine);
+    let placement = JsonPlacement::new(&config.placement(), collection.held());
     let mut payload_schema = Map::new();
     for field in &schema.fields {
         warnings.extend(index::warnings(field)?);
@@ -201,7 +206,7 @@ pub(crate) fn info(call: &Call) -> Result<Reply, ApiError> {
             length: status.queue_length,
         },
         created_at: rfc3339(collection.created_at_ms()),
-        cairn: Own::of(&snapshot),
+        cairn: Own::of(&snapshot, placement),
     })
 }
 

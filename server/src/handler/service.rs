@@ -216,6 +216,7 @@ pub(crate) fn metrics(call: &Call) -> Result<Reply, ApiError> {
     let help = "Time that writers were held back, by reason";
     let stalls = samples.iter().flat_map(stalls);
     scrape.counters("cairn_write_stall_seconds", help, stalls);
+    cold_reads(&mut scrape, state.db.batched_reads());
     process(&mut scrape);
     let mut text = String::new();
     scrape.encode(&mut text).map_err(ApiError::internal)?;
@@ -224,6 +225,21 @@ pub(crate) fn metrics(call: &Call) -> Result<Reply, ApiError> {
         .encode(&mut text)
         .map_err(ApiError::internal)?;
     Ok(Reply::text(text))
+}
+
+fn cold_reads(scrape: &mut Scrape, cold: engine::BatchedReads) {
+    let method = vec![("method", cold.method)];
+    for (name, help, count) in [
+        (
+            "cairn_cold_read_batches",
+            "Batches of cold reads",
+            cold.batches,
+        ),
+        ("cairn_cold_reads", "Cold reads", cold.reads),
+        ("cairn_cold_read_bytes", "Bytes of cold reads", cold.bytes),
+    ] {
+        scrape.counters(name, help, [(method.clone(), count as f64)]);
+    }
 }
 
 fn stalls(sample: &Sample) -> [(Labels, f64); 2] {

@@ -643,7 +643,8 @@ mod tests {
     #[test]
     fn what_only_tunes_is_kept_and_warned_about() {
         let config = create(&json!({
-            "vectors": {"v": {"size": 4, "distance": "Dot", "on_disk": true, "memory": "cold"}},
+            "vectors": {"v": {"size": 4, "distance": "Dot", "on_disk": true, "memory": "cold",
+                              "hnsw_config": {"max_indexing_threads": 3}}},
             "shard_number": 2,
             "wal_config": {"wal_capacity_mb": 64},
             "hnsw_config": {"payload_m": 8},
@@ -652,8 +653,7 @@ mod tests {
         .unwrap();
         let warnings = config.warnings(&engine::Settings::default()).join("\n");
         for field in [
-            "`params.vectors.v.on_disk`",
-            "`params.vectors.v.memory`",
+            "`params.vectors.v.hnsw_config.max_indexing_threads`",
             "`params.shard_number`",
             "`wal_config`",
             "`hnsw_config.payload_m`",
@@ -661,6 +661,7 @@ mod tests {
         ] {
             assert!(warnings.contains(field), "{field} in {warnings}");
         }
+        assert!(!warnings.contains("on_disk") && !warnings.contains(".memory"));
     }
 
     #[test]

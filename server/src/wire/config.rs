@@ -421,8 +421,6 @@ impl Config {
         self.params.without_effect(&mut fields);
         let hnsw = HnswDiff {
             max_indexing_threads: Some(self.hnsw_config.max_indexing_threads),
-            on_disk: self.hnsw_config.on_disk,
-            memory: self.hnsw_config.memory,
             payload_m: self.hnsw_config.payload_m,
             inline_storage: self.hnsw_config.inline_storage,
             ..HnswDiff::default()
@@ -465,14 +463,10 @@ impl CollectionParams {
             } else {
                 format!("params.vectors.{name}")
             };
-            note(fields, vector.on_disk.is_some(), &place, "on_disk");
-            note(fields, vector.memory.is_some(), &place, "memory");
             if let Some(hnsw) = &vector.hnsw_config {
                 note_hnsw(fields, hnsw, &format!("{place}.hnsw_config"));
             }
         }
-        let payload = self.payload.is_some_and(|payload| payload.memory.is_some());
-        note(fields, payload, "params.payload", "memory");
         for (name, set) in [
             ("shard_number", self.shard_number > 1),
             ("replication_factor", self.replication_factor > 1),
@@ -485,7 +479,6 @@ impl CollectionParams {
                 "read_fan_out_delay_ms",
                 self.read_fan_out_delay_ms.is_some(),
             ),
-            ("on_disk_payload", !self.on_disk_payload),
         ] {
             note(fields, set, "params", name);
         }
@@ -501,8 +494,6 @@ fn note(fields: &mut Vec<String>, set: bool, place: &str, name: &str) {
 fn note_hnsw(fields: &mut Vec<String>, hnsw: &HnswDiff, place: &str) {
     let threads = hnsw.max_indexing_threads.is_some_and(|threads| threads > 0);
     note(fields, threads, place, "max_indexing_threads");
-    note(fields, hnsw.on_disk.is_some(), place, "on_disk");
-    note(fields, hnsw.memory.is_some(), place, "memory");
     note(fields, hnsw.payload_m.is_some(), place, "payload_m");
     note(
         fields,

@@ -3,10 +3,13 @@
 use engine::{RecallPoint, Snapshot, Source};
 use serde::Serialize;
 
+use super::placement::JsonPlacement;
+
 /// Cairn's own members of a description.
 #[derive(Debug, Serialize)]
 pub(crate) struct Own {
     known_recall: Vec<KnownRecall>,
+    placement: JsonPlacement,
 }
 
 /// Of the vectors of one name of a segment.
@@ -41,7 +44,7 @@ struct AtBeam {
 }
 
 impl Own {
-    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+    pub(crate) fn of(snapshot: &Snapshot, placement: JsonPlacement) -> Self {
         let names = || {
             snapshot
                 .schema()
@@ -57,6 +60,7 @@ impl Own {
         let known_recall = snapshot.sources().iter().flat_map(of_source);
         Self {
             known_recall: known_recall.collect(),
+            placement,
         }
     }
 }

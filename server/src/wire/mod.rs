@@ -19,6 +19,7 @@ pub(crate) mod json;
 pub(crate) mod known_recall;
 pub(crate) mod optimizations;
 pub(crate) mod parameters;
+pub(crate) mod placement;
 pub(crate) mod quantization;
 pub(crate) mod record;
 pub(crate) mod search;

@@ -84,11 +84,23 @@ pub(crate) struct TurboQuantization {
 
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(expecting = "an object with `always_ram`")]
-struct Place {
+pub(super) struct Place {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    always_ram: Option<bool>,
+    pub(super) always_ram: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    memory: Option<Memory>,
+    pub(super) memory: Option<Memory>,
+}
+
+impl Quantization {
+    /// Where codes are to be held.
+    pub(super) const fn place(&self) -> &Place {
+        match self {
+            Self::Scalar(scalar) => &scalar.place,
+            Self::Product(product) => &product.place,
+            Self::Binary(binary) => &binary.place,
+            Self::Turbo(turbo) => &turbo.place,
+        }
+    }
 }
 
 #[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
