@@ -202,8 +202,9 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
         self.refine();
         let (rows, len) = self.scoring.take();
         self.score(&rows[..len]);
-        if let Some(far) = self.far.take() {
-            self.score_far(far.waiting);
+        let far = self.far.as_mut();
+        if let Some(waiting) = far.map(|far| std::mem::take(&mut far.waiting)) {
+            self.score_far(waiting);
         }
     }
 
@@ -249,17 +250,21 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
 
     /// Two waves: the exact distances of the first tell who is not needed in the second.
     fn score_far(&mut self, mut waiting: Vec<Waiting>) {
+        // The upper bounds have fallen since, and other segments may have found nearer rows.
+        let worst = self.worst();
+        // Not a number is compared: nothing is known of it.
+        let needed = |waiting: &Waiting, worst: f32| {
+            let known_farther = waiting.lower >= worst;
+            !known_farther
+        };
+        waiting.retain(|waiting| needed(waiting, worst));
         waiting.sort_unstable_by(|a, b| a.lower.total_cmp(&b.lower).then(a.row.cmp(&b.row)));
         let first = waiting.len().min(self.top.limit());
         let (first, second) = waiting.split_at(first);
         let rows: Vec<Row> = first.iter().map(|waiting| waiting.row).collect();
         self.score(&rows);
         let worst = self.worst();
-        // Not a number is compared: nothing is known of it.
-        let needed = second.iter().filter(|waiting| {
-            let known_farther = waiting.lower >= worst;
-            !known_farther
-        });
+        let needed = second.iter().filter(|waiting| needed(waiting, worst));
         let rows: Vec<Row> = needed.map(|waiting| waiting.row).collect();
         self.score(&rows);
     }
