@@ -10,7 +10,9 @@ use engine::{
     Clock, Collection, Db, DiskStorage, ErrorKind, IoUring, Placement, Residency, Settings, Source,
     Storage, UpsertRows, VectorPlacement, WriteBatch,
 };
-use format_spec::{Element, HnswSettings, Metric, PointId, Row, Schema, Value, VectorSchema};
+use format_spec::{
+    Codec, Element, HnswSettings, Metric, PointId, Row, Schema, Value, VectorSchema,
+};
 use index::Scorer;
 use quant::Query;
 
@@ -55,6 +57,7 @@ fn fill(db: &Db) -> Arc<Collection> {
         metric: Metric::Euclid,
         element: Element::F32,
         hnsw: HnswSettings::default(),
+        codec: Codec::Auto,
     };
     let schema = Schema {
         vectors: vec![vector],

@@ -233,14 +233,12 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
     }
 
     fn refine_far(&mut self, row: Row) {
-        let bounds = bounds(self.codes, self.query, row);
-        let Some((lower, upper)) = bounds.filter(|&(lower, _)| {
-            // Not a number is compared: nothing is known of it.
-            let known_farther = lower >= self.worst();
-            !known_farther
-        }) else {
+        let Some((lower, upper)) = bounds(self.codes, self.query, row) else {
             return;
         };
+        if !self.is_needed(lower) {
+            return;
+        }
         if let Some(far) = &mut self.far {
             far.waiting.push(Waiting { lower, row });
             let distance = upper;
@@ -248,23 +246,27 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
         }
     }
 
+    /// Whether a row that waits has to be compared: of those whose upper bounds are the smallest
+    /// each is, and one whose lower bound is not a number.
+    fn is_needed(&self, lower: f32) -> bool {
+        let known = self.top.bound().min(self.bound.get());
+        let likely = self.far.as_ref().map(|far| far.uppers.bound());
+        let farther = lower >= known || likely.is_some_and(|likely| lower > likely);
+        !farther
+    }
+
     /// Two waves: the exact distances of the first tell who is not needed in the second.
     fn score_far(&mut self, mut waiting: Vec<Waiting>) {
         // The upper bounds have fallen since, and other segments may have found nearer rows.
-        let worst = self.worst();
-        // Not a number is compared: nothing is known of it.
-        let needed = |waiting: &Waiting, worst: f32| {
-            let known_farther = waiting.lower >= worst;
-            !known_farther
-        };
-        waiting.retain(|waiting| needed(waiting, worst));
+        waiting.retain(|waiting| self.is_needed(waiting.lower));
         waiting.sort_unstable_by(|a, b| a.lower.total_cmp(&b.lower).then(a.row.cmp(&b.row)));
         let first = waiting.len().min(self.top.limit());
         let (first, second) = waiting.split_at(first);
         let rows: Vec<Row> = first.iter().map(|waiting| waiting.row).collect();
         self.score(&rows);
-        let worst = self.worst();
-        let needed = second.iter().filter(|waiting| needed(waiting, worst));
+        let needed = second
+            .iter()
+            .filter(|waiting| self.is_needed(waiting.lower));
         let rows: Vec<Row> = needed.map(|waiting| waiting.row).collect();
         self.score(&rows);
     }

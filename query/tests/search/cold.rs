@@ -1,7 +1,7 @@
 //! Cold vectors and payloads: the answers are those of cached ones.
 
 use engine::{Placement, Residency, UpsertRows, VectorPlacement};
-use format_spec::{Element, Metric, Schema, Value};
+use format_spec::{Codec, Element, Metric, Schema, Value};
 use query::{
     Hit, PayloadSelector, QueryRequest, SearchParams, Selector, Target, VectorSelector, WriteOp,
     retrieve, search,
@@ -40,6 +40,10 @@ fn world(metric: Metric, element: Element, dim: u32, graph: bool) -> World {
         ..Schema::default()
     };
     schema.vectors[0].element = element;
+    // Codes of one bit have no others behind them.
+    if metric == Metric::Dot {
+        schema.vectors[0].codec = Codec::Bits1;
+    }
     schema.compaction.indexing_threshold_kb = u64::from(graph);
     schema.compaction.fan_out = 2;
     let world = World::new(schema);
