@@ -66,7 +66,7 @@ impl Placement {
         let vector = self.vectors.get(name).copied().unwrap_or_default();
         match kind {
             PartKind::Vectors => vector.originals,
-            PartKind::Codes => vector.codes,
+            PartKind::Codes | PartKind::Product => vector.codes,
             PartKind::Graph => vector.graph,
             PartKind::Payload => self.payload,
             PartKind::Rows

@@ -588,6 +588,7 @@ impl Segment {
         let graph = part(PartKind::Graph);
         held.originals.add(originals.unwrap_or_default());
         held.codes.add(codes.unwrap_or_default());
+        held.codes.add(part(PartKind::Product).unwrap_or_default());
         held.graph.add(graph.unwrap_or_default());
         let coded = self.coded(vector_index).map_or(0, CodedGraph::bytes);
         held.graph.resident += coded as u64;
