@@ -72,7 +72,7 @@ fn measure(
     // The first pass verifies the checksums of every block it touches.
     ask_all(data, &snapshot, &pool, &|| {})?;
     let is_cold = residency == Residency::Cold;
-    for dropped in [true, false]
+    for dropped in [false, true]
         .into_iter()
         .filter(|&dropped| is_cold || !dropped)
     {
