@@ -1,7 +1,8 @@
 //! Reading a body, with errors that say where.
 //!
-//! The first reading pays nothing for that. Only when it fails the body is read once more, by a
-//! reader that keeps track of the path.
+//! The first reading pays nothing for that: the quick reader says only whether it took the body.
+//! What it did not take `serde_json` reads, and when that fails too, once more with a reader that
+//! keeps track of the path.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,14 +12,18 @@ use serde_json::Value as Tree;
 use serde_json::error::Category;
 use serde_path_to_error::{Deserializer as Tracked, Track};
 
+use super::reader;
 use crate::error::ApiError;
 
 /// Reads a whole body.
 pub(crate) fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
+    if let Ok(value) = reader::take(body, PhantomData::<T>) {
+        return Ok(value);
+    }
     first(body, PhantomData::<T>).map_err(|error| explain(&error, body, PhantomData::<T>))
 }
 
-/// Reads a whole body with a seed.
+/// Reads a whole body with a seed, as the library reads it.
 pub(crate) fn first<'de, S: DeserializeSeed<'de>>(
     body: &'de [u8],
     seed: S,

@@ -25,6 +25,7 @@ use super::columns::BatchSeed;
 use super::filter::JsonFilter;
 use super::id::Id;
 use super::json;
+use super::reader;
 use super::select::ShardKey;
 use super::value::Object;
 use super::vector::{FloatsSeed, Shape};
@@ -102,12 +103,20 @@ impl<'s> Ingest<'s> {
 
     /// Reads a whole body.
     pub(crate) fn read(mut self, body: &[u8]) -> Result<Checked, ApiError> {
-        match json::first(body, UpsertSeed(&mut self)) {
+        if let Ok(upsert) = reader::take(body, UpsertSeed(&mut self)) {
+            return upsert.convert("");
+        }
+        if let Some(refusal) = self.refusal.take() {
+            return Err(refusal);
+        }
+        let again = || Self::new(self.schema, self.want, self.place.clone());
+        let mut second = again();
+        match json::first(body, UpsertSeed(&mut second)) {
             Ok(upsert) => upsert.convert(""),
-            Err(error) => Err(self.refusal.take().unwrap_or_else(|| {
-                let mut again = Self::new(self.schema, self.want, self.place.clone());
-                json::explain(&error, body, UpsertSeed(&mut again))
-            })),
+            Err(error) => Err(second
+                .refusal
+                .take()
+                .unwrap_or_else(|| json::explain(&error, body, UpsertSeed(&mut again())))),
         }
     }
 

@@ -10,6 +10,8 @@ use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
+use super::reader::FLOAT;
+
 /// What a JSON value in the place of a vector is.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Shape {
@@ -80,7 +82,7 @@ enum Element {
 impl<'de> Deserialize<'de> for Element {
     #[inline]
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ElementVisitor)
+        deserializer.deserialize_newtype_struct(FLOAT, ElementVisitor)
     }
 }
 
@@ -91,6 +93,18 @@ impl<'de> Visitor<'de> for ElementVisitor {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a number")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<Element, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    #[inline]
+    fn visit_f32<E: de::Error>(self, value: f32) -> Result<Element, E> {
+        Ok(Element::Number(value))
     }
 
     #[inline]

@@ -10,6 +10,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 use super::filter::{JsonFilter, path};
 use super::id::Id;
 use super::json;
+use super::reader;
 use super::select::{PointsSelector, ShardKey, paths};
 use super::upsert::{Checked, Ingest, Upsert, UpsertSeed, Want};
 use super::value::Object;
@@ -177,19 +178,27 @@ pub(crate) fn read_delete_vectors(schema: &Schema, body: &[u8]) -> Result<WriteO
 
 /// `POST points/batch`.
 pub(crate) fn read_batch(schema: &Schema, body: &[u8]) -> Result<Vec<WriteOp>, ApiError> {
-    let mut batch = Batch::new(schema);
-    let operations = match json::first(body, BatchSeed(&mut batch)) {
-        Ok(operations) => operations,
-        Err(error) => {
-            return Err(batch.refusal.take().unwrap_or_else(|| {
-                json::explain(&error, body, BatchSeed(&mut Batch::new(schema)))
-            }));
-        }
-    };
-    let operations = operations.into_iter().enumerate();
+    let operations = operations(schema, body)?.into_iter().enumerate();
     operations
         .map(|(at, operation)| operation.convert(schema, at))
         .collect()
+}
+
+fn operations(schema: &Schema, body: &[u8]) -> Result<Vec<Operation>, ApiError> {
+    let mut batch = Batch::new(schema);
+    if let Ok(operations) = reader::take(body, BatchSeed(&mut batch)) {
+        return Ok(operations);
+    }
+    if let Some(refusal) = batch.refusal {
+        return Err(refusal);
+    }
+    let mut second = Batch::new(schema);
+    json::first(body, BatchSeed(&mut second)).map_err(|error| {
+        second
+            .refusal
+            .take()
+            .unwrap_or_else(|| json::explain(&error, body, BatchSeed(&mut Batch::new(schema))))
+    })
 }
 
 /// What the readers of one batch share.
