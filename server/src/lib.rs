@@ -15,8 +15,9 @@
 //! operator can set is one table in [`settings`].
 //!
 //! # Threads
-//! `cairn-net-N` move bytes and never wait for anything else. `cairn-search-N` is the rayon pool
-//! of the reads, `cairn-write-N` parse, append and apply writes, `cairn-admin-N` change
+//! `cairn-net` move bytes and never wait for anything else; one that runs a read hands its
+//! connections to another one first. `cairn-search-N` is the rayon pool that reads search several
+//! sources with, `cairn-write-N` parse, append and apply writes, `cairn-admin-N` change
 //! collections (see `pool`). The engine's own
 //! threads are its own.
 

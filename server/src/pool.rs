@@ -1,10 +1,12 @@
 //! Threads that work, so that the threads that move bytes never wait.
 //!
-//! Reads run on a rayon pool (`cairn-search-N`), which a read also uses to search its sources in
-//! parallel. Writes run on threads of their own (`cairn-write-N`): they wait for the disk, and
-//! the more of them wait at once, the more share one sync. Changes of collections have a few
-//! other ones (`cairn-admin-N`), because it may take one to let held-back writes go on. All are
-//! behind a bounded number of places; whoever finds none waits for one without holding a thread.
+//! Reads run where they were received, on a thread that has handed its connections to another one
+//! first: waking a thread and being woken by it would take longer than a quick search. A rayon
+//! pool (`cairn-search-N`) is there for reads that search their sources in parallel. Writes run on
+//! threads of their own (`cairn-write-N`): they wait for the disk, and the more of them wait at
+//! once, the more share one sync. Changes of collections have a few other ones (`cairn-admin-N`),
+//! because it may take one to let held-back writes go on. All are behind a bounded number of
+//! places; whoever finds none waits for one without holding a thread.
 //!
 //! # Invariants
 //! - A job whose client has gone before it began is not run.
@@ -14,19 +16,22 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::ApiError;
 
-/// The threads that read.
+/// The places for reads, and the threads that help them.
 #[derive(Debug)]
 pub(crate) struct SearchPool {
     threads: Arc<rayon::ThreadPool>,
+    /// Reads that run or wait.
     places: Arc<Semaphore>,
+    /// Reads that run: as many as there are threads.
+    running: Semaphore,
 }
 
 impl SearchPool {
@@ -40,6 +45,7 @@ impl SearchPool {
         Ok(Self {
             threads: Arc::new(pool),
             places: Arc::new(Semaphore::new(threads + queue)),
+            running: Semaphore::new(threads),
         })
     }
 
@@ -47,36 +53,27 @@ impl SearchPool {
         &self.threads
     }
 
-    /// Runs `job` and waits for it, at most `limit` for a place and for the result.
+    /// Runs `job` on this thread, after waiting at most `limit` for its turn. The job itself looks
+    /// at its deadline.
     ///
-    /// The job itself looks at its deadline; the wait here ends a little later than that.
-    pub(crate) async fn run<T: Send + 'static>(
+    /// # Panics
+    /// On a runtime of one thread, which could not hand its connections over.
+    pub(crate) async fn run<T>(
         &self,
         operation: &'static str,
         limit: Duration,
-        job: impl FnOnce() -> Result<T, ApiError> + Send + 'static,
+        job: impl FnOnce() -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        let timed_out = || ApiError::timeout(operation, limit);
-        let place = tokio::time::timeout(limit, place(&self.places))
-            .await
-            .map_err(|_| timed_out())??;
-        let (send, receive) = oneshot::channel();
-        self.threads.spawn(move || {
-            let _place = place;
-            if !send.is_closed() {
-                // Nobody there to take it: then nobody misses it.
-                let _ = send.send(guarded(job));
-            }
-        });
-        tokio::time::timeout(limit + GRACE, receive)
-            .await
-            .map_err(|_| timed_out())?
-            .map_err(|_| stopping())?
+        let turn = async {
+            let place = place(&self.places).await?;
+            let turn = self.running.acquire().await.map_err(|_| stopping())?;
+            Ok::<_, ApiError>((place, turn))
+        };
+        let turn = tokio::time::timeout(limit, turn).await;
+        let _turn = turn.map_err(|_| ApiError::timeout(operation, limit))??;
+        tokio::task::block_in_place(|| guarded(job))
     }
 }
-
-/// By so much the answer of a job that kept its deadline may come late.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// Threads that may wait: for the disk, for a turn, for compaction.
 #[derive(Debug)]
@@ -91,12 +88,14 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct Queue {
     state: Mutex<QueueState>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
 struct QueueState {
     jobs: VecDeque<Job>,
+    /// Threads without a job, the last one to become idle at the end. It is woken first: its memory
+    /// is warm, and under a single client the others sleep.
+    idle: Vec<Thread>,
     closed: bool,
 }
 
@@ -142,8 +141,9 @@ impl BlockingPool {
             return Err(stopping());
         }
         state.jobs.push_back(job);
+        let idle = state.idle.pop();
         drop(state);
-        self.queue.changed.notify_one();
+        idle.as_ref().map(Thread::unpark);
         Ok(receive)
     }
 
@@ -157,8 +157,11 @@ impl BlockingPool {
 
     /// Takes no more jobs, finishes those that were taken, and waits for the threads.
     pub(crate) fn close(&self) {
-        self.queue.state.lock().closed = true;
-        self.queue.changed.notify_all();
+        let mut state = self.queue.state.lock();
+        state.closed = true;
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        idle.iter().for_each(Thread::unpark);
         for thread in self.threads.lock().drain(..) {
             // Jobs are guarded, so there is no panic to pass on.
             let _ = thread.join();
@@ -168,19 +171,22 @@ impl BlockingPool {
 
 impl Queue {
     fn work(&self) {
+        let this = thread::current();
+        let mut state = self.state.lock();
         loop {
-            let mut state = self.state.lock();
-            let job = loop {
-                if let Some(job) = state.jobs.pop_front() {
-                    break job;
-                }
-                if state.closed {
-                    return;
-                }
-                self.changed.wait(&mut state);
-            };
-            drop(state);
-            job();
+            // It is still in the list if nobody has woken it.
+            state.idle.retain(|idle| idle.id() != this.id());
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                job();
+            } else if state.closed {
+                return;
+            } else {
+                state.idle.push(this.clone());
+                drop(state);
+                thread::park();
+            }
+            state = self.state.lock();
         }
     }
 }
@@ -219,7 +225,7 @@ pub(crate) fn cpus() -> usize {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_panic_is_one_requests_failure() {
         let pool = BlockingPool::new("test", 1, 4).unwrap();
         let failed = pool.run(|| -> Result<(), _> { panic!("no") }).await;

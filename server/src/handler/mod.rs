@@ -50,7 +50,8 @@ pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<Reply, ApiError>> +
 pub(crate) enum Kind {
     /// At once: it looks at memory and does not wait.
     Inline(fn(&Call) -> Result<Reply, ApiError>),
-    /// On the search threads, with a deadline; the text names it in a timeout.
+    /// On the thread that received it, when its turn comes, with a deadline; the text names it in a
+    /// timeout.
     Read(&'static str, fn(&Call) -> Result<Reply, ApiError>),
     /// On the admin threads.
     Admin(fn(&Call) -> Result<Reply, ApiError>),
