@@ -106,7 +106,8 @@ pub(crate) fn write_flush(
         };
         let (schema, check) = (&sealed.schema, &|_| Ok(()));
         let mut entry = write_segment(base, schema, &[selection], upto, check)?;
-        add_codes(base, &mut entry, schema, check)?;
+        let same = (rows.len() == memtable.rows() as usize).then_some(memtable);
+        add_codes(base, &mut entry, schema, same, check)?;
         Some(entry)
     };
     next.segments.extend(new.iter().cloned());

@@ -101,7 +101,7 @@ impl Shard {
         let (segments, damaged) = open_segments(&base, &chosen.current, &schema)?;
         let mut apply = ApplySide {
             seqno: chosen.current.flushed,
-            memtables: vec![Memtable::new(Self::strides(&schema))],
+            memtables: vec![Memtable::of(&schema)],
             schema,
             segments,
             sealed: VecDeque::new(),

@@ -14,6 +14,9 @@ use crate::memtable::MemtableView;
 use crate::segment::{Part, Segment, Vectors};
 use crate::storage::File;
 
+/// Rows of a memtable that are scored in one call, at most.
+const BLOCK_ROWS_MOST: usize = 128;
+
 /// Scores the rows of one source; absent vectors are infinitely far.
 #[derive(Debug)]
 pub struct RowScorer<'a> {
@@ -100,6 +103,36 @@ impl<'a> RowScorer<'a> {
         }
     }
 
+    /// Distances of rows of a memtable, those that follow each other in one block together.
+    fn in_blocks(&self, view: &MemtableView, index: usize, rows: &[Row], out: &mut [f32]) {
+        let block_rows = view.block_rows();
+        let mut done = 0;
+        while let Some(&first) = rows.get(done) {
+            let block = first / block_rows;
+            let same = rows[done..]
+                .iter()
+                .take_while(|&&row| row / block_rows == block);
+            let end = done + same.take(BLOCK_ROWS_MOST).count();
+            let mut places = [0; BLOCK_ROWS_MOST];
+            let places = &mut places[..end - done];
+            for (place, row) in places.iter_mut().zip(&rows[done..end]) {
+                *place = row % block_rows;
+            }
+            let data = view.block_data(index, block as usize);
+            let stride = self.query.row_len();
+            self.query
+                .distances_gather(data, stride, places, &mut out[done..end]);
+            done = end;
+        }
+        if !view.is_complete(index) {
+            for (row, slot) in rows.iter().zip(out) {
+                if !view.has_vector(index, *row) {
+                    *slot = f32::INFINITY;
+                }
+            }
+        }
+    }
+
     fn row(&self, row: Row) -> Option<&[u8]> {
         match &self.rows {
             Rows::Memtable { view, vector_index } => view.vector(*vector_index, row),
@@ -157,14 +190,17 @@ impl Scorer for RowScorer<'_> {
     }
 
     fn distances(&self, rows: &[Row], out: &mut [f32]) {
-        if self.is_far() {
-            return self.cold_distances(rows, out);
-        }
-        let Rows::Segment { layout, view, .. } = &self.rows else {
-            for (row, slot) in rows.iter().zip(out) {
-                *slot = self.distance(*row);
+        let (layout, view) = match &self.rows {
+            Rows::Segment { layout, view, .. } => (layout, view),
+            Rows::Cold { .. } => return self.cold_distances(rows, out),
+            Rows::Memtable { view, vector_index } => {
+                self.in_blocks(view, *vector_index, rows, out);
+                return;
             }
-            return;
+            Rows::Absent => {
+                out.fill(f32::INFINITY);
+                return;
+            }
         };
         let every = layout.present_count() == layout.len();
         let verified = rows.iter().all(|&row| self.is_verified(row));

@@ -307,13 +307,4 @@ impl Shard {
             .for_each(|part| report.payload.add(part.held()));
         report
     }
-
-    /// Strides in bytes of the schema's vectors.
-    pub(crate) fn strides(schema: &Schema) -> Vec<usize> {
-        schema
-            .vectors
-            .iter()
-            .map(format_spec::VectorSchema::stride)
-            .collect()
-    }
 }

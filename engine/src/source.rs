@@ -260,13 +260,13 @@ impl Source {
         }
     }
 
-    /// The codes of a vector, if this source has them.
+    /// The codes of a vector, if this source has them; some rows of a memtable may have none yet.
     ///
     /// # Errors
     /// `Corrupt` when they do not verify; the vectors can still be scanned.
     pub fn codes(&self, vector_index: usize) -> Result<Option<RowCodes<'_>>> {
         match self {
-            Self::Memtable(_) => Ok(None),
+            Self::Memtable(view) => Ok(view.codes(vector_index).map(RowCodes::memtable)),
             Self::Segment(view) => view.0.segment.codes(vector_index),
         }
     }
@@ -293,13 +293,13 @@ impl Source {
         }
     }
 
-    /// The padded dimension of the codes of a vector, if this source has them.
+    /// The padded dimension of the codes of a vector, if this source has them for most of its rows.
     ///
     /// # Errors
     /// As [`Self::codes`].
     pub fn code_dimension(&self, vector_index: usize) -> Result<Option<usize>> {
         match self {
-            Self::Memtable(_) => Ok(None),
+            Self::Memtable(view) => Ok(view.code_dimension(vector_index)),
             Self::Segment(view) => view.0.segment.code_dimension(vector_index),
         }
     }

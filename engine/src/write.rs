@@ -202,6 +202,7 @@ impl Shard {
             }
             side.seqno = pending.last;
         }
+        self.encode_rows(&mut side);
         let now_ms = self.base.now_ms();
         self.last_write_ms.store(now_ms, Ordering::Relaxed);
         if side.is_full(self.base.around.settings.memtable_bytes_max) {
@@ -210,6 +211,19 @@ impl Shard {
         }
         self.publish(&side);
         side.seqno
+    }
+
+    /// Has the rows that came encoded in the background, once they are so many that a search of
+    /// their vectors takes its time.
+    fn encode_rows(&self, side: &mut ApplySide) {
+        let settings = &self.base.around.settings;
+        let active = side.memtables.last_mut();
+        match active.and_then(|active| active.due_for_codes(settings.codes_bytes_min)) {
+            Some(job) if settings.workers > 0 => self.base.around.encode_pool.spawn(|| job.run()),
+            // Whoever runs the steps itself wants nothing to run beside it.
+            Some(job) => job.run(),
+            None => {}
+        }
     }
 
     fn take_pending(&self, last: SeqNo) -> Option<Pending> {
@@ -256,8 +270,7 @@ impl ApplySide {
 
     fn active(&mut self) -> &mut Memtable {
         if self.memtables.is_empty() {
-            let strides = Shard::strides(&self.schema);
-            self.memtables.push(Memtable::new(strides));
+            self.memtables.push(Memtable::of(&self.schema));
         }
         let last = self.memtables.len() - 1;
         &mut self.memtables[last]
@@ -316,8 +329,7 @@ impl ApplySide {
     pub(crate) fn seal_in_place(&mut self) {
         self.sealed.push_back(Arc::new(self.state()));
         self.sealed_patches = self.patch_bytes();
-        let strides = Shard::strides(&self.schema);
-        self.memtables.push(Memtable::new(strides));
+        self.memtables.push(Memtable::of(&self.schema));
     }
 
     /// Bytes of all patches that are only in memory.

@@ -105,7 +105,8 @@ pub(crate) fn oversampled(wanted: usize, params: CodeUse) -> usize {
     most.max(wanted)
 }
 
-/// The `wanted` nearest of `rows`; `None` if there are no sound codes.
+/// The `wanted` nearest of `rows`, by their vectors those without codes; `None` if there are no
+/// sound codes.
 pub(crate) fn nearest(
     (source, vector): (&Source, usize),
     query: &Query,
@@ -133,6 +134,9 @@ pub(crate) fn nearest(
         .as_ref()
         .filter(|_| most == wanted)
         .unwrap_or(&own);
+    if let Some(uncoded) = codes.uncoded(rows) {
+        index::scan_set(&scorer, &uncoded, &mut top);
+    }
     if params.rescore {
         index::scan_codes(&codes, &code_query, &scorer, rows, bound, &mut top);
     } else {

@@ -620,6 +620,74 @@ mod tests {
         }
     }
 
+    /// Rows in memory have codes as well, but for the newest, which are compared one by one.
+    #[test]
+    fn rows_in_memory_are_found_by_their_codes() {
+        let schema = Schema {
+            vectors: vec![vector("", DIM as u32, Metric::Euclid)],
+            ..Schema::default()
+        };
+        let world = World::new(schema);
+        let mut rng = SmallRng::seed_from_u64(11);
+        let (mut wanted, mut found) = (0, 0);
+        for batch in 0..5 {
+            let mut rows = UpsertRows::new(&world.collection.schema());
+            for id in batch * 1_100..(batch + 1) * 1_100 {
+                rows.begin(number(id));
+                rows.vector(0, &random(&mut rng)).unwrap();
+            }
+            world.upsert(rows);
+        }
+        let mut gone: Vec<_> = (0..300).map(|n| number(n * 7)).collect();
+        gone.push(number(5_499));
+        world.collection.write(deletes(gone)).unwrap();
+        let snapshot = world.snapshot();
+        let source = &snapshot.sources()[0];
+        assert!(snapshot.sources().len() == 1 && source.segment_id().is_none());
+        assert!(source.code_dimension(0).unwrap().is_some());
+        let of_memory = source.codes(0).unwrap().unwrap();
+        let newest = of_memory.uncoded(&source.live()).unwrap();
+        assert!((1..1_100).contains(&newest.count()), "{}", newest.count());
+        for _ in 0..40 {
+            let (metric, element) = (Metric::Euclid, format_spec::Element::F32);
+            let query = Query::new(metric, element, DIM, &random(&mut rng)).unwrap();
+            let search = |exact| {
+                let params = SearchParams {
+                    exact,
+                    ..SearchParams::default()
+                };
+                let search = Search {
+                    schema: snapshot.schema(),
+                    vector: 0,
+                    query: &query,
+                    filter: None,
+                    params: &params,
+                    wanted: 10,
+                    budget: Budget::UNLIMITED,
+                    shared: codes::Shared::new(true),
+                };
+                let rows = search.rows(source).unwrap();
+                if exact {
+                    search.scan_rows(source, &rows).unwrap()
+                } else {
+                    search.scan_codes(source, &rows).unwrap()
+                }
+            };
+            let (truth, near) = (search(true), search(false));
+            assert_eq!(near.len(), 10);
+            assert!(near.iter().all(|near| source.is_live(near.row)));
+            wanted += truth.len();
+            found += near.iter().filter(|near| truth.contains(near)).count();
+        }
+        assert!(found * 100 >= wanted * 97, "{found} of {wanted}");
+    }
+
+    fn deletes(ids: Vec<PointId>) -> engine::WriteBatch {
+        let mut batch = engine::WriteBatch::new();
+        batch.delete(ids);
+        batch
+    }
+
     #[test]
     fn a_search_out_of_budget_or_short_of_rows_ends_in_the_scan() {
         let world = world();

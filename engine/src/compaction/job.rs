@@ -138,7 +138,7 @@ impl Job<'_> {
         let check = |done: u64| self.ticker.at(done, total);
         let mut entry = write_segment(base, schema, &selections, self.start.seqno, &check)?;
         drop(passes);
-        add_codes(base, &mut entry, schema, &check)?;
+        add_codes(base, &mut entry, schema, None, &check)?;
         let maps: Vec<Vec<Row>> = row_maps(&sources, &rows);
         if graph {
             let merged = inputs.iter().zip(&maps);
@@ -344,7 +344,8 @@ impl Job<'_> {
         let schema = schema.ok_or_else(|| Error::conflict("compact", "no such vector"))?;
         let total = u64::from(state.segment.row_count());
         let check = |done: u64| self.ticker.at(done, total);
-        let mut part = write_codes(&self.shard.base, &state.segment, vector, schema, &check)?;
+        let base = &self.shard.base;
+        let mut part = write_codes(base, &state.segment, (vector, schema), None, &check)?;
         self.note_recall(state, vector, &mut part)?;
         self.add_part(id, part, PartKind::Vectors)
     }

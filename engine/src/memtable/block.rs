@@ -7,24 +7,35 @@
 //! # Invariants
 //! - All columns of a block have the same number of rows.
 //! - `dead` is shared by all copies of a block: a row dies once, for every later snapshot.
+//! - `codes` is set only when the block is full.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use format_spec::{PointId, SeqNo};
+
+use super::codes::Encoded;
 
 /// Bytes of vectors in one block.
 const BLOCK_BYTES: usize = 128 << 10;
 /// Most rows of a block: presence is four words.
 const BLOCK_ROWS_MAX: usize = 256;
 const BLOCK_ROWS_MIN: usize = 8;
+/// Codes are made of so many rows at once, and up to so many bytes a block has them.
+const CODED_ROWS: usize = quant::BLOCK_ROWS;
+const CODED_BYTES: usize = 512 << 10;
 
 /// The `dead_at` of a row that lives.
 pub(crate) const ALIVE: u64 = u64::MAX;
 
 /// Rows a block holds, a power of two, for vectors of `strides` bytes in all.
 pub(crate) fn rows_for(strides: usize) -> usize {
-    let fit = (BLOCK_BYTES / strides.max(1)).clamp(BLOCK_ROWS_MIN, BLOCK_ROWS_MAX);
+    let least = if CODED_ROWS * strides <= CODED_BYTES {
+        CODED_ROWS
+    } else {
+        BLOCK_ROWS_MIN
+    };
+    let fit = (BLOCK_BYTES / strides.max(1)).clamp(least, BLOCK_ROWS_MAX);
     1 << fit.ilog2()
 }
 
@@ -46,6 +57,8 @@ pub(crate) struct Block {
     vectors: Vec<BlockVectors>,
     payload_ends: Vec<u32>,
     payloads: Vec<u8>,
+    /// For each vector name.
+    codes: Arc<[OnceLock<Arc<Encoded>>]>,
 }
 
 impl Block {
@@ -63,6 +76,7 @@ impl Block {
             vectors: vectors.collect(),
             payload_ends: Vec::with_capacity(rows),
             payloads: Vec::new(),
+            codes: strides.iter().map(|_| OnceLock::new()).collect(),
         }
     }
 
@@ -140,6 +154,19 @@ impl Block {
             .is_some_and(|c| c.present[at / 64] >> (at % 64) & 1 == 1)
     }
 
+    /// The vector `index` of all rows.
+    pub(crate) fn vectors_of(
+        &self,
+        index: usize,
+    ) -> impl ExactSizeIterator<Item = Option<&[u8]>> + '_ {
+        (0..self.ids.len()).map(move |at| self.vector(index, at))
+    }
+
+    /// Where the codes of the vector `index` are, or will be.
+    pub(crate) fn codes(&self, index: usize) -> Option<&OnceLock<Arc<Encoded>>> {
+        self.codes.get(index).filter(|_| self.is_full())
+    }
+
     /// All rows of the vector `index`, contiguous, zeros where absent.
     pub(crate) fn vector_data(&self, index: usize) -> &[u8] {
         self.vectors.get(index).map_or(&[], |column| &column.data)
@@ -164,6 +191,7 @@ mod tests {
     fn block_rows_are_a_power_of_two_within_bounds() {
         assert_eq!(rows_for(0), 256);
         assert_eq!(rows_for(1536), 64);
+        assert_eq!(rows_for(3_072 * 4), 32);
         assert_eq!(rows_for(65_536 * 4), 8);
     }
 

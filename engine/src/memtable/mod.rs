@@ -3,6 +3,7 @@
 //! ```text
 //! map     (PointId, SeqNo descending) -> Row          insert only, dropped whole
 //! blocks  Row -> id, born, dead_at, vectors, payload  the last block is copied on write
+//! codes   of the vectors of full blocks               in the background
 //! ```
 //!
 //! One writer (under the shard's apply lock) appends rows and ends older ones; readers hold a
@@ -14,15 +15,18 @@
 //! - `bytes` counts what the memtable keeps in memory: vectors, payloads and map nodes.
 
 mod block;
+pub(crate) mod codes;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_skiplist::SkipMap;
-use format_spec::{PointId, Row, SeqNo};
+use format_spec::{PointId, Row, Schema, SeqNo};
+use quant::{BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace};
 
 use block::Block;
+use codes::{Coding, Codings, Encoded};
 
 /// Estimated bytes of a map node and of the fixed columns of a row.
 const ROW_OVERHEAD_BYTES: u64 = 160;
@@ -33,6 +37,7 @@ pub(crate) struct Shared {
     map: SkipMap<(PointId, Reverse<SeqNo>), Row>,
     bytes: AtomicU64,
     block_rows: u32,
+    codings: Codings,
 }
 
 /// The writer's side of a memtable.
@@ -45,16 +50,44 @@ pub(crate) struct Memtable {
     alive: u32,
     /// For each vector name, rows without it.
     absent: Vec<u32>,
+    /// Blocks that were given out to be encoded.
+    handed: usize,
+}
+
+/// Full blocks of a memtable that are to get codes.
+#[derive(Debug)]
+pub(crate) struct EncodeJob {
+    shared: Arc<Shared>,
+    blocks: Vec<Arc<Block>>,
+}
+
+impl EncodeJob {
+    /// Encodes those that somebody still reads.
+    pub(crate) fn run(self) {
+        for block in self.blocks {
+            if Arc::strong_count(&block) > 1 {
+                self.shared.encode(&block);
+            }
+        }
+    }
 }
 
 impl Memtable {
+    /// An empty memtable for points of this schema.
+    pub(crate) fn of(schema: &Schema) -> Self {
+        let vectors = schema.vectors.iter();
+        let strides = vectors.clone().map(format_spec::VectorSchema::stride);
+        Self::new(strides.collect(), vectors.map(Coding::of).collect())
+    }
+
     /// An empty memtable for vectors of the given strides in bytes, in schema order.
-    pub(crate) fn new(strides: Vec<usize>) -> Self {
-        let block_rows = block::rows_for(strides.iter().sum()) as u32;
+    fn new(strides: Vec<usize>, codings: Vec<Option<Coding>>) -> Self {
+        let block_rows = block::rows_for(strides.iter().sum());
         let shared = Shared {
             map: SkipMap::new(),
             bytes: AtomicU64::new(0),
-            block_rows,
+            block_rows: block_rows as u32,
+            codings: Codings::new(codings, block_rows),
         };
         Self {
             shared: Arc::new(shared),
@@ -63,7 +96,22 @@ impl Memtable {
             strides,
             rows: 0,
             alive: 0,
+            handed: 0,
         }
+    }
+
+    /// What is to be encoded now, if there are vectors of `least` bytes in all.
+    pub(crate) fn due_for_codes(&mut self, least: u64) -> Option<EncodeJob> {
+        let row = self.strides.iter().sum::<usize>() as u64;
+        if u64::from(self.rows) * row < least {
+            return None;
+        }
+        let blocks = self.shared.codings.due(&self.blocks, self.handed)?;
+        self.handed += blocks.len();
+        Some(EncodeJob {
+            shared: Arc::clone(&self.shared),
+            blocks,
+        })
     }
 
     /// Bytes kept in memory.
@@ -137,6 +185,11 @@ impl Memtable {
 }
 
 impl Shared {
+    fn encode(&self, block: &Block) {
+        let bytes = self.codings.encode(block) as u64;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     fn place(&self, row: Row) -> (usize, usize) {
         (
             (row / self.block_rows) as usize,
@@ -243,6 +296,47 @@ impl MemtableView {
             .map_or(&[], |block| block.vector_data(index))
     }
 
+    /// The codes of the vectors `index`, of the blocks that have them now.
+    pub(crate) fn codes(&self, index: usize) -> Option<MemtableCodes<'_>> {
+        let (coding, space) = self.shared.codings.get(index)?;
+        let cells = self.blocks.iter().map(|block| block.codes(index));
+        Some(MemtableCodes {
+            blocks: cells.map(|cell| cell?.get().map(Arc::as_ref)).collect(),
+            block_rows: self.shared.block_rows,
+            coding,
+            space,
+        })
+    }
+
+    /// Whether at least half of the rows have codes of the vectors `index`: the padded dimension.
+    pub(crate) fn code_dimension(&self, index: usize) -> Option<usize> {
+        let (_, space) = self.shared.codings.get(index)?;
+        // Blocks are encoded about in their order.
+        let middle = self.blocks.get(self.blocks.len() / 2)?;
+        middle.codes(index)?.get().map(|_| space.padded())
+    }
+
+    /// How the vectors `index` are encoded, once they are.
+    pub(crate) fn coding(&self, index: usize) -> Option<(&Coding, &CodeSpace)> {
+        self.shared.codings.get(index)
+    }
+
+    /// Blocks, the last of which may not be full.
+    pub(crate) fn block_count(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// The codes of the vectors `index` of one block, made now if they are not there.
+    pub(crate) fn encoded(&self, index: usize, block: usize) -> Option<Arc<Encoded>> {
+        let (coding, space) = self.shared.codings.get(index)?;
+        let block = self.blocks.get(block)?;
+        let Some(cell) = block.codes(index) else {
+            return Some(Arc::new(coding.encode(space, block.vectors_of(index))));
+        };
+        self.shared.encode(block);
+        cell.get().map(Arc::clone)
+    }
+
     /// The payload of `row`, encoded; empty beyond the last row.
     pub fn payload(&self, row: Row) -> &[u8] {
         self.block(row)
@@ -267,8 +361,69 @@ impl MemtableView {
     }
 }
 
+/// The codes of a memtable's vectors of one name, as far as they were made when this was.
+#[derive(Debug)]
+pub(crate) struct MemtableCodes<'a> {
+    blocks: Vec<Option<&'a Encoded>>,
+    block_rows: u32,
+    coding: &'a Coding,
+    space: &'a CodeSpace,
+}
+
+impl<'a> MemtableCodes<'a> {
+    pub(crate) fn space(&self) -> &'a CodeSpace {
+        self.space
+    }
+
+    pub(crate) fn metric(&self) -> CodeMetric {
+        self.coding.metric()
+    }
+
+    pub(crate) fn bits(&self) -> CodeBits {
+        self.coding.bits()
+    }
+
+    /// The rows of each block that has no codes.
+    pub(crate) fn without(&self) -> impl Iterator<Item = std::ops::Range<Row>> + '_ {
+        let blocks = self.blocks.iter().zip(0..);
+        let without = blocks.filter(|(codes, _)| codes.is_none());
+        without.map(|(_, number)| {
+            let first: Row = number * self.block_rows;
+            first..first + self.block_rows
+        })
+    }
+
+    /// The codes of the block that `row` is in, and its place there.
+    fn place(&self, row: Row) -> Option<(&'a Encoded, usize)> {
+        let block = (row / self.block_rows) as usize;
+        let encoded = (*self.blocks.get(block)?)?;
+        Some((encoded, (row % self.block_rows) as usize))
+    }
+
+    /// The one-bit codes of the 32 rows from `block * 32` on; empty if they are not made.
+    pub(crate) fn block(&self, block: u32) -> &'a [u8] {
+        let row = block.saturating_mul(BLOCK_ROWS as u32);
+        let len = BlockBuilder::block_len(self.space.padded());
+        let found = self.place(row).and_then(|(encoded, at)| {
+            let start = at / BLOCK_ROWS * len;
+            encoded.blocks.get(start..start + len)
+        });
+        found.unwrap_or(&[])
+    }
+
+    /// The code of several bits of `row`; empty if it is not made.
+    pub(crate) fn row(&self, row: Row) -> &'a [u8] {
+        let len = self.bits().row_len(self.space.padded());
+        let found = self.place(row);
+        let found = found.and_then(|(encoded, at)| encoded.rows.get(at * len..(at + 1) * len));
+        found.unwrap_or(&[])
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use format_spec::{HnswSettings, VectorSchema};
+
     use super::*;
 
     fn put(table: &mut Memtable, id: u64, seqno: u64) {
@@ -281,7 +436,7 @@ mod tests {
 
     #[test]
     fn a_view_keeps_its_rows_while_the_memtable_changes() {
-        let mut table = Memtable::new(vec![4]);
+        let mut table = Memtable::new(vec![4], vec![None]);
         put(&mut table, 1, 1);
         put(&mut table, 2, 2);
         let view = table.view(SeqNo(2));
@@ -296,5 +451,71 @@ mod tests {
         assert_eq!(later.live_count(), 2);
         let ids: Vec<_> = later.ids_from(None).map(|(id, _)| id).collect();
         assert_eq!(ids, [PointId::Number(1), PointId::Number(2)]);
+    }
+
+    #[test]
+    fn full_blocks_get_codes_and_the_rest_gets_them_for_a_flush() {
+        let vector = VectorSchema {
+            name: String::new(),
+            dim: 64,
+            metric: format_spec::Metric::Cosine,
+            element: format_spec::Element::F32,
+            hnsw: HnswSettings::default(),
+            codec: format_spec::Codec::Auto,
+        };
+        let (stride, coding) = (vector.stride(), Coding::of(&vector));
+        let schema = Schema {
+            vectors: vec![vector],
+            ..Schema::default()
+        };
+        let mut table = Memtable::of(&schema);
+        let block_rows = table.shared.block_rows;
+        let rows = 5 * block_rows + 7;
+        let row = |n: u32| -> Vec<u8> {
+            let floats = (0..64_u32).map(|at| ((n * 31 + at * 17) % 97) as f32 / 97.0 - 0.4);
+            floats.flat_map(f32::to_le_bytes).collect()
+        };
+        assert!(table.view(SeqNo(0)).codes(0).is_none());
+        for n in 0..rows {
+            let bytes = row(n);
+            // One row has no vector.
+            let vector = |_| (n != 3).then_some(&bytes[..]);
+            let id = PointId::Number(n.into());
+            table.insert(id, SeqNo(u64::from(n) + 1), vector, b"p");
+        }
+        let before = table.bytes();
+        assert!(table.due_for_codes(u64::MAX).is_none());
+        let older = table.view(SeqNo(u64::from(rows)));
+        table.due_for_codes((stride * 100) as u64).unwrap().run();
+        assert!(table.bytes() > before && table.due_for_codes(0).is_none());
+
+        let view = table.view(SeqNo(u64::from(rows)));
+        let codes = view.codes(0).unwrap();
+        assert!(codes.without().flatten().eq(5 * block_rows..6 * block_rows));
+        assert_eq!(view.code_dimension(0), Some(codes.space().padded()));
+        let all = (0..rows).map(|n| view.vector(0, n)).collect::<Vec<_>>();
+        let expected = coding.unwrap().encode(codes.space(), all.into_iter());
+        let (len, block_len) = (
+            codes.bits().row_len(codes.space().padded()),
+            BlockBuilder::block_len(codes.space().padded()),
+        );
+        for n in 0..5 * block_rows {
+            let at = n as usize;
+            assert_eq!(codes.row(n), &expected.rows[at * len..(at + 1) * len]);
+            let block = at / BLOCK_ROWS;
+            let expected = &expected.blocks[block * block_len..(block + 1) * block_len];
+            assert_eq!(codes.block(block as u32), expected);
+        }
+        assert!(codes.row(5 * block_rows).is_empty());
+        assert!(codes.block(u32::MAX).is_empty());
+        // A reader of the state before sees them too.
+        assert_eq!(older.codes(0).unwrap().row(0), codes.row(0));
+
+        let encoded: Vec<_> = (0..view.block_count())
+            .map(|block| view.encoded(0, block).unwrap())
+            .collect();
+        let rows: Vec<u8> = encoded.iter().flat_map(|e| e.rows.clone()).collect();
+        let blocks: Vec<u8> = encoded.iter().flat_map(|e| e.blocks.clone()).collect();
+        assert!(rows == expected.rows && blocks == expected.blocks);
     }
 }

@@ -5,20 +5,18 @@
 //! - All codes are made with one rotation a dimension, so that a query is rotated once for all
 //!   segments; the centre is the segment's own.
 
-use std::ops::Range;
-
 use format_spec::codes::{CodesBuilder, CodesLayout, CodesShape, Measure};
 use format_spec::container::{PartLayout, WriteError};
 use format_spec::vectors::VectorsView;
 use format_spec::{
     Codec, DecodeError, Element, PartEntry, PartKind, Row, Schema, SegmentEntry, VectorSchema,
 };
-use quant::{
-    BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace, Compression, Encoder, Rotation,
-};
+use quant::{BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace, Compression, Rotation};
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
+use crate::memtable::MemtableView;
+use crate::memtable::codes::{Coding, Encoded};
 use crate::segment::build::Checkpoint;
 use crate::segment::product::write_product;
 use crate::segment::recall::note_recall;
@@ -27,17 +25,23 @@ use crate::settings::Settings;
 use crate::shard::Ground;
 
 /// The rotation of all codes.
-const SEED: u64 = 0x4361_6972_6e43_6f64;
+pub(crate) const SEED: u64 = 0x4361_6972_6e43_6f64;
 /// Bits of codes unless the schema asks for others: with four a vector or two more than are wanted
 /// need be compared exactly.
-const BITS: CodeBits = CodeBits::Four;
+pub(crate) const BITS: CodeBits = CodeBits::Four;
 /// Vectors the centre is the mean of, at most.
 const SAMPLE_ROWS: u32 = 4_096;
+/// The codes of a memtable are kept if their centre is nearer to the mean of the vectors than this,
+/// squared, as a share of the mean squared distance of the vectors from it: so much longer are the
+/// residuals that are encoded.
+const CENTRE_OFF_MAX: f64 = 0.02;
 /// Blocks encoded by one task at most, and bytes of codes that it makes.
 const TASK_BLOCKS: usize = 32;
 const TASK_BYTES: usize = 1 << 20;
 /// Tasks in memory at once, for each thread of the pool.
 const TASKS_A_THREAD: usize = 4;
+/// Blocks of a memtable that are looked at together, for each thread of the pool.
+const MADE_A_THREAD: usize = 64;
 
 /// What is read of a codes part when it is first needed.
 #[derive(Debug)]
@@ -113,7 +117,8 @@ impl CodesKind {
     }
 }
 
-/// Writes codes for all vectors of a new segment that are to have them.
+/// Writes codes for all vectors of a new segment that are to have them; `made` is the memtable that
+/// has the same rows in the same order, if there is one.
 ///
 /// # Errors
 /// As [`write_codes`].
@@ -121,6 +126,7 @@ pub(crate) fn add_codes(
     base: &Ground,
     entry: &mut SegmentEntry,
     schema: &Schema,
+    made: Option<&MemtableView>,
     check: Checkpoint<'_>,
 ) -> Result<()> {
     let rows = u64::from(entry.rows);
@@ -133,7 +139,7 @@ pub(crate) fn add_codes(
     let flat = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
     for (index, vector) in schema.vectors.iter().enumerate() {
         if wanted(vector) && flat.vectors_part(index).is_some() {
-            let mut part = write_codes(base, &flat, index, vector, check)?;
+            let mut part = write_codes(base, &flat, (index, vector), made, check)?;
             note_recall(base, entry, schema, (index, &mut part))?;
             entry.parts.push(part);
         }
@@ -176,33 +182,34 @@ pub(crate) fn lacks_codes(segment: &Segment, index: usize, planned: Planned) -> 
     })
 }
 
-/// Makes and writes the codes of the vectors `index` of a segment.
+/// Makes and writes the codes of the vectors `index` of a segment, or writes those that a memtable
+/// has `made`.
 ///
 /// # Errors
 /// `Corrupt` when the vectors do not verify, what `check` returns, what the disk says.
 pub(crate) fn write_codes(
     base: &Ground,
     segment: &Segment,
-    index: usize,
-    vector: &VectorSchema,
+    (index, vector): (usize, &VectorSchema),
+    made: Option<&MemtableView>,
     check: Checkpoint<'_>,
 ) -> Result<PartEntry> {
     let none = || Error::invalid("encode", format!("no codes of vector {:?}", vector.name));
-    let bits = match CodesKind::of(vector).ok_or_else(none)? {
-        CodesKind::Grid(bits) => bits,
-        CodesKind::Product(compression) => {
-            return write_product(base, segment, (index, vector), compression, check);
-        }
-    };
+    if let CodesKind::Product(compression) = CodesKind::of(vector).ok_or_else(none)? {
+        return write_product(base, segment, (index, vector), compression, check);
+    }
     let part = segment.vectors_part(index).ok_or_else(none)?;
-    let metric = metric_of(vector).ok_or_else(none)?;
+    let coding = Coding::of(vector).ok_or_else(none)?;
     part.bytes()?;
     let view = segment.vectors(index)?.ok_or_else(none)?.view;
-    let space = space_of(&view);
+    let (own, spread) = space_of(&view);
+    let made = made.and_then(|memtable| Some((memtable, memtable.coding(index)?)));
+    let made = made.filter(|(_, (of, space))| **of == coding && is_near(space, &own, spread));
+    let space = made.map_or(&own, |(_, (_, space))| space);
     let shape = CodesShape {
         dim: vector.dim,
-        bits: bits.count() as u32,
-        measure: match metric {
+        bits: coding.bits().count() as u32,
+        measure: match coding.metric() {
             CodeMetric::Dot => Measure::Dot,
             CodeMetric::Euclid => Measure::Euclid,
         },
@@ -219,12 +226,16 @@ pub(crate) fn write_codes(
         let mut blocks = Vec::new();
         // Not the pool that builds graphs: a flush would wait for a whole graph.
         let pool = &base.around.encode_pool;
-        each_encoded((&space, metric, bits), &view, pool, |task, done| {
+        let take = |task: &Encoded, done| {
             builder.push(&task.rows)?;
             blocks.extend_from_slice(&task.blocks);
             check(done).map_err(std::io::Error::other)?;
             Ok::<_, WriteError>(())
-        })?;
+        };
+        match made {
+            Some((memtable, _)) => each_made(memtable, index, pool, take)?,
+            None => each_encoded((&coding, space), &view, pool, take)?,
+        }
         builder.finish(view.len(), &blocks, space.centre())
     })
 }
@@ -236,94 +247,89 @@ pub(crate) fn rows_to_build_on(
     pool: &rayon::ThreadPool,
     check: Checkpoint<'_>,
 ) -> Result<Vec<u8>> {
-    let space = space_of(view);
+    let (space, _) = space_of(view);
+    let coding = Coding::new(view.dim(), view.element(), metric, CodeBits::Four);
     let mut rows = Vec::new();
-    each_encoded(
-        (&space, metric, CodeBits::Four),
-        view,
-        pool,
-        |task, done| {
-            rows.extend_from_slice(&task.rows);
-            check(done)
-        },
-    )?;
+    each_encoded((&coding, &space), view, pool, |task, done| {
+        rows.extend_from_slice(&task.rows);
+        check(done)
+    })?;
     Ok(rows)
-}
-
-fn space_of(view: &VectorsView<'_>) -> CodeSpace {
-    let rotation = Rotation::new(view.dim() as usize, SEED);
-    CodeSpace::of_sample(rotation, sample(view))
 }
 
 /// Encodes all vectors, some thousand at a time, and calls `take` with what was made, in order, and
 /// how many rows that is in all.
 fn each_encoded<E>(
-    (space, metric, bits): (&CodeSpace, CodeMetric, CodeBits),
+    (coding, space): (&Coding, &CodeSpace),
     view: &VectorsView<'_>,
     pool: &rayon::ThreadPool,
-    mut take: impl FnMut(Encoded, u64) -> Result<(), E>,
+    mut take: impl FnMut(&Encoded, u64) -> Result<(), E>,
 ) -> Result<(), E> {
     let block_len = BlockBuilder::block_len(space.padded());
-    let rows_len = BLOCK_ROWS * bits.row_len(space.padded());
+    let rows_len = BLOCK_ROWS * coding.bits().row_len(space.padded());
     let task_rows = BLOCK_ROWS * (TASK_BYTES / (block_len + rows_len)).clamp(1, TASK_BLOCKS);
     let starts: Vec<Row> = (0..view.len()).step_by(task_rows).collect();
     for wave in starts.chunks(TASKS_A_THREAD * pool.current_num_threads()) {
-        let rows = |start: Row| start..view.len().min(start + task_rows as Row);
-        let encode = |&start: &Row| encode_rows((space, metric, bits), view, rows(start));
+        let end = |start: Row| view.len().min(start + task_rows as Row);
+        let encode = |&start: &Row| {
+            let rows: Vec<_> = (start..end(start)).map(|row| view.vector(row)).collect();
+            coding.encode(space, rows.into_iter())
+        };
         let tasks: Vec<Encoded> = pool.install(|| wave.par_iter().map(encode).collect());
-        for (&start, task) in wave.iter().zip(tasks) {
-            take(task, u64::from(rows(start).end))?;
+        for (&start, task) in wave.iter().zip(&tasks) {
+            take(task, u64::from(end(start)))?;
         }
     }
     Ok(())
 }
 
-/// Vectors spread over the segment.
-fn sample(view: &VectorsView<'_>) -> impl Iterator<Item = Vec<f32>> {
+/// The same with the codes of a memtable, those that are missing made now.
+fn each_made<E>(
+    memtable: &MemtableView,
+    index: usize,
+    pool: &rayon::ThreadPool,
+    mut take: impl FnMut(&Encoded, u64) -> Result<(), E>,
+) -> Result<(), E> {
+    let blocks: Vec<usize> = (0..memtable.block_count()).collect();
+    let most = u64::from(memtable.rows());
+    for wave in blocks.chunks(MADE_A_THREAD * pool.current_num_threads()) {
+        let made = |&block: &usize| memtable.encoded(index, block);
+        let made: Vec<_> = pool.install(|| wave.par_iter().map(made).collect());
+        for (&block, encoded) in wave.iter().zip(made.iter().flatten()) {
+            let done = (block as u64 + 1) * u64::from(memtable.block_rows());
+            take(encoded, done.min(most))?;
+        }
+    }
+    Ok(())
+}
+
+/// The space around the mean of vectors spread over the segment, and their mean squared distance
+/// from it.
+fn space_of(view: &VectorsView<'_>) -> (CodeSpace, f64) {
     let step = view.len().div_ceil(SAMPLE_ROWS).max(1);
     let rows = (0..view.len()).step_by(step as usize);
-    rows.filter_map(|row| decoded(view, row))
+    let (mut squares, mut count) = (0.0, 0_u32);
+    let sample = rows.filter_map(|row| {
+        let mut vector = Vec::with_capacity(view.dim() as usize);
+        quant::decode_row(view.element(), view.vector(row)?, &mut vector);
+        squares += vector
+            .iter()
+            .map(|&x| f64::from(x) * f64::from(x))
+            .sum::<f64>();
+        count += 1;
+        Some(vector)
+    });
+    let rotation = Rotation::new(view.dim() as usize, SEED);
+    let space = CodeSpace::of_sample(rotation, sample);
+    // A rotation keeps lengths.
+    let centre = space.centre().iter().map(|&x| f64::from(x) * f64::from(x));
+    let spread = squares / f64::from(count.max(1)) - centre.sum::<f64>();
+    (space, spread)
 }
 
-fn decoded(view: &VectorsView<'_>, row: Row) -> Option<Vec<f32>> {
-    let mut vector = Vec::with_capacity(view.dim() as usize);
-    quant::decode_row(view.element(), view.vector(row)?, &mut vector);
-    Some(vector)
-}
-
-/// What a task has made.
-struct Encoded {
-    rows: Vec<u8>,
-    blocks: Vec<u8>,
-}
-
-fn encode_rows(
-    (space, metric, bits): (&CodeSpace, CodeMetric, CodeBits),
-    view: &VectorsView<'_>,
-    rows: Range<Row>,
-) -> Encoded {
-    let mut encoder = Encoder::new(space, metric, bits);
-    let mut block = BlockBuilder::new(space.padded());
-    let mut encoded = Encoded {
-        rows: Vec::with_capacity(rows.len() * bits.row_len(space.padded())),
-        blocks: Vec::new(),
-    };
-    let mut vector = Vec::with_capacity(view.dim() as usize);
-    for row in rows {
-        match view.vector(row) {
-            Some(bytes) => {
-                vector.clear();
-                quant::decode_row(view.element(), bytes, &mut vector);
-                encoder.encode(&vector, &mut block, &mut encoded.rows);
-            }
-            None => encoder.encode_absent(&mut block, &mut encoded.rows),
-        }
-        if block.is_full() {
-            block.finish(&mut encoded.blocks);
-        }
-    }
-    if !block.is_empty() {
-        block.finish(&mut encoded.blocks);
-    }
-    encoded
+/// Whether codes made in the space `other` are about as good as in one's own.
+fn is_near(other: &CodeSpace, own: &CodeSpace, spread: f64) -> bool {
+    let pairs = other.centre().iter().zip(own.centre());
+    let off: f64 = pairs.map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    off <= CENTRE_OFF_MAX * spread
 }

@@ -332,7 +332,7 @@ impl Segment {
     /// The codes of one name's vectors, every block of one-bit codes verified.
     pub(crate) fn codes(&self, vector_index: usize) -> Result<Option<RowCodes<'_>>> {
         match self.codes.get(vector_index) {
-            Some(Some(codes)) => RowCodes::new(&codes.lazy.part, codes.open()?).map(Some),
+            Some(Some(codes)) => RowCodes::segment(&codes.lazy.part, codes.open()?).map(Some),
             _ => Ok(None),
         }
     }
