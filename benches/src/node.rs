@@ -1,5 +1,6 @@
 //! The real server under measurement, on a directory of its own.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -76,7 +77,20 @@ impl Node {
         }
     }
 
+    /// Processor time of its threads as [`cpu_ns`] has it; nothing while it does not run.
+    #[must_use]
+    pub fn cpu_ns(&self) -> BTreeMap<String, u64> {
+        let child = self.child.as_ref();
+        child.map_or_else(BTreeMap::new, |child| cpu_ns(child.id()))
+    }
+
     /// Its address.
+    #[must_use]
+    pub fn address(&self) -> (&'static str, u16) {
+        ("127.0.0.1", self.port)
+    }
+
+    /// Its address as text.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -86,4 +100,22 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What the kernel counted as processor time of the threads of a process, in ns, by the names of
+/// the threads without their numbers.
+#[must_use]
+pub fn cpu_ns(process: u32) -> BTreeMap<String, u64> {
+    let mut groups = BTreeMap::new();
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let (name, counted) = (read("comm"), read("schedstat"));
+        let ns = counted.split(' ').next().and_then(|ns| ns.parse().ok());
+        let group = name
+            .trim()
+            .trim_end_matches(|c: char| c.is_ascii_digit() || c == '-');
+        *groups.entry(group.to_owned()).or_insert(0) += ns.unwrap_or(0);
+    }
+    groups
 }
