@@ -368,23 +368,9 @@ fn pool(threads: usize, name: &'static str) -> Result<Arc<rayon::ThreadPool>> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .thread_name(move |number| format!("cairn-{name}-{number}"))
-        .start_handler(|_| give_way())
         .build();
     pool.map(Arc::new)
         .map_err(|error| Error::invalid("open", error.to_string()))
-}
-
-/// Steps of the niceness of threads that nobody waits for: searches and writes get about ten times
-/// the share of a processor that they compete for.
-#[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
-
-/// Lets other threads go first. Only Linux has a niceness of each thread.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICENESS) {
-        tracing::debug!(%error, "cannot lower the priority of a thread");
-    }
 }
 
 /// A collection id that this directory has never used: catalog numbers never repeat.
