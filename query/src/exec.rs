@@ -537,7 +537,7 @@ mod tests {
             ] {
                 for wanted in [1, 10, 100] {
                     let mut sum = 0.0;
-                    for _ in 0..20 {
+                    for _ in 0..50 {
                         let values = random(&mut rng);
                         let (metric, element) = (Metric::Euclid, format_spec::Element::F32);
                         let query = Query::new(metric, element, DIM, &values).unwrap();
@@ -548,7 +548,7 @@ mod tests {
                         assert_eq!(found.len(), truth.len());
                         sum += recall(&found, &truth);
                     }
-                    let mean = sum / 20.0;
+                    let mean = sum / 50.0;
                     assert!(
                         mean >= 0.97,
                         "{path:?} {key} < {colors}, {wanted}: recall {mean}"
