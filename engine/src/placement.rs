@@ -114,6 +114,23 @@ pub struct VectorHeld {
     pub graph: Held,
 }
 
+impl VectorHeld {
+    /// Where parts of a kind count, if they are of a vector.
+    pub(crate) fn of(&mut self, kind: PartKind) -> Option<&mut Held> {
+        match kind {
+            PartKind::Vectors => Some(&mut self.originals),
+            PartKind::Codes | PartKind::Product => Some(&mut self.codes),
+            PartKind::Graph => Some(&mut self.graph),
+            PartKind::Rows
+            | PartKind::Payload
+            | PartKind::Sparse
+            | PartKind::Column
+            | PartKind::Tombstones
+            | PartKind::Patch => None,
+        }
+    }
+}
+
 /// Where everything of a collection is.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct PlacementReport {

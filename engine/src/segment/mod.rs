@@ -577,19 +577,13 @@ impl Segment {
 
     /// Adds where the bytes of one name are to `held`.
     pub(crate) fn add_held(&self, vector_index: usize, held: &mut VectorHeld) {
-        let part = |kind: PartKind| {
-            let named = |part: &&Arc<Part>| {
-                let entry = part.entry();
-                entry.kind == kind && entry.name == held.name
-            };
-            self.parts.iter().find(named).map(|part| part.held())
-        };
-        let (originals, codes) = (part(PartKind::Vectors), part(PartKind::Codes));
-        let graph = part(PartKind::Graph);
-        held.originals.add(originals.unwrap_or_default());
-        held.codes.add(codes.unwrap_or_default());
-        held.codes.add(part(PartKind::Product).unwrap_or_default());
-        held.graph.add(graph.unwrap_or_default());
+        for part in &self.parts {
+            if part.entry().name == held.name
+                && let Some(place) = held.of(part.entry().kind)
+            {
+                place.add(part.held());
+            }
+        }
         let coded = self.coded(vector_index).map_or(0, CodedGraph::bytes);
         held.graph.resident += coded as u64;
     }
