@@ -5,6 +5,7 @@
     reason = "a measurement reads clocks and files of its own"
 )]
 
+pub mod collection;
 pub mod connection;
 pub mod dataset;
 pub mod node;

@@ -24,9 +24,10 @@ use crate::shard::Ground;
 const NEAREST: usize = 10;
 /// Segments of fewer rows are not measured: whatever they cost is little.
 const ROWS_LEAST: u32 = 1_000;
-/// Queries, so many that they are compared with about so many rows in all.
-const COMPARED: u32 = 2_000_000;
-const QUERIES: std::ops::RangeInclusive<u32> = 16..=64;
+/// Queries, so many that they are compared with about so many rows in all: a tenth of what encoding
+/// the rows takes.
+const COMPARED: u32 = 800_000;
+const QUERIES: std::ops::RangeInclusive<u32> = 12..=32;
 
 /// Measures a new derived part of `entry` and notes what was found in its own entry.
 ///

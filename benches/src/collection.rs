@@ -1,0 +1,93 @@
+//! A collection in process: of a data set, with its payload and two field indexes, in one segment.
+
+use std::sync::Arc;
+
+use engine::{Collection, Db, StepKind, UpsertRows, WriteBatch};
+use format_spec::{
+    Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
+    VectorSchema,
+};
+
+use crate::Failure;
+use crate::dataset::Dataset;
+
+/// Its name.
+pub const NAME: &str = "search";
+const BATCH: usize = 1_000;
+
+/// Makes it of the first `rows` rows, and runs all background work.
+///
+/// # Errors
+/// Those of the engine.
+pub fn make(db: &Db, data: &Dataset, rows: usize) -> Result<Arc<Collection>, Failure> {
+    let collection = db.create_collection(NAME, schema(data.base.columns))?;
+    let ids: Vec<usize> = (0..rows).collect();
+    for ids in ids.chunks(BATCH) {
+        let mut points = UpsertRows::new(&collection.schema());
+        for &at in ids {
+            points.begin(PointId::Number(at as u64));
+            points.vector(0, data.base.row(at))?;
+            points.payload(&value(&data.payloads[at]).to_bytes());
+        }
+        let mut batch = WriteBatch::new();
+        batch.upsert(points);
+        collection.write(batch)?;
+        db.step_of(StepKind::Flush);
+    }
+    // Each round merges what the one before made, until one graph covers everything.
+    while collection.snapshot().sources().len() > 1 || !indexed(&collection) {
+        collection.run_now();
+        if !db.step() {
+            break;
+        }
+        while db.step() {}
+    }
+    Ok(collection)
+}
+
+/// Whether every vector is indexed.
+pub fn indexed(collection: &Collection) -> bool {
+    let status = collection.status();
+    status.indexed_vectors == status.points
+}
+
+fn schema(dim: usize) -> Schema {
+    let vector = VectorSchema {
+        name: String::new(),
+        dim: dim as u32,
+        metric: Metric::Cosine,
+        element: Element::F32,
+        hnsw: HnswSettings::default(),
+        codec: Codec::Auto,
+    };
+    let field = |path: &str, field_type| FieldIndex {
+        path: path.to_owned(),
+        field_type,
+        settings: Value::Object(Vec::new()).to_bytes(),
+    };
+    Schema {
+        vectors: vec![vector],
+        fields: vec![
+            field("rank", FieldType::Integer),
+            field("released", FieldType::Keyword),
+        ],
+        ..Schema::default()
+    }
+}
+
+fn value(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(is) => Value::Bool(*is),
+        serde_json::Value::Number(number) => {
+            let float = || Value::Float(number.as_f64().unwrap_or_default());
+            number.as_i64().map_or_else(float, Value::Int)
+        }
+        serde_json::Value::String(text) => Value::Text(text.clone()),
+        serde_json::Value::Array(items) => Value::Array(items.iter().map(value).collect()),
+        serde_json::Value::Object(members) => {
+            let member = |(key, member): (&String, _)| (key.clone(), value(member));
+            Value::Object(members.iter().map(member).collect())
+        }
+    }
+}
