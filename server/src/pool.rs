@@ -27,7 +27,9 @@ use crate::error::ApiError;
 /// The places for reads, and the threads that help them.
 #[derive(Debug)]
 pub(crate) struct SearchPool {
-    threads: Arc<rayon::ThreadPool>,
+    threads: rayon::ThreadPool,
+    /// One thread: a read that is given it keeps to its own.
+    alone: rayon::ThreadPool,
     /// Reads that run or wait.
     places: Arc<Semaphore>,
     /// Reads that run: as many as there are threads.
@@ -37,20 +39,29 @@ pub(crate) struct SearchPool {
 impl SearchPool {
     pub(crate) fn new(threads: usize, queue: usize) -> io::Result<Self> {
         let threads = if threads == 0 { cpus() } else { threads };
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|n| format!("cairn-search-{n}"))
-            .build()
-            .map_err(io::Error::other)?;
+        let pool = |threads, name: &'static str| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .thread_name(move |n| format!("cairn-{name}-{n}"))
+                .build()
+                .map_err(io::Error::other)
+        };
         Ok(Self {
-            threads: Arc::new(pool),
+            threads: pool(threads, "search")?,
+            alone: pool(1, "alone")?,
             places: Arc::new(Semaphore::new(threads + queue)),
             running: Semaphore::new(threads),
         })
     }
 
-    pub(crate) fn threads(&self) -> &Arc<rayon::ThreadPool> {
-        &self.threads
+    /// The threads among which a read may split its work: while others run on all of them, that
+    /// would only make each wait for the other.
+    pub(crate) fn threads(&self) -> &rayon::ThreadPool {
+        if self.running.available_permits() == 0 {
+            &self.alone
+        } else {
+            &self.threads
+        }
     }
 
     /// Runs `job` on this thread, after waiting at most `limit` for its turn. The job itself looks
