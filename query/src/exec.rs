@@ -66,7 +66,7 @@ impl Search<'_> {
             },
         };
         let facts = self.facts(source, live, &found)?;
-        if facts.sure + facts.open == 0 || self.leaves_out(&facts) {
+        if facts.sure + facts.open == 0 || self.leaves_out(source, &facts)? {
             return Ok(Vec::new());
         }
         self.execute(source, found, &facts, &choose(&facts, &self.rules(source)))
@@ -169,16 +169,21 @@ impl Search<'_> {
 
     /// Whether `indexed_only` leaves the source out: neither graph nor codes, and too large to scan
     /// in passing.
-    fn leaves_out(&self, facts: &Facts) -> bool {
-        let codes = facts.code_dim.is_some() || facts.product_len.is_some();
-        let indexed = facts.graph || codes;
-        if !self.params.indexed_only || indexed || self.params.exact {
-            return false;
+    fn leaves_out(&self, source: &Source, facts: &Facts) -> Result<bool, QueryError> {
+        if !self.params.indexed_only || self.params.exact {
+            return Ok(false);
+        }
+        // What there is, not what this request may use.
+        let indexed = graph::exists(source, self.vector)?
+            || codes::dimension(source, self.vector)?.is_some()
+            || product::row_len(source, self.vector)?.is_some();
+        if indexed {
+            return Ok(false);
         }
         let full_scan = self.vector_schema().hnsw.full_scan_threshold_kb;
         let most_kb = full_scan.max(self.schema.compaction.indexing_threshold_kb);
         let matching = u64::from(facts.sure) + u64::from(facts.open);
-        matching.saturating_mul(facts.row_bytes as u64) > most_kb.saturating_mul(1024)
+        Ok(matching.saturating_mul(facts.row_bytes as u64) > most_kb.saturating_mul(1024))
     }
 
     fn settle(&self, source: &Source, found: Candidates) -> Result<RowSet, QueryError> {
@@ -346,7 +351,9 @@ impl Search<'_> {
             let share = f64::from(rows.count()) / f64::from(rows.len().max(1));
             let asked = self.rules(source).ef;
             let settings = CodedSettings {
-                limit: codes::oversampled(wanted, self.params.codes),
+                limit: codes::oversampled(wanted, self.params.codes)
+                    .min(rows.count().max(1) as usize)
+                    .max(wanted),
                 ef: codes::width(share, wanted, asked, self.query.metric()),
                 margin: codes::margin(self.query.metric()).filter(|_| asked.is_none()),
                 budget: plan.visits_max,
@@ -414,7 +421,7 @@ mod tests {
     use super::*;
     use crate::filter::{Condition, FieldPath, FieldTest, Filter, bind};
     use crate::world::{World, number, vector};
-    use engine::{Snapshot, UpsertRows};
+    use engine::{Placement, Residency, Snapshot, UpsertRows, VectorPlacement};
     use format_spec::schema::{Codec, FieldIndex, FieldType, Metric};
     use format_spec::value::Value;
     use rand::rngs::SmallRng;
@@ -606,15 +613,38 @@ mod tests {
         world.upsert(rows);
         world.flush();
         world.settle();
-        let snapshot = world.snapshot();
-        for values in [random(&mut rng), vec![2e38; DIM]] {
+        let cold = VectorPlacement {
+            originals: Residency::Cold,
+            ..VectorPlacement::default()
+        };
+        for placed in [VectorPlacement::default(), cold] {
+            world.collection.place(Placement {
+                vectors: [(String::new(), placed)].into(),
+                ..Placement::default()
+            });
+            huge_vectors_are_found(&world.snapshot(), &mut rng);
+        }
+    }
+
+    fn huge_vectors_are_found(snapshot: &Snapshot, rng: &mut SmallRng) {
+        for _ in 0..20 {
+            let query = random(rng);
+            let (metric, element) = (Metric::Euclid, format_spec::Element::F32);
+            let query = Query::new(metric, element, DIM, &query).unwrap();
+            for wanted in [1, 10] {
+                let truth = along(snapshot, (AccessPath::Exact, 0), (&query, wanted), None);
+                let found = along(snapshot, (AccessPath::Codes, 0), (&query, wanted), None);
+                assert!(recall(&found, &truth) >= 0.9, "{wanted}");
+            }
+        }
+        for values in [random(rng), vec![2e38; DIM]] {
             let (metric, element) = (Metric::Euclid, format_spec::Element::F32);
             let query = Query::new(metric, element, DIM, &values).unwrap();
             let asked = (&query, 900);
-            let truth = along(&snapshot, (AccessPath::Exact, 0), asked, None);
+            let truth = along(snapshot, (AccessPath::Exact, 0), asked, None);
             assert_eq!(truth.len(), 900);
             for path in [AccessPath::Codes, AccessPath::Graph] {
-                let found = along(&snapshot, (path, u64::MAX), asked, None);
+                let found = along(snapshot, (path, u64::MAX), asked, None);
                 assert_eq!(found.len(), 900, "{path:?}");
             }
         }

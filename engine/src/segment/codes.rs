@@ -96,12 +96,16 @@ pub(crate) enum CodesKind {
 }
 
 impl CodesKind {
-    /// Those that the schema asks for, where vectors can have such codes.
+    /// Those that the schema asks for. Bytes are compared about as fast as codes of them would be
+    /// and have none; Manhattan is kept by no rotation, and has product codes of as many bits.
     pub(crate) fn of(vector: &VectorSchema) -> Option<Self> {
-        if vector.element == Element::U8 {
-            return None;
-        }
+        let rotates = metric_of(vector).is_some();
         let kind = match vector.codec {
+            Codec::Auto if !rotates => return None,
+            Codec::Bits1 if !rotates => Self::Product(Compression::X32),
+            Codec::Bits2 if !rotates => Self::Product(Compression::X16),
+            Codec::Bits4 if !rotates => Self::Product(Compression::X8),
+            Codec::Bits8 if !rotates => Self::Product(Compression::X4),
             Codec::Bits1 => Self::Grid(CodeBits::One),
             Codec::Bits2 => Self::Grid(CodeBits::Two),
             Codec::Bits8 => Self::Grid(CodeBits::Eight),
@@ -112,8 +116,7 @@ impl CodesKind {
             Codec::Product32 => Self::Product(Compression::X32),
             Codec::Product64 => Self::Product(Compression::X64),
         };
-        let is_product = matches!(kind, Self::Product(_));
-        (is_product || metric_of(vector).is_some()).then_some(kind)
+        (vector.element != Element::U8).then_some(kind)
     }
 }
 

@@ -223,6 +223,10 @@ impl CodeQuery {
     #[must_use]
     pub fn row_bounds(&self, row: &[u8]) -> (f32, f32) {
         let estimate = self.row(row);
+        if estimate.distance == f32::NEG_INFINITY {
+            // Nothing is known of the row: it may be as far as any.
+            return (f32::NEG_INFINITY, f32::INFINITY);
+        }
         let margin = self.deviations * estimate.deviation;
         (estimate.distance - margin, estimate.distance + margin)
     }

@@ -114,6 +114,7 @@ fn product_codes_hold_the_floor_whatever_their_compression() {
         (Metric::Euclid, Codec::Product4, 0.9),
         (Metric::Cosine, Codec::Product8, 0.5),
         (Metric::Manhattan, Codec::Product16, 0.2),
+        (Metric::Manhattan, Codec::Bits8, 0.8),
         (Metric::Dot, Codec::Product32, 0.05),
         (Metric::Euclid, Codec::Product64, 0.0),
     ] {
@@ -125,7 +126,13 @@ fn product_codes_hold_the_floor_whatever_their_compression() {
             .and_then(|product| product.compression())
             .unwrap()
             .factor();
-        assert_eq!(format!("Product{factor}"), format!("{codec:?}"));
+        // What a rotation does not keep has product codes of as many bits.
+        let same = if codec == Codec::Bits8 {
+            Codec::Product4
+        } else {
+            codec
+        };
+        assert_eq!(format!("Product{factor}"), format!("{same:?}"));
         let what = format!("{metric:?}, {codec:?}");
         let (recall, off) = measure(&world, &mut corpus, metric, CodeUse::default());
         assert!(recall >= 0.97 && off == 0.0, "{what}: {recall}, {off}");

@@ -408,6 +408,16 @@ impl Config {
         }
     }
 
+    /// Vectors of bytes are compared as fast as codes of them would be.
+    fn bytes_with_quantization(&self) -> impl Iterator<Item = String> {
+        let vectors = self.params.vectors.iter();
+        let bytes = vectors.filter(|(_, params)| params.datatype == Some(Datatype::Uint8));
+        let coded = bytes.filter(|(_, params)| self.codec(params) != Codec::Auto);
+        coded.map(|(name, _)| {
+            format!("vector {name:?} is of uint8: its quantization is stored and has no effect")
+        })
+    }
+
     /// The codec of a vector: its own, the collection's, or the engine's choice.
     fn codec(&self, params: &VectorParams) -> Codec {
         let own = params.quantization_config.as_ref();
@@ -436,6 +446,7 @@ impl Config {
         }
         let line = |field| format!("`{field}` is stored and returned, and has no effect yet");
         let mut lines: Vec<String> = fields.into_iter().map(line).collect();
+        lines.extend(self.bytes_with_quantization());
         let (asked, most) = (
             self.optimizer_config.cairn.memtable_bytes_max,
             engine.memtable_bytes_max,
