@@ -101,7 +101,8 @@ def info_gives_back_what_was_set(t: Checks) -> None:
     t.equal("metadata", config.metadata, {"owner": "me", "nested": {"n": 1}})
     warnings = " ".join(warning.message for warning in info.warnings or [])
     t.true(f"warns of what has no effect: {warnings!r}", "wal_config" in warnings)
-    t.true(f"and of nothing that has: {warnings!r}", "quantization" not in warnings)
+    t.true(f"and of nothing that has: {warnings!r}", "quantization_config" not in warnings)
+    t.true(f"and of bytes with codes: {warnings!r}", "of uint8: its quantization" in warnings)
 
 
 def update_of_a_collection(t: Checks) -> None:
