@@ -7,6 +7,7 @@ use format_spec::{
     Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
     VectorSchema,
 };
+use query::{PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
 
 use crate::Failure;
 use crate::dataset::Dataset;
@@ -89,5 +90,20 @@ fn value(json: &serde_json::Value) -> Value {
             let member = |(key, member): (&String, _)| (key.clone(), value(member));
             Value::Object(members.iter().map(member).collect())
         }
+    }
+}
+
+/// A search for the `limit` points nearest to a vector, without what they hold.
+pub fn nearest(vector: &[f32], limit: usize, params: SearchParams) -> QueryRequest {
+    QueryRequest {
+        target: Some(Target::Vector(vector.to_vec())),
+        using: String::new(),
+        filter: None,
+        params,
+        score_threshold: None,
+        limit,
+        offset: 0,
+        with_payload: PayloadSelector::All(false),
+        with_vector: VectorSelector::All(false),
     }
 }

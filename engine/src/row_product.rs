@@ -44,13 +44,8 @@ impl<'a> RowProduct<'a> {
 
     /// How much smaller than floats they are.
     pub fn compression(&self) -> Option<Compression> {
-        compression_of(self.view.shape().width)
+        let width = self.view.shape().width as usize;
+        let mut all = Compression::ALL.into_iter();
+        all.find(|compression| compression.width() == width)
     }
-}
-
-/// The compression that cuts vectors into sub-spaces of `width` coordinates.
-pub(crate) fn compression_of(width: u32) -> Option<Compression> {
-    let all = Compression::ALL.into_iter();
-    all.clone()
-        .find(|compression| compression.width() == width as usize)
 }

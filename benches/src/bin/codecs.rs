@@ -10,13 +10,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use benches::collection::{NAME, make};
+use benches::collection::{NAME, make, nearest};
 use benches::dataset::Dataset;
 use benches::usage::cpu_seconds;
 use benches::{Failure, argument, timed};
 use engine::{Db, DiskStorage, Settings, SystemClock};
 use format_spec::{Codec, PointId, Schema};
-use query::{CodeUse, Env, PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
+use query::{CodeUse, Env, QueryRequest, SearchParams};
 
 const K: usize = 10;
 
@@ -77,22 +77,16 @@ fn measure(
         clock: &clock,
         deadline: None,
     };
-    let requests = (0..data.queries.rows).map(|at| QueryRequest {
-        target: Some(Target::Vector(data.queries.row(at).to_vec())),
-        using: String::new(),
-        filter: None,
-        params: SearchParams {
-            codes: CodeUse {
-                rescore,
-                ..CodeUse::default()
-            },
+    let requests = (0..data.queries.rows).map(|at| {
+        let codes = CodeUse {
+            rescore,
+            ..CodeUse::default()
+        };
+        let params = SearchParams {
+            codes,
             ..SearchParams::default()
-        },
-        score_threshold: None,
-        limit: K,
-        offset: 0,
-        with_payload: PayloadSelector::All(false),
-        with_vector: VectorSelector::All(false),
+        };
+        nearest(data.queries.row(at), K, params)
     });
     let requests: Vec<QueryRequest> = requests.collect();
     let (answers, took) = timed(|| {

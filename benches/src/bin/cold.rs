@@ -14,6 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use benches::collection::nearest;
 use benches::dataset::Dataset;
 use benches::{Failure, argument, flag, timed};
 use engine::storage::{Advice, File};
@@ -22,7 +23,7 @@ use engine::{
     VectorPlacement,
 };
 use format_spec::PointId;
-use query::{Env, PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
+use query::{Env, SearchParams};
 
 const NAME: &str = "search";
 const K: usize = 10;
@@ -111,7 +112,7 @@ fn ask_all(
     };
     let (mut elapsed, mut answers) = (Duration::ZERO, Vec::new());
     for at in 0..data.queries.rows {
-        let request = request(data.queries.row(at));
+        let request = nearest(data.queries.row(at), K, SearchParams::default());
         before();
         let (hits, took) = timed(|| query::search(snapshot, &request, &env));
         elapsed += took;
@@ -123,20 +124,6 @@ fn ask_all(
     }
     let rate = answers.len() as f64 / elapsed.as_secs_f64();
     Ok((data.recall(&answers, data.base.rows, K), rate))
-}
-
-fn request(vector: &[f32]) -> QueryRequest {
-    QueryRequest {
-        target: Some(Target::Vector(vector.to_vec())),
-        using: String::new(),
-        filter: None,
-        params: SearchParams::default(),
-        score_threshold: None,
-        limit: K,
-        offset: 0,
-        with_payload: PayloadSelector::All(false),
-        with_vector: VectorSelector::All(false),
-    }
 }
 
 /// The files of the vectors.

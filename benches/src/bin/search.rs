@@ -18,13 +18,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use benches::collection::{NAME, indexed, make};
+use benches::collection::{NAME, indexed, make, nearest};
 use benches::dataset::Dataset;
 use benches::usage::{bytes_below, cpu_seconds, running_cpu_seconds, status_bytes};
 use benches::{Failure, argument, flag, now, timed};
 use engine::{Collection, Db, DiskStorage, Settings, Snapshot, SystemClock};
 use format_spec::PointId;
-use query::{Env, PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
+use query::{Env, QueryRequest, SearchParams};
 use serde_json::json;
 
 const K: usize = 10;
@@ -143,7 +143,13 @@ impl Bench {
     /// Every query once, each a call of its own; the clients share them out.
     fn measure(&self, ef: Option<usize>) -> Result<Measured, Failure> {
         let requests: Vec<QueryRequest> = (0..self.data.queries.rows)
-            .map(|at| request(self.data.queries.row(at), ef))
+            .map(|at| {
+                let params = SearchParams {
+                    hnsw_ef: ef,
+                    ..SearchParams::default()
+                };
+                nearest(self.data.queries.row(at), K, params)
+            })
             .collect();
         // The threads of several clients have ended by then.
         let alone = self.pools.len() == 1;
@@ -209,23 +215,6 @@ impl Bench {
 }
 
 type Answer = (usize, Vec<query::Hit>, Duration);
-
-fn request(vector: &[f32], ef: Option<usize>) -> QueryRequest {
-    QueryRequest {
-        target: Some(Target::Vector(vector.to_vec())),
-        using: String::new(),
-        filter: None,
-        params: SearchParams {
-            hnsw_ef: ef,
-            ..SearchParams::default()
-        },
-        score_threshold: None,
-        limit: K,
-        offset: 0,
-        with_payload: PayloadSelector::All(false),
-        with_vector: VectorSelector::All(false),
-    }
-}
 
 fn open(directory: &Path) -> Result<Arc<Db>, Failure> {
     let storage = Arc::new(DiskStorage::new(directory)?);

@@ -18,12 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use benches::collection::nearest;
 use benches::connection::Connection;
 use benches::dataset::Dataset;
 use benches::node::{Node, cpu_ns};
 use benches::{Failure, argument, now, timed};
 use engine::{Db, DiskStorage, Settings, Snapshot, SystemClock};
-use query::{Env, PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
+use query::{Env, QueryRequest, SearchParams};
 use serde_json::json;
 
 const BATCH: usize = 1_000;
@@ -221,7 +222,7 @@ fn in_process(directory: &Path, data: &Dataset) -> Result<Side, Failure> {
     let collection = db.collection(NAME).ok_or("no collection")?;
     let snapshot = collection.snapshot();
     let requests: Vec<QueryRequest> = (0..data.queries.rows)
-        .map(|at| request(data.queries.row(at)))
+        .map(|at| nearest(data.queries.row(at), K, SearchParams::default()))
         .collect();
     ask_all(&snapshot, &requests)?;
     let before = own_cpu();
@@ -264,20 +265,6 @@ fn ask_all(snapshot: &Snapshot, requests: &[QueryRequest]) -> Result<(), Failure
         query::search(snapshot, request, &env)?;
     }
     Ok(())
-}
-
-fn request(vector: &[f32]) -> QueryRequest {
-    QueryRequest {
-        target: Some(Target::Vector(vector.to_vec())),
-        using: String::new(),
-        filter: None,
-        params: SearchParams::default(),
-        score_threshold: None,
-        limit: K,
-        offset: 0,
-        with_payload: PayloadSelector::All(false),
-        with_vector: VectorSelector::All(false),
-    }
 }
 
 fn compare(over: &Side, within: &Side) {
