@@ -114,7 +114,23 @@ impl Collection {
     /// Holds the files of all segments, those to come too, as `placement` says; everything is
     /// cached until this is called. What is pinned is read in before it returns.
     pub fn place(&self, placement: Placement) {
+        let _turn = self.shard.placing.lock();
         self.shard.place(placement);
+    }
+
+    /// As [`Self::place`], as `placement` makes of the schema. Calls follow each other, so that the
+    /// newest schema is the last that is heeded.
+    ///
+    /// # Errors
+    /// Those of `placement`, and nothing has changed.
+    pub fn place_by_schema<E>(
+        &self,
+        placement: impl FnOnce(&Schema) -> Result<Placement, E>,
+    ) -> Result<(), E> {
+        let _turn = self.shard.placing.lock();
+        let placement = placement(&self.schema())?;
+        self.shard.place(placement);
+        Ok(())
     }
 
     /// Where the bytes of all segments are.

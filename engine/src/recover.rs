@@ -136,6 +136,7 @@ impl Shard {
             wal,
             state: Cell::new(apply.state()),
             version: Mutex::new(version),
+            placing: Mutex::default(),
             append: Mutex::new(AppendSide { next }),
             apply: Mutex::new(apply),
             pending: Mutex::new(VecDeque::new()),

@@ -2,7 +2,7 @@
 //!
 //! # Lock order
 //! `version` (installing a manifest) before `append` (assigning SeqNos) before `apply`
-//! (memtables and the published state). Readers take none of them.
+//! (memtables and the published state); `placing` before all of them. Readers take none of them.
 //!
 //! # Invariants
 //! - `pending` holds appended batches in the order of their SeqNos.
@@ -210,6 +210,8 @@ pub(crate) struct Shard {
     pub(crate) base: Ground,
     pub(crate) wal: Wal,
     pub(crate) version: Mutex<VersionSide>,
+    /// Held while parts are placed anew, which may take as long as reading them in.
+    pub(crate) placing: Mutex<()>,
     pub(crate) append: Mutex<AppendSide>,
     pub(crate) apply: Mutex<ApplySide>,
     pub(crate) pending: Mutex<VecDeque<Pending>>,
@@ -271,16 +273,18 @@ impl Shard {
 
     /// Holds all parts, those to come too, as `placement` says.
     pub(crate) fn place(&self, placement: Placement) {
-        // Whoever installs parts holds it, and asks for the placement meanwhile.
-        let _version = self.version.lock();
-        if *self.base.placement.read().as_ref() == placement {
-            return;
-        }
         let placement = Arc::new(placement);
-        *self.base.placement.write() = Arc::clone(&placement);
+        {
+            // Whoever installs parts holds it, and asks for the placement meanwhile: what is
+            // installed later is placed by this one.
+            let _version = self.version.lock();
+            *self.base.placement.write() = Arc::clone(&placement);
+        }
+        // Outside of the lock, because what is pinned is read in.
         for state in self.state().known() {
             state.segment.place(self.base.storage(), &placement);
         }
+        self.let_coded_go();
         self.base.around.wakeup.notify();
     }
 

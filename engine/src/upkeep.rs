@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use format_spec::PartEntry;
+use format_spec::{PartEntry, SegmentEntry};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::Segment;
@@ -178,6 +178,30 @@ impl Shard {
                 "damaged derived part dropped, to be built again"
             );
         }
+        self.reopened(state, entry)
+    }
+
+    /// Gives back the coded graphs of segments whose graph is to stay on disk by now.
+    pub(crate) fn let_coded_go(&self) {
+        let stays = |state: &SegmentState| state.segment.keeps_coded_of_cold();
+        if !self.state().segments.iter().any(|state| stays(state)) {
+            return;
+        }
+        let _version = self.version.lock();
+        let mut side = self.apply.lock();
+        for state in &mut side.segments {
+            if stays(state) {
+                match self.reopened(state, state.segment.entry().clone()) {
+                    Ok(without) => *state = without,
+                    Err(error) => tracing::warn!(error = %error.chain(), "coded graph stays"),
+                }
+            }
+        }
+        self.publish(&side);
+    }
+
+    /// The same segment with the parts of `entry` and nothing made in memory.
+    fn reopened(&self, state: &SegmentState, entry: SegmentEntry) -> Result<Arc<SegmentState>> {
         let base = &self.base;
         let (dir, owner) = (base.name.parts_dir(), base.name.owner());
         let schema = &self.state().schema;

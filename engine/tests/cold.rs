@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use engine::clock::ManualClock;
-use engine::storage::sim::{OpKind, SimDisk};
+use engine::storage::sim::{Fault, OpKind, SimDisk};
 use engine::{
     Clock, Collection, Db, DiskStorage, ErrorKind, IoUring, Placement, Residency, Settings, Source,
     Storage, UpsertRows, VectorPlacement, WriteBatch,
 };
 use format_spec::{
-    Codec, Element, HnswSettings, Metric, PointId, Row, Schema, Value, VectorSchema,
+    Codec, CompactionSettings, Element, HnswSettings, Metric, PointId, Row, Schema, Value,
+    VectorSchema,
 };
 use index::Scorer;
 use quant::Query;
@@ -30,8 +31,12 @@ fn settings() -> Settings {
 }
 
 fn open(storage: Arc<dyn Storage>) -> Arc<Db> {
+    open_with(storage, settings())
+}
+
+fn open_with(storage: Arc<dyn Storage>, settings: Settings) -> Arc<Db> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(1_700_000_000_000));
-    Db::open(storage, clock, settings()).unwrap()
+    Db::open(storage, clock, settings).unwrap()
 }
 
 fn cold() -> Placement {
@@ -51,6 +56,10 @@ fn coordinate(row: u32, at: usize) -> f32 {
 
 /// One segment of rows that are their ids.
 fn fill(db: &Db) -> Arc<Collection> {
+    fill_with(db, Schema::default().compaction)
+}
+
+fn fill_with(db: &Db, compaction: CompactionSettings) -> Arc<Collection> {
     let vector = VectorSchema {
         name: String::new(),
         dim: DIM as u32,
@@ -61,6 +70,7 @@ fn fill(db: &Db) -> Arc<Collection> {
     };
     let schema = Schema {
         vectors: vec![vector],
+        compaction,
         ..Schema::default()
     };
     let collection = db.create_collection("c", schema).unwrap();
@@ -225,4 +235,47 @@ fn a_disk_that_does_not_read_is_an_error_and_no_damage() {
     assert!(error.chain().contains(".vectors"), "{}", error.chain());
     assert_eq!(distances(source, &[1_000]).unwrap(), [expected(1_000)]);
     assert!(collection.status().damaged.is_empty());
+}
+
+#[test]
+fn a_file_that_could_not_be_opened_is_cold_the_next_time() {
+    let disk = SimDisk::default();
+    let db = open(Arc::new(disk.clone()));
+    let collection = fill(&db);
+    let cold_bytes = || collection.held().payload.cold;
+    disk.inject(Fault::once(OpKind::Open, 0).sticky());
+    collection.place(cold());
+    assert_eq!(cold_bytes(), 0);
+    disk.clear_faults();
+    collection.place(cold());
+    assert!(cold_bytes() > 0);
+}
+
+#[test]
+fn a_graph_with_codes_in_its_nodes_goes_when_the_graph_is_to_stay_on_disk() {
+    let settings = Settings {
+        codes_bytes_min: 1,
+        graph_rows_min: 1,
+        ..settings()
+    };
+    let db = open_with(Arc::new(SimDisk::default()), settings);
+    let with_graph = CompactionSettings {
+        indexing_threshold_kb: 1,
+        ..CompactionSettings::default()
+    };
+    let collection = fill_with(&db, with_graph);
+    let resident = || collection.held().vectors[0].graph.resident;
+    assert!(resident() > 0);
+    let mut placement = Placement::default();
+    let graph = VectorPlacement {
+        graph: Residency::Cold,
+        ..VectorPlacement::default()
+    };
+    placement.vectors.insert(String::new(), graph);
+    collection.place(placement);
+    while db.step() {}
+    assert_eq!(resident(), 0);
+    collection.place(Placement::default());
+    while db.step() {}
+    assert!(resident() > 0);
 }

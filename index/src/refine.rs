@@ -8,8 +8,9 @@
 //! needed.
 //!
 //! # Invariants
-//! - `top` holds exact distances only.
-//! - The shared bound is lowered to exact distances only.
+//! - `top` holds distances of the scorer only, and the shared bound is lowered to those only: exact
+//!   ones, or the estimates of the longest codes where a request wants no rescoring. All segments
+//!   of a search have the same kind.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::{Clock, Collection, Db};
-use parking_lot::Mutex;
 
 use crate::body::BodyReader;
 use crate::error::ApiError;
@@ -32,8 +31,6 @@ pub(crate) struct State {
     pub(crate) admin: BlockingPool,
     pub(crate) telemetry: Telemetry,
     stopping: AtomicBool,
-    /// One at a time, so that the newest configuration is the last that is heeded.
-    placing: Mutex<()>,
 }
 
 impl State {
@@ -55,7 +52,6 @@ impl State {
             admin: BlockingPool::new("admin", ADMIN_THREADS, service.write_queue)?,
             telemetry: Telemetry::new(),
             stopping: AtomicBool::new(false),
-            placing: Mutex::new(()),
             db,
             clock,
             settings,
@@ -67,10 +63,7 @@ impl State {
     /// # Errors
     /// When the stored configuration cannot be read.
     pub(crate) fn place(&self, collection: &Collection) -> Result<(), ApiError> {
-        let _turn = self.placing.lock();
-        let config = Config::of(&collection.schema())?;
-        collection.place(config.placement());
-        Ok(())
+        collection.place_by_schema(|schema| Ok(Config::of(schema)?.placement()))
     }
 
     /// The collection, or the 404 that says so.

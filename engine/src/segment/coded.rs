@@ -4,11 +4,15 @@
 //! - The bytes of all coded graphs of a data directory stay within a budget; a segment that finds
 //!   no room is searched without.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use format_spec::PartKind;
 use index::CodedGraph;
 use parking_lot::{Mutex, MutexGuard};
+
+use super::Segment;
+use crate::error::Result;
 
 /// Room for coded graphs, shared by all shards.
 #[derive(Debug)]
@@ -69,6 +73,94 @@ impl Drop for CodedPlace {
 pub(crate) struct Coded {
     pub(crate) graph: Option<CodedGraph>,
     pub(crate) _place: Option<CodedPlace>,
+}
+
+impl Segment {
+    /// The graph over one name's vectors with codes in its nodes, if it is in memory.
+    pub(crate) fn coded(&self, vector_index: usize) -> Option<&CodedGraph> {
+        self.coded.get(vector_index)?.get()?.graph.as_ref()
+    }
+
+    /// Whether a coded graph over one name's vectors could be made.
+    pub(crate) fn wants_coded(&self, vector_index: usize) -> bool {
+        let open = self.coded.get(vector_index);
+        let open = open.is_some_and(|coded| coded.get().is_none());
+        let graph = self.graphs.get(vector_index).and_then(Option::as_ref);
+        let stays_on_disk = graph.is_some_and(|lazy| lazy.part.is_cold());
+        open && !stays_on_disk && self.has_graph(vector_index) && self.has_codes(vector_index)
+    }
+
+    /// Whether a coded graph is in memory although the graph is to stay on disk.
+    pub(crate) fn keeps_coded_of_cold(&self) -> bool {
+        let mut graphs = self.graphs.iter().zip(&self.coded);
+        graphs.any(|(graph, coded)| {
+            let cold = graph.as_ref().is_some_and(|lazy| lazy.part.is_cold());
+            cold && coded.get().is_some_and(|coded| coded.graph.is_some())
+        })
+    }
+
+    /// Makes the coded graph over one name's vectors; false when there is no room for it.
+    ///
+    /// # Errors
+    /// `Corrupt` when graph or codes do not verify.
+    pub(crate) fn make_coded(
+        &self,
+        vector_index: usize,
+        room: &Arc<CodedRoom>,
+        pool: &rayon::ThreadPool,
+    ) -> Result<bool> {
+        let _turn = room.turn();
+        let Some(cell) = self
+            .coded
+            .get(vector_index)
+            .filter(|cell| cell.get().is_none())
+        else {
+            return Ok(true);
+        };
+        let (graph, codes) = (self.graph(vector_index)?, self.code_rows(vector_index)?);
+        let mut made = Coded {
+            graph: None,
+            _place: None,
+        };
+        if let (Some(graph), Some((_, codes))) = (graph, codes) {
+            let (longest, padded) = (graph.head().m0 as usize, codes.shape().padded());
+            let Some(place) = room.take(CodedGraph::bytes_for(graph.len(), longest, padded)) else {
+                return Ok(false);
+            };
+            let blocks = (0..codes.block_count()).map(|block| codes.block(block));
+            made = Coded {
+                graph: Some(CodedGraph::pack(&graph, longest, blocks, padded, pool)),
+                _place: Some(place),
+            };
+        }
+        // The turn keeps others from being first.
+        drop(cell.set(Arc::new(made)));
+        Ok(true)
+    }
+
+    /// Takes over the coded graphs of `before`, the same segment with other parts, as far as their
+    /// graph and codes are still listed.
+    pub(crate) fn keep_coded(&self, before: &Self) {
+        let same = |segment: &Self, kind: PartKind, name: &str| {
+            let parts = segment.entry.parts.iter();
+            let mut found = parts.filter(|part| part.kind == kind && part.name == name);
+            found.next().map(|part| part.id)
+        };
+        for (index, cell) in self.coded.iter().enumerate() {
+            let coded = before.coded.get(index).and_then(OnceLock::get);
+            let part = self.vectors_part(index);
+            let (Some(coded), Some(part)) = (coded, part) else {
+                continue;
+            };
+            let name = &part.entry().name;
+            let kept = [PartKind::Graph, PartKind::Codes]
+                .iter()
+                .all(|&kind| same(self, kind, name) == same(before, kind, name));
+            if kept {
+                drop(cell.set(Arc::clone(coded)));
+            }
+        }
+    }
 }
 
 #[cfg(test)]

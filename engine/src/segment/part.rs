@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use format_spec::container::{PartIdentity, PartLayout};
 use format_spec::{CollectionId, DecodeError, PartEntry, PartId, PartKind, ShardId};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, Result};
 use crate::placement::{Held, Residency};
@@ -32,6 +32,8 @@ pub(crate) struct Part {
     complete: AtomicBool,
     damage: OnceLock<DecodeError>,
     place: RwLock<Place>,
+    /// Held while the place changes, which may take as long as reading the file in.
+    moving: Mutex<()>,
 }
 
 /// How a part is held.
@@ -51,8 +53,11 @@ pub(crate) struct Pass(Arc<Part>);
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0.map.advise_random();
-        self.0.drop_cached();
+        // It may have been placed elsewhere meanwhile, and been advised otherwise.
+        if self.0.is_cold() {
+            self.0.map.advise_random();
+            self.0.drop_cached();
+        }
     }
 }
 
@@ -91,37 +96,51 @@ impl Part {
             complete: AtomicBool::new(false),
             damage: OnceLock::new(),
             place: RwLock::default(),
+            moving: Mutex::new(()),
         })
     }
 
-    /// Holds the part as `residency` says. A cold part whose file cannot be opened stays cached.
+    /// Holds the part as `residency` says; readers go on meanwhile. A cold part whose file cannot
+    /// be opened stays cached until this is called again.
     pub(crate) fn place(&self, storage: &dyn Storage, residency: Residency) {
-        if self.place.read().residency == residency {
+        let _turn = self.moving.lock();
+        let before = self.place.read().clone();
+        if before.residency == residency {
             return;
         }
-        let mut place = self.place.write();
-        if std::mem::take(&mut *place).locked {
+        let place = self.moved(storage, residency);
+        *self.place.write() = place;
+        if before.locked {
             self.map.unpin();
         }
+    }
+
+    /// The place that `residency` says, with all that it takes done.
+    fn moved(&self, storage: &dyn Storage, residency: Residency) -> Place {
+        let (mut file, mut locked) = (None, false);
         match residency {
             Residency::Cold => match storage.open(&self.path) {
-                Ok(file) => {
-                    file.advise(Advice::Random, 0..self.entry.len);
+                Ok(opened) => {
+                    opened.advise(Advice::Random, 0..self.entry.len);
                     self.map.advise_random();
-                    place.file = Some(file);
+                    file = Some(opened);
                 }
                 Err(error) => {
                     tracing::warn!(error = %error.chain(), "part stays cached");
-                    return;
+                    return Place::default();
                 }
             },
             Residency::Cached => self.map.advise_normal(),
             Residency::Pinned => {
                 self.map.advise_normal();
-                place.locked = self.map.pin();
+                locked = self.map.pin();
             }
         }
-        place.residency = residency;
+        Place {
+            residency,
+            file,
+            locked,
+        }
     }
 
     /// Whether the part is to stay on disk.

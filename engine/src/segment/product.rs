@@ -21,6 +21,9 @@ use crate::shard::Ground;
 
 /// What codebooks are learned with.
 const SEED: u64 = 0x4361_6972_6e50_7164;
+/// Most bytes of vectors that codebooks are learned from: at 65,536 dimensions still four vectors
+/// for each centroid.
+const SAMPLE_BYTES_MAX: usize = 256 << 20;
 /// Rows encoded by one task, and tasks in memory at once, for each thread of the pool.
 const TASK_ROWS: usize = 1_024;
 const TASKS_A_THREAD: usize = 4;
@@ -184,7 +187,9 @@ impl Rows<'_> {
     /// Vectors spread over the segment, side by side.
     fn sample(&self) -> Vec<f32> {
         let present = (0..self.view.len()).filter(|&row| self.view.is_present(row));
-        let step = (self.view.present_count() as usize).div_ceil(TRAINING_ROWS);
+        let row_bytes = self.vector.dim as usize * size_of::<f32>();
+        let rows_max = (SAMPLE_BYTES_MAX / row_bytes.max(1)).min(TRAINING_ROWS);
+        let step = (self.view.present_count() as usize).div_ceil(rows_max.max(1));
         let mut sample = Vec::new();
         for row in present.step_by(step.max(1)) {
             sample.extend(self.vector(row));

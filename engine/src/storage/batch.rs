@@ -59,10 +59,12 @@ pub(super) struct BatchReader {
     bytes: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Rings {
     idle: Vec<Ring>,
     made: usize,
+    /// Beyond, none is made.
+    most: usize,
 }
 
 impl BatchReader {
@@ -75,12 +77,14 @@ impl BatchReader {
     }
 
     fn of(first: Result<Ring, String>) -> Self {
-        let (rings, without) = match first {
-            Ok(ring) => {
-                let idle = vec![ring];
-                (Rings { idle, made: 1 }, None)
-            }
-            Err(why) => (Rings::default(), Some(why)),
+        let (idle, without) = match first {
+            Ok(ring) => (vec![ring], None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let rings = Rings {
+            made: idle.len(),
+            most: if idle.is_empty() { 0 } else { RINGS_MAX },
+            idle,
         };
         Self {
             without,
@@ -143,14 +147,21 @@ impl BatchReader {
         if let Some(ring) = rings.idle.pop() {
             return Some(ring);
         }
-        if rings.made == RINGS_MAX {
+        if rings.made >= rings.most {
             return None;
         }
-        // A kernel that limits locked memory may refuse the next one.
-        let made = Ring::new();
-        rings.made += usize::from(made.is_ok());
-        made.inspect_err(|error| tracing::debug!(%error, "no further io_uring"))
-            .ok()
+        match Ring::new() {
+            Ok(ring) => {
+                rings.made += 1;
+                Some(ring)
+            }
+            // A kernel that limits locked memory refuses the next one, and those after it.
+            Err(error) => {
+                tracing::debug!(%error, rings = rings.made, "no further io_uring");
+                rings.most = rings.made;
+                None
+            }
+        }
     }
 
     fn read_on_threads(
