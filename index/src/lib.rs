@@ -34,6 +34,7 @@ pub mod effort;
 mod error;
 mod field;
 mod graph;
+mod hot;
 mod neighbor;
 mod product_scan;
 mod refine;

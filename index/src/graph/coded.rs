@@ -18,6 +18,7 @@ use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, CodeQuery, SignRows};
 use rayon::prelude::*;
 
 use crate::graph::search::{Scratch, descend};
+use crate::hot::HotBytes;
 use crate::neighbor::TopK;
 use crate::refine::{CodeRows, CodeScanCounts, Refiner, SharedBound, estimate};
 use crate::{Accept, Adjacency, Row, Scorer};
@@ -26,8 +27,6 @@ use crate::{Accept, Adjacency, Row, Scorer};
 const NONE: Row = Row::MAX;
 /// Bytes of the rows of a block.
 const ROWS_LEN: usize = 4 * BLOCK_ROWS;
-/// Bytes of a cache line: nodes start at one.
-const LINE: usize = 64;
 /// Nodes expanded before a margin ends a search.
 const EXPANDED_LEAST: u64 = 64;
 /// Nodes packed by one task.
@@ -36,9 +35,7 @@ const TASK_NODES: usize = 1_024;
 /// Nodes side by side.
 #[derive(Debug)]
 pub struct CodedGraph {
-    /// Padding up to a line, then the nodes.
-    bytes: Vec<u8>,
-    start: usize,
+    bytes: HotBytes,
     /// Bytes of a block and of its rows.
     block_len: usize,
     /// Blocks of a node.
@@ -65,9 +62,8 @@ impl CodedGraph {
             longest.div_ceil(BLOCK_ROWS),
         );
         let node_len = count * (block_len + ROWS_LEN);
-        let mut bytes = vec![0; graph.len() as usize * node_len + LINE - 1];
-        let start = bytes.as_ptr().align_offset(LINE).min(LINE - 1);
-        let nodes = &mut bytes[start..][..graph.len() as usize * node_len];
+        let mut bytes = HotBytes::zeroed(graph.len() as usize * node_len);
+        let nodes = bytes.bytes_mut();
         pool.install(|| {
             let tasks = nodes.par_chunks_mut(TASK_NODES * node_len).enumerate();
             tasks.for_each(|(task, nodes)| {
@@ -82,7 +78,6 @@ impl CodedGraph {
         });
         Self {
             bytes,
-            start,
             block_len,
             blocks: count,
             len: graph.len(),
@@ -91,7 +86,7 @@ impl CodedGraph {
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.bytes().len()
     }
 
     /// Bytes that a graph of so many rows would take.
@@ -106,7 +101,7 @@ impl CodedGraph {
 
     fn node(&self, row: Row) -> &[u8] {
         let len = self.node_len();
-        &self.bytes[self.start + row as usize * len..][..len]
+        &self.bytes.bytes()[row as usize * len..][..len]
     }
 }
 
