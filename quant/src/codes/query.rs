@@ -262,25 +262,18 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 /// `(sum of the coordinates 4 g + i whose bit is set - least) / delta`.
 fn block_operand(centered: &[f32], add: f32, norm: f32, deviations: f32) -> BlockOperand {
     let (fours, _) = centered.as_chunks::<4>();
-    let mut tables: Vec<[f32; 16]> = Vec::with_capacity(fours.len());
     let (mut range, mut base, mut total) = (0.0_f32, 0.0_f64, 0.0_f64);
     for four in fours {
-        let mut table = [0.0; 16];
-        for bits in 1..16_usize {
-            let lowest = bits.trailing_zeros() as usize;
-            table[bits] = table[bits & (bits - 1)] + four[lowest];
-        }
-        let least = table.iter().fold(f32::INFINITY, |least, &x| least.min(x));
-        let most = table.iter().fold(f32::NEG_INFINITY, |most, &x| most.max(x));
-        table.iter_mut().for_each(|x| *x -= least);
+        let (least, most) = ends(four);
         range = range.max(most - least);
         base += f64::from(least);
         total += four.iter().map(|&x| f64::from(x)).sum::<f64>();
-        tables.push(table);
     }
     let delta = if range > 0.0 { range / 255.0 } else { 1.0 };
-    let tables = tables.iter().flatten();
-    let lut: Vec<u8> = tables.map(|x| (x / delta).round() as u8).collect();
+    let mut lut = Vec::with_capacity(16 * fours.len());
+    for four in fours {
+        lut.extend(table(four, delta));
+    }
     let rounding = delta * ROUNDING * (fours.len() as f32).sqrt();
     BlockOperand {
         lut,
@@ -291,6 +284,30 @@ fn block_operand(centered: &[f32], add: f32, norm: f32, deviations: f32) -> Bloc
         error: deviations * norm,
         rounding: deviations * rounding,
     }
+}
+
+/// The least and the greatest sum of some of the coordinates.
+fn ends(four: &[f32; 4]) -> (f32, f32) {
+    let least = four.iter().fold(0.0, |sum, x| sum + x.min(0.0));
+    let most = four.iter().fold(0.0, |sum, x| sum + x.max(0.0));
+    (least, most)
+}
+
+/// The sums of each subset of the coordinates above the least, in steps of `delta`.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between 0 and 255, but for rounding, and conversion saturates"
+)]
+fn table(four: &[f32; 4], delta: f32) -> [u8; 16] {
+    let mut sums = [-ends(four).0; 16];
+    for (at, x) in four.iter().enumerate() {
+        let (without, with) = sums.split_at_mut(1 << at);
+        let pairs = with.iter_mut().zip(without);
+        pairs.for_each(|(with, without)| *with = *without + x);
+    }
+    // Nearest: no sum is below 0. A call of `round` for each took a twentieth of a search.
+    sums.map(|sum| (sum / delta + 0.5) as u8)
 }
 
 struct Quantized {
@@ -310,7 +327,8 @@ fn quantize(centered: &[f32], bits: CodeBits) -> Quantized {
         }
     };
     let step = if largest > 0.0 { largest / most } else { 1.0 };
-    let values = centered.iter().map(|x| (x / step).round() as i16);
+    let nearest = |x: &f32| (x / step + 0.5_f32.copysign(*x)) as i16;
+    let values = centered.iter().map(nearest);
     Quantized {
         values: values.collect(),
         step,

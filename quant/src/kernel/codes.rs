@@ -135,8 +135,8 @@ impl Codes {
     }
 }
 
-/// Writes the table of one instruction set. Its file has `block_sums`, `bit_pairs`, `nibbles`,
-/// `bytes` and `nibble_pair`; the rest is plain Rust, compiled with the features.
+/// Writes the table of one instruction set. Its file has `block`, `bit_pairs`, `nibbles`, `bytes`
+/// and `nibble_pair`; the rest is plain Rust, compiled with the features.
 macro_rules! code_ops {
     ([$($feature:meta)?]) => {
         /// The code kernels of this instruction set.
@@ -151,6 +151,22 @@ macro_rules! code_ops {
         };
 
         $(#[$feature])?
+        fn rotate(flips: &[u32], x: &mut [f32]) {
+            apply_rotation(flips, x);
+        }
+
+        $(#[$feature])?
+        fn grid(magnitudes: &[f32], last: f32, levels: &mut [f32]) -> (f32, f32) {
+            round_to_grid(magnitudes, last, levels)
+        }
+    };
+}
+pub(super) use code_ops;
+
+/// Writes `block` of an instruction set whose file has `block_sums` and `below`.
+macro_rules! block_by_sums {
+    ([$($feature:meta)?]) => {
+        $(#[$feature])?
         fn block(
             operand: &BlockOperand,
             block: &[u8],
@@ -164,21 +180,12 @@ macro_rules! code_ops {
             for (lut, codes) in chunks {
                 block_sums(lut, codes, &mut sums);
             }
-            finish(operand, &sums, factors, worst, distances, lower)
-        }
-
-        $(#[$feature])?
-        fn rotate(flips: &[u32], x: &mut [f32]) {
-            apply_rotation(flips, x);
-        }
-
-        $(#[$feature])?
-        fn grid(magnitudes: &[f32], last: f32, levels: &mut [f32]) -> (f32, f32) {
-            round_to_grid(magnitudes, last, levels)
+            finish(operand, &sums, factors, distances, lower);
+            below(lower, worst)
         }
     };
 }
-pub(super) use code_ops;
+pub(super) use block_by_sums;
 
 pub(super) use encode::grid as round_to_grid;
 pub(super) use rotation::apply as apply_rotation;
@@ -202,16 +209,15 @@ pub(super) fn parts<'a>(operand: &BlockOperand, block: &'a [u8]) -> (&'a [u8], &
     block.split_at(codes_len)
 }
 
-/// Estimates and bounds from the sums.
+/// Estimates and lower bounds from the sums.
 #[inline(always)]
 pub(super) fn finish(
     operand: &BlockOperand,
     sums: &[u32; BLOCK_ROWS],
     factors: &[u8],
-    worst: f32,
     distances: &mut Rows,
     lower: &mut Rows,
-) -> u32 {
+) {
     let (factors, _) = factors.as_chunks::<4>();
     let (add, rest) = factors.split_at(BLOCK_ROWS);
     let (scale, error) = rest.split_at(BLOCK_ROWS);
@@ -220,7 +226,6 @@ pub(super) fn finish(
         &scale[..BLOCK_ROWS],
         &error[..BLOCK_ROWS],
     );
-    let mut below = 0;
     for row in 0..BLOCK_ROWS {
         let scale = f32::from_le_bytes(scale[row]);
         let along = operand.delta * sums[row] as f32 + operand.base;
@@ -229,10 +234,15 @@ pub(super) fn finish(
         distances[row] = distance;
         lower[row] = distance - doubt;
     }
-    for (row, lower) in lower.iter().enumerate() {
-        below |= u32::from(*lower < worst) << row;
-    }
-    below
+}
+
+/// A bit for each row whose lower bound is below `worst`.
+#[inline(always)]
+pub(super) fn rows_below(lower: &Rows, worst: f32) -> u32 {
+    let bits = lower.iter().enumerate();
+    bits.fold(0, |bits, (row, lower)| {
+        bits | u32::from(*lower < worst) << row
+    })
 }
 
 /// Checks that two codes of four bits are as long.

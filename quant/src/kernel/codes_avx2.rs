@@ -8,12 +8,13 @@
 use std::arch::x86_64::*;
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, check_codes, check_pair, code_ops,
-    finish, parts, round_to_grid,
+    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, block_by_sums, check_codes,
+    check_pair, code_ops, finish, parts, round_to_grid,
 };
 use crate::codes::BLOCK_ROWS;
 
 code_ops!([target_feature(enable = "avx2,fma,f16c")]);
+block_by_sums!([target_feature(enable = "avx2,fma,f16c")]);
 
 /// The types that kernels load from, as they lie.
 trait Lanes<const BYTES: usize> {}
@@ -57,6 +58,20 @@ fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
     let (first, second) = sums.split_at_mut(16);
     add_rows(low, first);
     add_rows(high, second);
+}
+
+/// A bit for each row whose lower bound is below `worst`.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn below(lower: &[f32; BLOCK_ROWS], worst: f32) -> u32 {
+    let worst = _mm256_set1_ps(worst);
+    let eights = lower.as_chunks::<8>().0.iter().enumerate();
+    eights.fold(0, |bits, (at, eight)| {
+        // SAFETY: eight floats are there.
+        let eight = unsafe { _mm256_loadu_ps(eight.as_ptr()) };
+        let is_below = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(eight, worst));
+        bits | is_below.cast_unsigned() << (8 * at)
+    })
 }
 
 /// Adds sixteen sums, of the two groups together, to their rows.

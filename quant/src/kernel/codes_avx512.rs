@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 
 use super::codes::{
     BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, check_codes, check_pair, code_ops,
-    finish, parts, round_to_grid,
+    parts, round_to_grid,
 };
 use crate::codes::BLOCK_ROWS;
 
@@ -48,9 +48,68 @@ fn load_quarter(bytes: &[u8; 16]) -> __m128i {
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
-/// Adds to each row what the tables say of its codes; at most 256 groups.
+/// Nothing goes through memory from the sums to the mask: a store that is loaded again in other
+/// pieces took as long as a third of the sums.
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
-fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
+fn block(
+    operand: &BlockOperand,
+    block: &[u8],
+    worst: f32,
+    distances: &mut [f32; BLOCK_ROWS],
+    lower: &mut [f32; BLOCK_ROWS],
+) -> u32 {
+    let (codes, factors) = parts(operand, block);
+    let mut sums = [_mm512_setzero_si512(); 2];
+    let chunks = operand.lut.chunks(CHUNK_LEN).zip(codes.chunks(CHUNK_LEN));
+    for (lut, codes) in chunks {
+        let more = block_sums(lut, codes);
+        sums[0] = _mm512_add_epi32(sums[0], more[0]);
+        sums[1] = _mm512_add_epi32(sums[1], more[1]);
+    }
+    // Of 16 rows each: what is added, scales, errors.
+    let (factors, _) = factors.as_chunks::<64>();
+    let mut below = 0;
+    for (half, sums) in sums.into_iter().enumerate() {
+        let factors = |list: usize| _mm512_castsi512_ps(load(&factors[2 * list + half]));
+        let (distance, bound) = estimate(operand, sums, [factors(0), factors(1), factors(2)]);
+        let is_below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(bound, _mm512_set1_ps(worst));
+        below |= u32::from(is_below) << (16 * half);
+        store(&mut distances.as_chunks_mut().0[half], distance);
+        store(&mut lower.as_chunks_mut().0[half], bound);
+    }
+    below
+}
+
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn store(rows: &mut [f32; 16], values: __m512) {
+    // SAFETY: sixteen floats are there.
+    unsafe { _mm512_storeu_ps(rows.as_mut_ptr(), values) };
+}
+
+/// Distances and lower bounds of sixteen rows, in the order of operations of
+/// [`finish`](super::codes::finish).
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn estimate(
+    operand: &BlockOperand,
+    sums: __m512i,
+    [add, scale, error]: [__m512; 3],
+) -> (__m512, __m512) {
+    let all = |x: f32| _mm512_set1_ps(x);
+    let along = _mm512_mul_ps(all(operand.delta), _mm512_cvtepu32_ps(sums));
+    let along = _mm512_add_ps(along, all(operand.base));
+    let known = _mm512_add_ps(all(operand.add), add);
+    let distance = _mm512_add_ps(known, _mm512_mul_ps(scale, along));
+    let rounding = _mm512_mul_ps(_mm512_abs_ps(scale), all(operand.rounding));
+    let doubt = _mm512_add_ps(_mm512_mul_ps(error, all(operand.error)), rounding);
+    (distance, _mm512_sub_ps(distance, doubt))
+}
+
+/// What the tables say of the codes of each row, sixteen rows a register; at most 256 groups.
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn block_sums(lut: &[u8], codes: &[u8]) -> [__m512i; 2] {
     let nibble = _mm512_set1_epi8(15);
     // Sums of 16 bits: of the even rows with those of the odd ones above them, and of the odd.
     let mut low = [_mm512_setzero_si512(); 2];
@@ -67,33 +126,32 @@ fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
         high[0] = _mm512_add_epi16(high[0], of_high);
         high[1] = _mm512_add_epi16(high[1], _mm512_srli_epi16::<8>(of_high));
     }
-    let (first, second) = sums.split_at_mut(16);
-    add_rows(low, first);
-    add_rows(high, second);
+    let even = |[both, odd]: [__m512i; 2]| _mm512_sub_epi16(both, _mm512_slli_epi16::<8>(odd));
+    in_row_order([even(low), low[1], even(high), high[1]])
 }
 
-/// Adds sixteen sums, of the four groups together, to their rows.
+/// Adds the quarters of each register, which are eight even or odd rows of the first or the second
+/// sixteen, and puts the rows in order.
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 #[inline]
-fn add_rows([both, odd]: [__m512i; 2], sums: &mut [u32]) {
-    let even = _mm512_sub_epi16(both, _mm512_slli_epi16::<8>(odd));
-    let fold = |x: __m512i| {
-        let halves = _mm256_add_epi16(_mm512_castsi512_si256(x), _mm512_extracti64x4_epi64::<1>(x));
-        _mm_add_epi16(
-            _mm256_castsi256_si128(halves),
-            _mm256_extracti128_si256::<1>(halves),
-        )
+fn in_row_order([a, b, c, d]: [__m512i; 4]) -> [__m512i; 2] {
+    let fold = |a: __m512i, b: __m512i| {
+        let first = _mm512_shuffle_i64x2::<0b10_00_10_00>(a, b);
+        _mm512_add_epi16(first, _mm512_shuffle_i64x2::<0b11_01_11_01>(a, b))
     };
-    let (even, odd) = (fold(even), fold(odd));
-    let rows = _mm256_set_m128i(_mm_unpackhi_epi16(even, odd), _mm_unpacklo_epi16(even, odd));
-    let Some(sums) = sums.first_chunk_mut::<16>() else {
-        return;
-    };
-    let after = _mm512_add_epi32(load(sums), _mm512_cvtepu16_epi32(rows));
-    let at = sums.as_mut_ptr().cast();
-    // SAFETY: sixteen sums of four bytes are there.
-    unsafe { _mm512_storeu_si512(at, after) };
+    let quarters = fold(fold(a, b), fold(c, d));
+    let rows = _mm512_permutexvar_epi16(load(&INTERLEAVED), quarters);
+    [
+        _mm512_cvtepu16_epi32(_mm512_castsi512_si256(rows)),
+        _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(rows)),
+    ]
 }
+
+/// Takes turns between the first and the second quarter, then between the third and the fourth.
+const INTERLEAVED: [i16; 32] = [
+    0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15, //
+    16, 24, 17, 25, 18, 26, 19, 27, 20, 28, 21, 29, 22, 30, 23, 31,
+];
 
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 fn bit_pairs(query: &[i8], codes: &[u8]) -> i32 {

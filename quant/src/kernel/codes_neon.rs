@@ -8,12 +8,13 @@
 use std::arch::aarch64::*;
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, check_codes, check_pair, code_ops,
-    finish, parts, round_to_grid,
+    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, block_by_sums, check_codes,
+    check_pair, code_ops, finish, parts, round_to_grid, rows_below as below,
 };
 use crate::codes::BLOCK_ROWS;
 
 code_ops!([target_feature(enable = "neon")]);
+block_by_sums!([target_feature(enable = "neon")]);
 
 #[target_feature(enable = "neon")]
 #[inline]

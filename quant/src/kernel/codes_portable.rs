@@ -1,12 +1,13 @@
 //! Code kernels in plain Rust: the reference of the others.
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, check_codes, check_pair, code_ops,
-    finish, parts, round_to_grid,
+    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, block_by_sums, check_codes,
+    check_pair, code_ops, finish, parts, round_to_grid, rows_below as below,
 };
 use crate::codes::BLOCK_ROWS;
 
 code_ops!([]);
+block_by_sums!([]);
 
 /// Adds to each row what the tables say of its codes.
 fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
