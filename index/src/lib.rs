@@ -47,6 +47,9 @@ pub use code_scan::scan_codes;
 pub use error::{BuildError, SettingsError, WordsError};
 pub use field::column::ColumnDraft;
 pub use field::path::{FieldPath, PathError, PathItem};
+pub use field::text::{
+    ANALYSIS, Analyzer, StemLanguage, StopLanguage, TextSettings, TextSettingsError, Tokenizer,
+};
 pub use graph::build::{Progress, Silent, build};
 pub use graph::check::{Connectivity, check_connectivity};
 pub use graph::coded::{CodedCounts, CodedGraph, CodedSearch, CodedSettings, search_coded};

@@ -2,3 +2,4 @@
 
 pub(crate) mod column;
 pub(crate) mod path;
+pub(crate) mod text;
