@@ -46,6 +46,8 @@ mod visited;
 pub use code_scan::scan_codes;
 pub use error::{BuildError, SettingsError, WordsError};
 pub use field::column::ColumnDraft;
+pub use field::datetime;
+pub use field::geo::{GeoBounds, GeoBox, GeoPoint, GeoPolygon, GeoRadius};
 pub use field::path::{FieldPath, PathError, PathItem};
 pub use field::text::{
     ANALYSIS, Analyzer, StemLanguage, StopLanguage, TextSettings, TextSettingsError, Tokenizer,

@@ -1,5 +1,7 @@
 //! Indexed payload fields: the path into a payload, and the column that is made of what lies there.
 
 pub(crate) mod column;
+pub mod datetime;
+pub(crate) mod geo;
 pub(crate) mod path;
 pub(crate) mod text;

@@ -99,6 +99,18 @@ impl FieldPath {
     pub fn items(&self) -> &[PathItem] {
         &self.items
     }
+
+    /// The path without one closing `[]`: of the array, where elements are meant.
+    #[must_use]
+    pub fn without_every(&self) -> FieldPath {
+        let items = match self.items.split_last() {
+            Some((PathItem::Every, array)) => array,
+            _ => &self.items,
+        };
+        FieldPath {
+            items: items.into(),
+        }
+    }
 }
 
 impl std::str::FromStr for FieldPath {
