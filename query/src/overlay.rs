@@ -14,7 +14,7 @@ use format_spec::value::{Value, ValueRef};
 
 use crate::budget::{Budget, PAYLOAD_ROWS};
 use crate::error::{QueryError, damaged_payload};
-use crate::filter::{Bound, candidates, matches};
+use crate::filter::{Bound, Known, candidates, matches};
 use crate::hydrate::Place;
 use crate::payload::Members;
 
@@ -108,7 +108,8 @@ impl<'a> Overlay<'a> {
                 budget.check()?;
             }
             let Some(point) = point else { continue };
-            if passes(filter, *id, &point.payload)? {
+            let vectors = self.has_vectors(filter, Some(point), None)?;
+            if passes(filter, *id, &vectors, &point.payload)? {
                 chosen.push(Chosen {
                     id: *id,
                     at: Whereabouts::Overlaid,
@@ -124,7 +125,34 @@ impl<'a> Overlay<'a> {
         filter: &Bound<'_>,
         chosen: Chosen,
     ) -> Result<bool, QueryError> {
-        passes(filter, chosen.id, self.payload(chosen)?)
+        let stored = match chosen.at {
+            Whereabouts::Stored(place) => Some(place),
+            Whereabouts::Overlaid => None,
+        };
+        let point = self.points.get(&chosen.id).and_then(Option::as_ref);
+        let vectors = self.has_vectors(filter, point, stored)?;
+        passes(filter, chosen.id, &vectors, self.payload(chosen)?)
+    }
+
+    /// Which of the vectors that the filter asks for a point has, which is in the overlay or stored.
+    fn has_vectors(
+        &self,
+        filter: &Bound<'_>,
+        point: Option<&Point>,
+        stored: Option<Place>,
+    ) -> Result<Vec<bool>, QueryError> {
+        let place = match (stored, point.map(|point| &point.vectors)) {
+            (Some(place), _) => place,
+            (None, Some(Vectors::Stored(place))) => *place,
+            (None, Some(Vectors::Own(own))) => {
+                let has = |position: &usize| matches!(own.get(*position), Some(Some(_)));
+                return Ok(filter.vectors.iter().map(has).collect());
+            }
+            (None, None) => return Ok(vec![false; filter.vectors.len()]),
+        };
+        let source = &self.snapshot.sources()[place.source];
+        let has = |position: &usize| Ok(source.has_vector(*position, place.row)?);
+        filter.vectors.iter().map(has).collect()
     }
 
     /// The payload of a point, encoded.
@@ -236,7 +264,16 @@ impl<'a> Overlay<'a> {
     }
 }
 
-fn passes(filter: &Bound<'_>, id: PointId, payload: &[u8]) -> Result<bool, QueryError> {
+fn passes(
+    filter: &Bound<'_>,
+    id: PointId,
+    vectors: &[bool],
+    payload: &[u8],
+) -> Result<bool, QueryError> {
     let payload = ValueRef::new(payload).map_err(damaged_payload)?;
-    matches(filter, Some(id), payload).map_err(damaged_payload)
+    let known = Known {
+        id: Some(id),
+        vectors,
+    };
+    matches(filter, known, payload).map_err(damaged_payload)
 }

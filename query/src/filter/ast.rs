@@ -7,7 +7,7 @@
 //! - A filter nests at most [`DEPTH_MAX`] deep; `bind` refuses deeper ones, so evaluation recurses.
 
 use format_spec::ids::PointId;
-use index::FieldPath;
+use index::{FieldPath, GeoPoint};
 
 /// The deepest nesting of filters inside filters.
 pub const DEPTH_MAX: usize = 64;
@@ -52,6 +52,23 @@ pub enum Condition {
     IsNull(FieldPath),
     /// The point is one of these.
     HasId(Vec<PointId>),
+    /// The point has the vector of this name; a name that there is not, no point has.
+    HasVector(String),
+    /// The point is in one of so many disjoint parts of all ids.
+    Slice {
+        /// How many parts; at least 1.
+        total: u32,
+        /// Which of them, below `total`.
+        index: u32,
+    },
+    /// One object in the array at a path matches a filter on its own.
+    Nested {
+        /// Where the array is; a closing `[]` says no more.
+        path: FieldPath,
+        /// Its paths begin in the object. Ids, vectors and slices are no business of an object:
+        /// asked for in here, they do not hold.
+        filter: Box<Filter>,
+    },
     /// A filter inside the filter.
     Filter(Box<Filter>),
 }
@@ -75,6 +92,60 @@ pub enum FieldTest {
         lt: Option<f64>,
         /// Less than or equal to.
         lte: Option<f64>,
+    },
+    /// A text with a date (`index::datetime`) within the bounds.
+    DatetimeRange {
+        /// Later than.
+        gt: Option<i64>,
+        /// Then or later.
+        gte: Option<i64>,
+        /// Earlier than.
+        lt: Option<i64>,
+        /// Then or earlier. All in microseconds since 1970, UTC.
+        lte: Option<i64>,
+    },
+    /// A text that has every token of this one, in any order.
+    Text(String),
+    /// A text that has one token of this one at least.
+    TextAny(String),
+    /// A text that has the tokens of this one, one behind the other.
+    Phrase(String),
+    /// A text that begins with this, byte for byte.
+    Prefix(String),
+    /// A text that contains this, byte for byte.
+    Substring(String),
+    /// A geo point nearer to `center` than `radius`.
+    GeoRadius {
+        /// The centre.
+        center: GeoPoint,
+        /// In metres, not negative.
+        radius: f64,
+    },
+    /// A geo point inside a box, which may cross the antimeridian.
+    GeoBox {
+        /// The north-west corner.
+        top_left: GeoPoint,
+        /// The south-east corner.
+        bottom_right: GeoPoint,
+    },
+    /// A geo point inside a closed ring and in none of its holes.
+    GeoPolygon {
+        /// The ring.
+        exterior: Vec<GeoPoint>,
+        /// The rings of the holes.
+        interiors: Vec<Vec<GeoPoint>>,
+    },
+    /// As many values as the bounds say: an array has as many as it has elements, null none, and
+    /// anything else one. Nothing at the path counts as no values.
+    ValuesCount {
+        /// More than.
+        gt: Option<u64>,
+        /// So many or more.
+        gte: Option<u64>,
+        /// Fewer than.
+        lt: Option<u64>,
+        /// So many or fewer.
+        lte: Option<u64>,
     },
     /// [`Condition::IsEmpty`], or its opposite.
     IsEmpty(bool),

@@ -1,13 +1,19 @@
 //! Binding: a filter checked and prepared once a request, so that testing a point looks nothing up.
 //!
 //! Field conditions find the schema's index of their path, lists are sorted for binary search, ids
-//! too. The shape of the filter stays as it was.
+//! too, and what is asked of texts is cut into tokens. The shape of the filter stays as it was.
+//!
+//! # Invariants
+//! - Where an index changes what a condition means (the tokens of a text index), it is the schema
+//!   that says so, and never what a source happens to have.
 
-use format_spec::ids::PointId;
-use format_spec::schema::{FieldType, Schema};
-use index::FieldPath;
+use format_spec::ids::{PointId, placement_hash};
+use format_spec::schema::{FieldIndex, FieldType, Schema};
+use index::{FieldPath, PathItem};
 
-use super::ast::{AnyOf, Condition, DEPTH_MAX, FieldTest, Filter, MatchValue};
+use super::ask::Ask;
+use super::ast::{Condition, DEPTH_MAX, Filter};
+use super::estimate::to_f64;
 use crate::error::QueryError;
 
 /// A filter bound to a schema.
@@ -19,6 +25,9 @@ pub(crate) struct Bound<'f> {
     pub(crate) min_should: Option<(usize, Vec<Test<'f>>)>,
     /// Whether a condition in here asks for the id of the point.
     pub(crate) asks_id: bool,
+    /// The vectors that the whole filter asks for, by position in the schema; filters inside it
+    /// refer to these.
+    pub(crate) vectors: Vec<usize>,
 }
 
 /// A bound condition.
@@ -27,7 +36,33 @@ pub(crate) enum Test<'f> {
     Field(Field<'f>),
     /// Sorted, without repetition.
     HasId(Box<[PointId]>),
+    /// The vector at this place in [`Bound::vectors`].
+    HasVector(usize),
+    Slice(Slice),
+    /// The path of the array, and what one object in it must match.
+    Nested(FieldPath, Box<Bound<'f>>),
     Filter(Box<Bound<'f>>),
+    /// Holds for no point.
+    Never,
+}
+
+/// One of `total` disjoint parts of all ids.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Slice {
+    total: u64,
+    index: u64,
+}
+
+impl Slice {
+    /// Whether the id is in it.
+    pub(crate) fn contains(self, id: PointId) -> bool {
+        placement_hash(id) % self.total == self.index
+    }
+
+    /// The share of all ids that is in it.
+    pub(crate) fn share(self) -> f64 {
+        1.0 / to_f64(self.total)
+    }
 }
 
 /// A bound test of the values at a path.
@@ -39,107 +74,163 @@ pub(crate) struct Field<'f> {
     pub(crate) ask: Ask<'f>,
 }
 
-/// What is asked of a field.
-#[derive(Debug)]
-pub(crate) enum Ask<'f> {
-    /// Whether any of the values passes.
-    Any(ValueTest<'f>),
-    /// Whether all of them are nothing, or not.
-    IsEmpty(bool),
-    /// Whether any of them is null, or not.
-    IsNull(bool),
-}
-
-/// A test of one value. Lists are sorted.
-#[derive(Debug)]
-pub(crate) enum ValueTest<'f> {
-    Keyword(&'f str),
-    Integer(i64),
-    Bool(bool),
-    AnyKeyword(Box<[&'f str]>),
-    AnyInteger(Box<[i64]>),
-    ExceptKeyword(Box<[&'f str]>),
-    ExceptInteger(Box<[i64]>),
-    Range(Range),
-}
-
-/// Bounds on a number. Numbers are compared as f64, as Qdrant does.
-#[derive(Copy, Clone, Debug, PartialEq)]
-pub(crate) struct Range {
-    pub(crate) gt: Option<f64>,
-    pub(crate) gte: Option<f64>,
-    pub(crate) lt: Option<f64>,
-    pub(crate) lte: Option<f64>,
-}
-
-impl Range {
-    /// Whether `number` is within the bounds.
-    pub(crate) fn contains(&self, number: f64) -> bool {
-        self.gt.is_none_or(|bound| number > bound)
-            && self.gte.is_none_or(|bound| number >= bound)
-            && self.lt.is_none_or(|bound| number < bound)
-            && self.lte.is_none_or(|bound| number <= bound)
-    }
-}
-
 /// Binds `filter` to `schema`.
 ///
 /// # Errors
-/// [`QueryError::Invalid`] for a filter nested too deep or with a `min_count` of 0.
+/// [`QueryError::Invalid`] for a filter nested too deep, with a `min_count` of 0, or with a slice
+/// that there is not.
 pub(crate) fn bind<'f>(filter: &'f Filter, schema: &Schema) -> Result<Bound<'f>, QueryError> {
     let mut indexes = Vec::with_capacity(schema.fields.len());
     for index in &schema.fields {
         // A path that does not parse can be in no filter.
         if let Ok(path) = FieldPath::parse(&index.path) {
-            indexes.push((path, index.path.clone(), index.field_type));
+            indexes.push((path, index));
         }
     }
-    bind_filter(filter, &indexes, 1)
+    let mut binder = Binder {
+        schema,
+        indexes,
+        inside: None,
+        vectors: Vec::new(),
+    };
+    let mut bound = binder.filter(filter, 1)?;
+    bound.vectors = binder.vectors;
+    Ok(bound)
 }
 
-type Indexes = [(FieldPath, String, FieldType)];
+struct Binder<'s> {
+    schema: &'s Schema,
+    indexes: Vec<(FieldPath, &'s FieldIndex)>,
+    /// The elements that paths begin in, inside a nested condition.
+    inside: Option<Vec<PathItem>>,
+    vectors: Vec<usize>,
+}
 
-fn bind_filter<'f>(
-    filter: &'f Filter,
-    indexes: &Indexes,
-    depth: usize,
-) -> Result<Bound<'f>, QueryError> {
-    if depth > DEPTH_MAX {
-        let message = format!("filters nest deeper than {DEPTH_MAX}");
-        return Err(QueryError::Invalid {
-            field: "filter".to_owned(),
-            message,
+impl Binder<'_> {
+    fn filter<'f>(&mut self, filter: &'f Filter, depth: usize) -> Result<Bound<'f>, QueryError> {
+        if depth > DEPTH_MAX {
+            return Err(invalid(
+                "filter",
+                format!("filters nest deeper than {DEPTH_MAX}"),
+            ));
+        }
+        let min_should = match &filter.min_should {
+            Some(min_should) if min_should.min_count == 0 => {
+                let message = "value 0 is invalid, must be 1 or larger".to_owned();
+                return Err(invalid("filter.min_should.min_count", message));
+            }
+            Some(min_should) => {
+                let tests = self.conditions(&min_should.conditions, depth)?;
+                Some((min_should.min_count, tests))
+            }
+            None => None,
+        };
+        let mut bound = Bound {
+            must: self.conditions(&filter.must, depth)?,
+            should: self.conditions(&filter.should, depth)?,
+            must_not: self.conditions(&filter.must_not, depth)?,
+            min_should,
+            asks_id: false,
+            vectors: Vec::new(),
+        };
+        let asks_id = bound.tests().any(|test| match test {
+            Test::HasId(_) | Test::Slice(_) => true,
+            Test::Filter(inner) => inner.asks_id,
+            Test::Field(_) | Test::HasVector(_) | Test::Nested(..) | Test::Never => false,
         });
+        bound.asks_id = asks_id;
+        Ok(bound)
     }
-    let all = |conditions: &'f [Condition]| -> Result<Vec<Test<'f>>, QueryError> {
+
+    fn conditions<'f>(
+        &mut self,
+        conditions: &'f [Condition],
+        depth: usize,
+    ) -> Result<Vec<Test<'f>>, QueryError> {
         conditions
             .iter()
-            .map(|condition| bind_condition(condition, indexes, depth))
+            .map(|condition| self.condition(condition, depth))
             .collect()
-    };
-    let min_should = match &filter.min_should {
-        Some(min_should) if min_should.min_count == 0 => {
-            let field = "filter.min_should.min_count".to_owned();
-            let message = "value 0 is invalid, must be 1 or larger".to_owned();
-            return Err(QueryError::Invalid { field, message });
-        }
-        Some(min_should) => Some((min_should.min_count, all(&min_should.conditions)?)),
-        None => None,
-    };
-    let mut bound = Bound {
-        must: all(&filter.must)?,
-        should: all(&filter.should)?,
-        must_not: all(&filter.must_not)?,
-        min_should,
-        asks_id: false,
-    };
-    let asks_id = bound.tests().any(|test| match test {
-        Test::HasId(_) => true,
-        Test::Filter(inner) => inner.asks_id,
-        Test::Field(_) => false,
-    });
-    bound.asks_id = asks_id;
-    Ok(bound)
+    }
+
+    fn condition<'f>(
+        &mut self,
+        condition: &'f Condition,
+        depth: usize,
+    ) -> Result<Test<'f>, QueryError> {
+        Ok(match condition {
+            Condition::Field { path, test } => {
+                let ask = Ask::new(test, self.index(path));
+                self.field(path, ask)
+            }
+            Condition::IsEmpty(path) => self.field(path, Ask::IsEmpty(true)),
+            Condition::IsNull(path) => self.field(path, Ask::IsNull(true)),
+            Condition::Nested { path, filter } => self.nested(path, filter, depth)?,
+            Condition::Filter(inner) => Test::Filter(Box::new(self.filter(inner, depth + 1)?)),
+            Condition::Slice { total, index } if index >= total => {
+                let message = format!("there is no slice {index} of {total}");
+                return Err(invalid("filter.slice", message));
+            }
+            // What is nested has no id and no vectors of its own.
+            Condition::HasId(_) | Condition::HasVector(_) | Condition::Slice { .. }
+                if self.inside.is_some() =>
+            {
+                Test::Never
+            }
+            Condition::HasId(ids) => Test::HasId(sorted(ids.iter().copied())),
+            Condition::HasVector(name) => self.has_vector(name),
+            Condition::Slice { total, index } => Test::Slice(Slice {
+                total: u64::from(*total),
+                index: u64::from(*index),
+            }),
+        })
+    }
+
+    /// The index of a path, which begins in an element if this is inside a nested condition.
+    fn index(&self, path: &FieldPath) -> Option<&FieldIndex> {
+        let before = self.inside.as_deref().unwrap_or_default();
+        let items = || before.iter().chain(path.items());
+        let found = self
+            .indexes
+            .iter()
+            .find(|(indexed, _)| indexed.items().iter().eq(items()));
+        found.map(|(_, index)| *index)
+    }
+
+    fn field<'f>(&self, path: &'f FieldPath, ask: Ask<'f>) -> Test<'f> {
+        // A column knows rows, and not which element of a row its values are in.
+        let index = self.index(path).filter(|_| self.inside.is_none());
+        let column = index.map(|index| (index.path.clone(), index.field_type));
+        Test::Field(Field { path, column, ask })
+    }
+
+    fn nested<'f>(
+        &mut self,
+        path: &FieldPath,
+        filter: &'f Filter,
+        depth: usize,
+    ) -> Result<Test<'f>, QueryError> {
+        let array = path.without_every();
+        let outside = self.inside.clone();
+        let inside = self.inside.get_or_insert_default();
+        inside.extend(array.items().iter().cloned());
+        inside.push(PathItem::Every);
+        let bound = self.filter(filter, depth + 1);
+        self.inside = outside;
+        Ok(Test::Nested(array, Box::new(bound?)))
+    }
+
+    fn has_vector<'f>(&mut self, name: &str) -> Test<'f> {
+        let vectors = &self.schema.vectors;
+        let Some(position) = vectors.iter().position(|vector| vector.name == name) else {
+            return Test::Never;
+        };
+        let place = self.vectors.iter().position(|asked| *asked == position);
+        Test::HasVector(place.unwrap_or_else(|| {
+            self.vectors.push(position);
+            self.vectors.len() - 1
+        }))
+    }
 }
 
 impl<'f> Bound<'f> {
@@ -154,56 +245,16 @@ impl<'f> Bound<'f> {
     }
 }
 
-fn bind_condition<'f>(
-    condition: &'f Condition,
-    indexes: &Indexes,
-    depth: usize,
-) -> Result<Test<'f>, QueryError> {
-    let field = |path: &'f FieldPath, ask| {
-        let index = indexes.iter().find(|(indexed, _, _)| indexed == path);
-        let column = index.map(|(_, name, field_type)| (name.clone(), *field_type));
-        Test::Field(Field { path, column, ask })
-    };
-    Ok(match condition {
-        Condition::Field { path, test } => field(path, bind_test(test)),
-        Condition::IsEmpty(path) => field(path, Ask::IsEmpty(true)),
-        Condition::IsNull(path) => field(path, Ask::IsNull(true)),
-        Condition::HasId(ids) => Test::HasId(sorted(ids.iter().copied())),
-        Condition::Filter(inner) => Test::Filter(Box::new(bind_filter(inner, indexes, depth + 1)?)),
-    })
-}
-
-fn bind_test(test: &FieldTest) -> Ask<'_> {
-    Ask::Any(match test {
-        FieldTest::IsEmpty(wanted) => return Ask::IsEmpty(*wanted),
-        FieldTest::IsNull(wanted) => return Ask::IsNull(*wanted),
-        FieldTest::Match(MatchValue::Keyword(keyword)) => ValueTest::Keyword(keyword),
-        FieldTest::Match(MatchValue::Integer(integer)) => ValueTest::Integer(*integer),
-        FieldTest::Match(MatchValue::Bool(value)) => ValueTest::Bool(*value),
-        FieldTest::Any(AnyOf::Keywords(list)) => ValueTest::AnyKeyword(sorted_texts(list)),
-        FieldTest::Any(AnyOf::Integers(list)) => {
-            ValueTest::AnyInteger(sorted(list.iter().copied()))
-        }
-        FieldTest::Except(AnyOf::Keywords(list)) => ValueTest::ExceptKeyword(sorted_texts(list)),
-        FieldTest::Except(AnyOf::Integers(list)) => {
-            ValueTest::ExceptInteger(sorted(list.iter().copied()))
-        }
-        FieldTest::Range { gt, gte, lt, lte } => ValueTest::Range(Range {
-            gt: *gt,
-            gte: *gte,
-            lt: *lt,
-            lte: *lte,
-        }),
-    })
-}
-
-fn sorted_texts(list: &[String]) -> Box<[&str]> {
-    sorted(list.iter().map(String::as_str))
-}
-
-fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Box<[T]> {
+pub(super) fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Box<[T]> {
     let mut list: Vec<T> = items.collect();
     list.sort_unstable();
     list.dedup();
     list.into()
+}
+
+fn invalid(field: &str, message: String) -> QueryError {
+    QueryError::Invalid {
+        field: field.to_owned(),
+        message,
+    }
 }

@@ -14,7 +14,7 @@ use engine::{ErrorKind, Source};
 use format_spec::{ColumnValues, ColumnView, Postings};
 use index::RowSet;
 
-use super::bind::{Ask, Range, ValueTest};
+use super::ask::{Ask, Bounds, Range, ValueTest};
 use super::estimate::Estimate;
 use super::subset::{Answer, Subset};
 use crate::error::QueryError;
@@ -44,6 +44,7 @@ pub(crate) fn answer(view: &ColumnView<'_>, ask: &Ask<'_>) -> Answer {
             let answer = Answer::exact(null);
             if *wanted { answer } else { answer.not() }
         }
+        Ask::Count(bounds) => counted(view, bounds),
         Ask::Any(test) => match held(view, test) {
             Held::Nothing => only_strangers(view),
             Held::Rows(found) => found.with_strangers(view),
@@ -56,6 +57,17 @@ pub(crate) fn answer(view: &ColumnView<'_>, ask: &Ask<'_>) -> Answer {
             }
         },
     }
+}
+
+/// A row without a value counts 0; how many values another row has, its column does not tell.
+fn counted(view: &ColumnView<'_>, bounds: &Bounds<u64>) -> Answer {
+    let full = rows(view, |words| view.has_value().or_into(words));
+    let empty = if bounds.contains(0) {
+        Answer::ALL
+    } else {
+        Answer::NONE
+    };
+    empty.with_open(&full)
 }
 
 /// Rows whose pairs pass a test.
@@ -142,6 +154,11 @@ fn held<'a>(view: &ColumnView<'a>, test: &ValueTest<'_>) -> Held<'a> {
         }
         (ColumnValues::Float(_), ValueTest::ExceptInteger(_)) => {
             Held::Perhaps(Pairs(all_pairs(view)))
+        }
+        // Whatever else is asked of texts, each text is asked once.
+        (ColumnValues::Keyword(words), test) => {
+            let passing = words.iter().filter(|(text, _)| test.passes_text(text));
+            Held::Rows(Pairs(passing.map(|(_, rows)| rows).collect()))
         }
         _ => Held::Nothing,
     }
@@ -264,6 +281,16 @@ pub(crate) fn estimate(view: &ColumnView<'_>, ask: &Ask<'_>) -> Estimate {
         Ask::IsEmpty(false) => Estimate::exact(full),
         Ask::IsNull(true) => Estimate::exact(null),
         Ask::IsNull(false) => Estimate::exact(rows - null),
+        // Of the rows with a value, nothing is known.
+        Ask::Count(bounds) => {
+            let sure = if bounds.contains(0) { rows - full } else { 0 };
+            let open = Estimate::unknown(full);
+            Estimate {
+                min: sure,
+                expected: open.expected + Estimate::exact(sure).expected,
+                max: full + sure,
+            }
+        }
         Ask::Any(test) => {
             let indexed = u64::from(stats.rows_indexed);
             let (pairs, sure) = match held(view, test) {
@@ -452,7 +479,8 @@ mod tests {
             prop_assert!(estimate.min <= count && count <= estimate.max, "{estimate:?} {count}");
 
             // Rows are left open only where the column cannot know.
-            if strangers(&view).is_none() && field_type != FieldType::Float {
+            let counts = matches!(field.ask, Ask::Count(_));
+            if strangers(&view).is_none() && field_type != FieldType::Float && !counts {
                 prop_assert_eq!(sure, perhaps);
             }
         }

@@ -112,6 +112,12 @@ pub(crate) fn estimate_test(test: &Test<'_>, source: &Source) -> Result<Estimate
                 max: most,
             })
         }
+        Test::HasVector(_) | Test::Nested(..) => Ok(Estimate::unknown(rows)),
+        Test::Slice(slice) => Ok(Estimate {
+            expected: to_f64(rows) * slice.share(),
+            ..Estimate::unknown(rows)
+        }),
+        Test::Never => Ok(Estimate::exact(0)),
         Test::Field(field) => {
             let Some((name, _)) = &field.column else {
                 return Ok(Estimate::unknown(rows));

@@ -6,6 +6,7 @@
 //!    once)      └── eval           which rows: columns first, payloads for the rest
 //! ```
 
+mod ask;
 mod ast;
 mod bind;
 mod column;
@@ -13,15 +14,16 @@ mod estimate;
 mod eval;
 mod eval_payload;
 mod subset;
+mod text_test;
 
 #[cfg(test)]
 #[path = "../../tests/search/oracle.rs"]
 mod oracle;
 
 pub use ast::{AnyOf, Condition, DEPTH_MAX, FieldTest, Filter, MatchValue, MinShould};
-pub use index::{FieldPath, PathError, PathItem};
+pub use index::{FieldPath, GeoPoint, PathError, PathItem, datetime};
 
 pub(crate) use bind::{Bound, bind};
 pub(crate) use estimate::estimate;
 pub(crate) use eval::{Candidates, RowTester, candidates};
-pub(crate) use eval_payload::matches;
+pub(crate) use eval_payload::{Known, matches};

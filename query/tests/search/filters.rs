@@ -4,19 +4,19 @@
 use std::collections::BTreeMap;
 
 use engine::UpsertRows;
-use format_spec::{FieldIndex, FieldType, PointId, Schema, Value};
+use format_spec::{FieldIndex, FieldType, Metric, PointId, Schema, Value};
 use proptest::prelude::*;
 use query::{
     Filter, PayloadSelector, QueryRequest, ScrollRequest, Selector, VectorSelector, WriteOp,
 };
 
 use crate::oracle;
-use crate::world::{World, number};
+use crate::world::{World, number, vector};
 
 /// What happens to the points before the filter is asked.
 #[derive(Clone, Debug)]
 enum Step {
-    Upsert(Vec<(u64, Value)>),
+    Upsert(Vec<(u64, [bool; 2], Value)>),
     Overwrite(Vec<u64>, Value),
     Delete(Vec<u64>),
     Flush,
@@ -25,8 +25,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let ids = || prop::collection::vec(0u64..40, 0..8);
+    let point = (0u64..40, any::<[bool; 2]>(), oracle::payload());
     prop_oneof![
-        4 => prop::collection::vec((0u64..40, oracle::payload()), 0..20).prop_map(Step::Upsert),
+        4 => prop::collection::vec(point, 0..20).prop_map(Step::Upsert),
         2 => (ids(), oracle::payload()).prop_map(|(ids, payload)| Step::Overwrite(ids, payload)),
         1 => ids().prop_map(Step::Delete),
         2 => Just(Step::Flush),
@@ -47,7 +48,23 @@ fn indexes() -> impl Strategy<Value = Vec<FieldIndex>> {
     })
 }
 
-type Model = BTreeMap<PointId, Value>;
+type Model = BTreeMap<PointId, ([bool; 2], Value)>;
+
+const NAMES: [&str; 2] = ["", "image"];
+
+fn holds(filter: &Filter, id: PointId, (has, payload): &([bool; 2], Value)) -> bool {
+    let named = NAMES.iter().zip(has);
+    let vectors: Vec<&str> = named
+        .filter(|(_, has)| **has)
+        .map(|(name, _)| *name)
+        .collect();
+    let subject = oracle::Subject {
+        id: Some(id),
+        vectors: &vectors,
+        payload,
+    };
+    subject.matches(filter)
+}
 
 fn run(world: &World, steps: Vec<Step>) -> Model {
     let mut model = Model::new();
@@ -55,10 +72,13 @@ fn run(world: &World, steps: Vec<Step>) -> Model {
         match step {
             Step::Upsert(points) => {
                 let mut rows = UpsertRows::new(&world.collection.schema());
-                for (id, payload) in points {
+                for (id, has, payload) in points {
                     rows.begin(number(id));
+                    for (position, _) in has.iter().enumerate().filter(|(_, has)| **has) {
+                        rows.raw_vector(position, &[0; 8]);
+                    }
                     rows.payload(&payload.to_bytes());
-                    model.insert(number(id), payload);
+                    model.insert(number(id), (has, payload));
                 }
                 world.upsert(rows);
             }
@@ -68,7 +88,9 @@ fn run(world: &World, steps: Vec<Step>) -> Model {
                     .map(number)
                     .filter(|id| model.contains_key(id))
                     .collect();
-                model.extend(ids.iter().map(|id| (*id, payload.clone())));
+                for id in &ids {
+                    model.get_mut(id).unwrap().1 = payload.clone();
+                }
                 let select = Selector::Ids(ids);
                 world
                     .write(vec![WriteOp::OverwritePayload { payload, select }])
@@ -114,12 +136,13 @@ proptest! {
         offset in 0u64..40,
         limit in 0usize..12,
     ) {
-        let world = World::new(Schema { fields, ..Schema::default() });
+        let vectors = NAMES.map(|name| vector(name, 2, Metric::Euclid)).to_vec();
+        let world = World::new(Schema { fields, vectors, ..Schema::default() });
         let model = run(&world, steps);
         for filter in filters {
             let truth: Vec<PointId> = model
                 .iter()
-                .filter(|(id, payload)| oracle::matches(&filter, **id, payload))
+                .filter(|(id, point)| holds(&filter, **id, point))
                 .map(|(id, _)| *id)
                 .collect();
             let snapshot = world.snapshot();
@@ -146,7 +169,8 @@ proptest! {
             let ids: Vec<PointId> = hits.iter().map(|hit| hit.record.id).collect();
             prop_assert_eq!(ids, truth.iter().copied().skip(2).take(limit).collect::<Vec<_>>());
             for hit in hits {
-                prop_assert_eq!(hit.record.payload.as_ref(), model.get(&hit.record.id));
+                let payload = model.get(&hit.record.id).map(|(_, payload)| payload);
+                prop_assert_eq!(hit.record.payload.as_ref(), payload);
             }
         }
     }

@@ -109,10 +109,22 @@ fn chosen(model: &Model, choice: &Choice) -> Result<Vec<PointId>, PointId> {
 }
 
 fn matching(model: &Model, filter: &Filter) -> Vec<PointId> {
-    let matching = model
-        .iter()
-        .filter(|(id, p)| oracle::matches(filter, **id, &p.payload));
+    let matching = model.iter().filter(|(id, p)| holds(filter, **id, p));
     matching.map(|(id, _)| *id).collect()
+}
+
+fn holds(filter: &Filter, id: PointId, point: &Point) -> bool {
+    let named = NAMES.iter().zip(&point.vectors);
+    let vectors: Vec<&str> = named
+        .filter(|(_, vector)| vector.is_some())
+        .map(|(name, _)| *name)
+        .collect();
+    let subject = oracle::Subject {
+        id: Some(id),
+        vectors: &vectors,
+        payload: &point.payload,
+    };
+    subject.matches(filter)
 }
 
 /// Applies an operation to the model, the plain way.
@@ -168,7 +180,7 @@ fn apply(model: &mut Model, op: &Op) -> Result<(), PointId> {
 
 fn passes(model: &Model, filter: &Option<Filter>, id: PointId) -> bool {
     let filter = filter.as_ref();
-    filter.is_none_or(|filter| oracle::matches(filter, id, &model[&id].payload))
+    filter.is_none_or(|filter| holds(filter, id, &model[&id]))
 }
 
 fn each(model: &mut Model, choice: &Choice, change: impl Fn(&mut Point)) -> Result<(), PointId> {
