@@ -1,4 +1,5 @@
-//! The official Python client: every route, and random operations against its in-memory mode.
+//! The official Python client: every route, and random operations and filters against its in-memory
+//! mode.
 
 use tempfile::tempdir;
 use tests::process::binary;
@@ -39,4 +40,17 @@ fn random_operations_answer_as_in_memory_mode_does() {
     ];
     python::run("differential.py", &arguments);
     agrees_on_all("differential", directory.path(), 2);
+}
+
+#[test]
+fn random_filters_match_what_in_memory_mode_matches() {
+    let seed = (report::seed() % 1_000_000).to_string();
+    report::say(&format!("filters: first seed {seed}"));
+    let directory = tempdir().expect("a temporary directory");
+    let data = directory.path().to_string_lossy();
+    let mut arguments = vec!["--binary", cairn(), "--data", &data, "--seed", &seed];
+    if report::long() {
+        arguments.push("--long");
+    }
+    python::run("filters.py", &arguments);
 }

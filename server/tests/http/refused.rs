@@ -455,7 +455,8 @@ fn filters_that_cannot_be() {
     const COUNT: &str = "/points/count";
     const DELETE: &str = "/points/delete";
     let absent = "ids or filter must be provided";
-    let text = r#"{"filter":{"must":[{"key":"a","match":{"text":"x"}}]}}"#;
+    let date = r#"{"filter":{"must":[{"key":"a","range":{"gt":"soon"}}]}}"#;
+    let slice = r#"{"filter":{"must":[{"slice":{"total":2,"index":2}}]}}"#;
     all_refused(&[
         ("POST", COUNT, r#"{"filter":{"musst":[]}}"#, 400, "musst"),
         (
@@ -486,7 +487,8 @@ fn filters_that_cannot_be() {
             400,
             "must[0]",
         ),
-        ("POST", COUNT, text, 501, "match.text"),
+        ("POST", COUNT, date, 400, "must[0].range.gt: 'soon'"),
+        ("POST", DELETE, slice, 422, "must[0].slice.index: value 2"),
         (
             "POST",
             DELETE,

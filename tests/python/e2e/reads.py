@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from qdrant_client import models
+from qdrant_client.local.siphash import point_id_slice
 
 from e2e.checks import Checks
 
@@ -37,6 +38,15 @@ def field(key: str, **test: Any) -> models.FieldCondition:
 
 def value(value_: Any) -> models.MatchValue:
     return models.MatchValue(value=value_)
+
+
+def slice_of(index: int) -> models.Filter:
+    return models.Filter(must=[models.SliceCondition(slice=models.Slice(total=3, index=index))])
+
+
+def sliced(index: int) -> list[int]:
+    """The points of a slice, as the client hashes ids."""
+    return [id_ for id_ in range(1, len(POINTS) + 1) if point_id_slice(id_, 3) == index]
 
 
 def filters(t: Checks) -> None:
@@ -77,6 +87,30 @@ def filters(t: Checks) -> None:
             models.Filter(must=[field("n", match=value(1)), field("flag", match=value(True))]),
             models.Filter(must_not=[models.IsEmptyCondition(is_empty=path(key="nested"))]),
         ]), [1, 4, 5]),
+        ("match text of words", models.Filter(must=[
+            field("city", match=models.MatchText(text="BERLIN"))]), [1, 4]),
+        ("match text_any", models.Filter(must=[
+            field("city", match=models.MatchTextAny(text_any="rome or paris"))]), [2, 3, 4]),
+        ("match phrase", models.Filter(must=[
+            field("city", match=models.MatchPhrase(phrase="berlin"))]), [1, 4]),
+        ("match prefix", models.Filter(must=[
+            field("city", match=models.MatchPrefix(prefix="Pa"))]), [2]),
+        ("values_count", models.Filter(must=[
+            field("city", values_count=models.ValuesCount(gte=2))]), [4]),
+        ("no values", models.Filter(must=[
+            field("tags", values_count=models.ValuesCount(lt=1))]), [3, 4, 6]),
+        ("nested", models.Filter(must=[models.NestedCondition(nested=models.Nested(
+            key="nested.arr", filter=models.Filter(must=[field("k", match=value(2))])))]), [4]),
+        ("nested, together", models.Filter(must=[models.NestedCondition(nested=models.Nested(
+            key="nested.arr[]", filter=models.Filter(
+                must=[field("k", match=value(1)), field("k", match=value(2))])))]), []),
+        ("has_vector", models.Filter(must=[
+            models.HasVectorCondition(has_vector="")]), [1, 2, 3, 4, 5, 6]),
+        ("has_vector unknown", models.Filter(must=[
+            models.HasVectorCondition(has_vector="other")]), []),
+        ("slice 0 of 3", slice_of(0), sliced(0)),
+        ("slice 1 of 3", slice_of(1), sliced(1)),
+        ("slice 2 of 3", slice_of(2), sliced(2)),
         ("one condition, no list", models.Filter(must=field("n", match=value(5))), [5]),
         ("empty filter", models.Filter(), [1, 2, 3, 4, 5, 6]),
     ]
@@ -98,6 +132,67 @@ def filters(t: Checks) -> None:
                 t.client.get_collection(name).status == models.CollectionStatus.GREEN))
 
 
+def dates_and_places(t: Checks) -> None:
+    """Ranges of dates and shapes on the earth, as the official client sends them."""
+    name = t.fresh()
+    berlin, paris = {"lon": 13.4, "lat": 52.5}, {"lon": 2.35, "lat": 48.86}
+    fiji, samoa = {"lon": 178.4, "lat": -18.1}, {"lon": -171.8, "lat": -13.8}
+    payloads = [
+        {"when": "2024-01-31", "where": berlin}, {"when": "2024-01-31T12:00:00+02:00", "where": paris},
+        {"when": ["2020-05-01 10:00", "soon"], "where": [berlin, fiji]}, {"when": 1, "where": samoa}, {},
+    ]
+    t.client.upsert(name, [
+        models.PointStruct(id=n, vector=[1, 0, 0, 0], payload=payload)
+        for n, payload in enumerate(payloads, start=1)
+    ])
+    point = lambda lon, lat: models.GeoPoint(lon=lon, lat=lat)
+    ring = lambda *points: models.GeoLineString(points=[point(*at) for at in [*points, points[0]]])
+    europe = ring((0, 45), (20, 45), (20, 55), (0, 55))
+    around_paris = ring((1, 48), (4, 48), (4, 50), (1, 50))
+    cases = [
+        ("dates", field("when", range=models.DatetimeRange(gte="2024-01-31T00:00:00Z")), [1, 2]),
+        ("dates with a zone", field("when", range=models.DatetimeRange(
+            gt="2024-01-31T00:00:00Z", lt="2024-01-31T10:00:00.000001Z")), [2]),
+        ("dates before", field("when", range=models.DatetimeRange(lt="2021-01-01T00:00:00Z")), [3]),
+        ("radius", field("where", geo_radius=models.GeoRadius(center=point(13.4, 52.6), radius=20_000)), [1, 3]),
+        ("box", field("where", geo_bounding_box=models.GeoBoundingBox(
+            top_left=point(0, 50), bottom_right=point(5, 48))), [2]),
+        ("box over the antimeridian", field("where", geo_bounding_box=models.GeoBoundingBox(
+            top_left=point(170, 0), bottom_right=point(-170, -30))), [3, 4]),
+        ("polygon", field("where", geo_polygon=models.GeoPolygon(exterior=europe)), [1, 2, 3]),
+        ("polygon with a hole", field("where", geo_polygon=models.GeoPolygon(
+            exterior=europe, interiors=[around_paris])), [1, 3]),
+    ]
+    for round_ in ("in memory", "in a segment"):
+        for what, condition, want in cases:
+            got = t.ids(t.client.scroll(name, scroll_filter=models.Filter(must=[condition]))[0])
+            t.equal(f"{round_}: {what}", got, want)
+        t.http.post(f"/collections/{name}/optimizations/run")
+        t.eventually("green", lambda: (
+            t.client.get_collection(name).status == models.CollectionStatus.GREEN))
+
+
+def writes_by_vector(t: Checks) -> None:
+    """A write that selects by has_vector sees the operations before it in its request."""
+    space = models.VectorParams(size=1, distance=models.Distance.DOT)
+    name = t.fresh(vectors_config={"a": space, "b": space})
+    t.client.upsert(name, [
+        models.PointStruct(id=1, vector={"a": [1]}), models.PointStruct(id=2, vector={"a": [1], "b": [1]}),
+        models.PointStruct(id=3, vector={"b": [1]}),
+    ])
+    has = lambda vector: models.Filter(must=[models.HasVectorCondition(has_vector=vector)])
+    t.client.batch_update_points(name, [
+        models.DeleteVectorsOperation(delete_vectors=models.DeleteVectors(points=[2], vector=["a"])),
+        models.UpdateVectorsOperation(update_vectors=models.UpdateVectors(
+            points=[models.PointVectors(id=3, vector={"a": [2]})])),
+        models.SetPayloadOperation(set_payload=models.SetPayload(payload={"a": True}, filter=has("a"))),
+        models.DeleteOperation(delete=models.FilterSelector(
+            filter=models.Filter(must_not=[models.HasVectorCondition(has_vector="a")]))),
+    ])
+    records, _ = t.client.scroll(name)
+    t.equal("who is left", {record.id: record.payload for record in records}, {1: {"a": True}, 3: {"a": True}})
+
+
 def bad_filters(t: Checks) -> None:
     name = sample(t)
 
@@ -106,6 +201,20 @@ def bad_filters(t: Checks) -> None:
 
     t.raw_refused("unknown clause", count({"musst": []}), 400, "musst")
     t.raw_refused("unknown condition", count({"must": [{"what": 1}]}), 400)
+    for what, condition, status, part in [
+        ("no date", {"key": "a", "range": {"gt": "soon"}}, 400, "must[0].range.gt"),
+        ("dates and numbers", {"key": "a", "range": {"gt": "2020-01-01", "lt": 1}}, 400, "range.lt"),
+        ("no latitude", {"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 91}, "radius": 1}},
+         400, "geo_radius.center"),
+        ("a radius below 0", {"key": "a", "geo_radius": {"center": {"lon": 0, "lat": 1}, "radius": -1}},
+         422, "geo_radius.radius"),
+        ("no ring", {"key": "a", "geo_polygon": {"exterior": {"points": []}}}, 400, "geo_polygon.exterior"),
+        ("no slices", {"slice": {"total": 0, "index": 0}}, 422, "slice.total"),
+        ("no such slice", {"slice": {"total": 2, "index": 2}}, 422, "slice.index"),
+        ("a count below 0", {"key": "a", "values_count": {"gt": -1}}, 400, "values_count.gt"),
+        ("no nested filter", {"nested": {"key": "a"}}, 400, "filter"),
+    ]:
+        t.raw_refused(what, count({"must": [condition]}), status, part)
     t.raw_refused("match of an object", count({"must": [{"key": "a", "match": {}}]}), 400)
     deep: Any = {"must": [{"key": "a", "match": {"value": 1}}]}
     for _ in range(100):
@@ -281,6 +390,7 @@ def bad_queries(t: Checks) -> None:
 
 
 CASES = [
+    dates_and_places, writes_by_vector,
     filters, bad_filters, scroll_pages, counts, query_by_vector, metrics,
     query_by_id_and_without, batches, legacy_search, bad_queries,
 ]

@@ -125,24 +125,6 @@ def fields_that_are_not_there_yet(t: Checks) -> None:
         lambda: client.create_payload_index(name, "a", models.PayloadSchemaType.TEXT),
         501, "text",
     )
-    conditions = {
-        "has_vector": models.HasVectorCondition(has_vector=""),
-        "nested": models.NestedCondition(
-            nested=models.Nested(key="a", filter=models.Filter(must=[]))
-        ),
-        "values_count": models.FieldCondition(key="a", values_count=models.ValuesCount(gt=1)),
-        "text": models.FieldCondition(key="a", match=models.MatchText(text="x")),
-        "geo_radius": models.FieldCondition(
-            key="a",
-            geo_radius=models.GeoRadius(center=models.GeoPoint(lon=0, lat=0), radius=1),
-        ),
-    }
-    for word, condition in conditions.items():
-        t.refused(
-            f"condition {word}",
-            lambda: client.count(name, models.Filter(must=[condition])),
-            501, word,
-        )
 
 
 CASES = [
