@@ -442,7 +442,7 @@ mod tests {
         let id = PointId::Number(0);
         payloads
             .iter()
-            .map(|payload| oracle::matches(&filter, id, payload))
+            .map(|payload| oracle::matches(&filter, id, &[], payload))
             .collect()
     }
 

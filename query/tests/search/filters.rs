@@ -58,12 +58,7 @@ fn holds(filter: &Filter, id: PointId, (has, payload): &([bool; 2], Value)) -> b
         .filter(|(_, has)| **has)
         .map(|(name, _)| *name)
         .collect();
-    let subject = oracle::Subject {
-        id: Some(id),
-        vectors: &vectors,
-        payload,
-    };
-    subject.matches(filter)
+    oracle::matches(filter, id, &vectors, payload)
 }
 
 fn run(world: &World, steps: Vec<Step>) -> Model {

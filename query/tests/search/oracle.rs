@@ -9,29 +9,27 @@ use proptest::prelude::*;
 use query::filter::{GeoPoint, PathItem};
 use query::{AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, MinShould};
 
-/// What a filter may ask of a point.
-#[derive(Copy, Clone)]
-pub(crate) struct Subject<'a> {
-    /// None for what is inside a point.
-    pub(crate) id: Option<PointId>,
-    /// The names of the vectors that it has.
-    pub(crate) vectors: &'a [&'a str],
-    pub(crate) payload: &'a Value,
-}
-
-/// Whether a point without vectors matches.
-pub(crate) fn matches(filter: &Filter, id: PointId, payload: &Value) -> bool {
+/// Whether a point matches that has the vectors of these names.
+pub(crate) fn matches(filter: &Filter, id: PointId, vectors: &[&str], payload: &Value) -> bool {
     let subject = Subject {
         id: Some(id),
-        vectors: &[],
+        vectors,
         payload,
     };
     subject.matches(filter)
 }
 
+/// What a filter may ask of a point.
+#[derive(Copy, Clone)]
+struct Subject<'a> {
+    /// None for what is inside a point.
+    id: Option<PointId>,
+    vectors: &'a [&'a str],
+    payload: &'a Value,
+}
+
 impl Subject<'_> {
-    /// Whether a point matches.
-    pub(crate) fn matches(self, filter: &Filter) -> bool {
+    fn matches(self, filter: &Filter) -> bool {
         let count = |list: &[Condition]| list.iter().filter(|c| self.holds(c)).count();
         let min_should = filter.min_should.as_ref();
         count(&filter.must) == filter.must.len()
@@ -50,9 +48,11 @@ impl Subject<'_> {
                 .is_some_and(|id| placement_hash(id) % u64::from(*total) == u64::from(*index)),
             Condition::Nested { path, filter } => {
                 let arrays = whole(payload, without_every(path));
-                let elements = arrays.iter().flat_map(|value| match value {
-                    Value::Array(items) => items.as_slice(),
-                    _ => &[],
+                let elements = arrays.iter().flat_map(|value| {
+                    let Value::Array(items) = value else {
+                        return &[][..];
+                    };
+                    items.as_slice()
                 });
                 elements
                     .filter(|element| matches!(element, Value::Object(_)))
@@ -157,11 +157,10 @@ fn within<T: PartialOrd + Copy>(value: T, [gt, gte, lt, lte]: [&Option<T>; 4]) -
 }
 
 fn count_of(value: &Value) -> u64 {
-    match value {
-        Value::Null => 0,
-        Value::Array(items) => items.len() as u64,
-        _ => 1,
+    if let Value::Array(items) = value {
+        return items.len() as u64;
     }
+    u64::from(*value != Value::Null)
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -119,12 +119,7 @@ fn holds(filter: &Filter, id: PointId, point: &Point) -> bool {
         .filter(|(_, vector)| vector.is_some())
         .map(|(name, _)| *name)
         .collect();
-    let subject = oracle::Subject {
-        id: Some(id),
-        vectors: &vectors,
-        payload: &point.payload,
-    };
-    subject.matches(filter)
+    oracle::matches(filter, id, &vectors, &point.payload)
 }
 
 /// Applies an operation to the model, the plain way.

@@ -195,133 +195,148 @@ fn of_several_tests_of_a_field_one_must_hold() {
     ));
 }
 
-#[test]
-fn values_that_make_no_sense_are_refused_by_name() {
-    let point = r#"{"lon": 0, "lat": 0}"#;
-    let ring = |points: &str| format!(r#"{{"exterior": {{"points": [{points}]}}}}"#);
-    let triangle = format!(r#"{point}, {{"lon": 1, "lat": 0}}, {{"lon": 0, "lat": 1}}"#);
-    let hole = format!(
-        r#"{{"exterior": {{"points": [{triangle}, {point}]}},
-            "interiors": [{{"points": [{point}]}}]}}"#
-    );
-    let beyond = r#"{"lon": 0, "lat": 90.5}"#;
-    let field = |key: &str, value: &str| format!(r#"{{"key": "n", "{key}": {value}}}"#);
-    for (condition, status, place) in [
-        (field("range", r#"{"gt": "soon"}"#), 400, "range.gt: 'soon'"),
-        (
-            field("range", r#"{"gt": "2024-01-01", "lt": 7}"#),
-            400,
-            "range.lt: 7",
-        ),
-        (field("range", r#"{"gt": true}"#), 400, "range.gt"),
-        (field("range", r#"{"gt": [1]}"#), 400, "range.gt"),
-        (
-            field(
-                "geo_radius",
-                &format!(r#"{{"center": {beyond}, "radius": 1}}"#),
-            ),
-            400,
-            "filter.must[0].geo_radius.center",
-        ),
-        (
-            field(
-                "geo_radius",
-                &format!(r#"{{"center": {point}, "radius": -1}}"#),
-            ),
-            422,
-            "filter.must[0].geo_radius.radius: value -1 invalid",
-        ),
-        (field("geo_radius", "{}"), 400, "center"),
-        (
-            field(
-                "geo_radius",
-                r#"{"center": {"lon": "NaN", "lat": 0}, "radius": 1}"#,
-            ),
-            400,
-            "geo_radius.center.lon",
-        ),
-        (
-            field(
-                "geo_bounding_box",
-                &format!(r#"{{"top_left": {point}, "bottom_right": {{"lon": -181, "lat": 0}}}}"#),
-            ),
-            400,
-            "filter.must[0].geo_bounding_box.bottom_right",
-        ),
-        (
-            field("geo_polygon", &ring(&triangle)),
-            400,
-            "filter.must[0].geo_polygon.exterior: polygon invalid, the size",
-        ),
-        (
-            field(
-                "geo_polygon",
-                &ring(&format!(r#"{triangle}, {{"lon": 1, "lat": 1}}"#)),
-            ),
-            400,
-            "geo_polygon.exterior: polygon invalid, the first and the last",
-        ),
-        (field("geo_polygon", &hole), 400, "geo_polygon.interiors[0]"),
-        (
-            field("geo_polygon", &ring(&format!("{triangle}, {beyond}"))),
-            400,
-            "geo_polygon.exterior.points[3]",
-        ),
-        (
-            field("values_count", r#"{"gt": -1}"#),
-            400,
-            "values_count.gt",
-        ),
-        (
-            field("values_count", r#"{"gt": 1.5}"#),
-            400,
-            "values_count.gt",
-        ),
-        (
-            field("match", "{}"),
-            400,
-            "filter.must[0].match: expected one of",
-        ),
-        (field("match", r#"{"text": 7}"#), 400, "match.text"),
-        (field("is_null", r#"{"key": "a"}"#), 400, "boolean"),
-        (
-            r#"{"slice": {"total": 0, "index": 0}}"#.to_owned(),
-            422,
-            "filter.must[0].slice.total: value 0 invalid, must be 1 or larger",
-        ),
-        (
-            r#"{"slice": {"total": 2, "index": 2}}"#.to_owned(),
-            422,
-            "filter.must[0].slice.index: value 2 invalid",
-        ),
-        (r#"{"slice": {"total": 2}}"#.to_owned(), 400, "index"),
-        (r#"{"has_vector": 7}"#.to_owned(), 400, "has_vector"),
-        (r#"{"nested": {"key": "a"}}"#.to_owned(), 400, "filter"),
-        (
-            r#"{"nested": {"key": "a[", "filter": {}}}"#.to_owned(),
-            400,
-            "filter.must[0].nested.key",
-        ),
-        (
-            r#"{"nested": {"key": "a", "filter": {"most": []}}}"#.to_owned(),
-            400,
-            "most",
-        ),
-        (
-            r#"{"nested": {"key": "a", "filter": {"must": {"key": "b"}}}}"#.to_owned(),
-            422,
-            "filter.must[0].nested.filter.must[0]",
-        ),
-    ] {
+/// A condition, the status it is refused with, and a part of the text.
+type Refused = (String, u16, &'static str);
+
+fn all_refused(conditions: &[Refused]) {
+    for (condition, status, part) in conditions {
         let error = read(&format!(r#"{{"must": [{condition}]}}"#)).unwrap_err();
-        assert_eq!(error.status(), status, "{condition}: {error}");
-        assert!(error.message().contains(place), "{condition}: {error}");
+        assert_eq!(error.status(), *status, "{condition}: {error}");
+        assert!(error.message().contains(part), "{condition}: {error}");
         let start = match status {
             422 => "Validation error in JSON body: [",
             _ => "Format error in JSON body: ",
         };
         assert!(error.message().starts_with(start), "{error}");
     }
+}
+
+/// A condition on the field `n`.
+fn of_n(key: &str, value: &str) -> String {
+    format!(r#"{{"key": "n", "{key}": {value}}}"#)
+}
+
+#[test]
+fn tests_of_a_field_that_make_no_sense_are_refused_by_name() {
+    let range = |bounds| of_n("range", bounds);
+    all_refused(&[
+        (range(r#"{"gt": "soon"}"#), 400, "must[0].range.gt: 'soon'"),
+        (
+            range(r#"{"gt": "2024-01-01", "lt": 7}"#),
+            400,
+            "range.lt: 7",
+        ),
+        (range(r#"{"gt": true}"#), 400, "range.gt"),
+        (range(r#"{"gt": [1]}"#), 400, "range.gt"),
+        (
+            of_n("values_count", r#"{"gt": -1}"#),
+            400,
+            "values_count.gt",
+        ),
+        (
+            of_n("values_count", r#"{"gt": 1.5}"#),
+            400,
+            "values_count.gt",
+        ),
+        (
+            of_n("match", "{}"),
+            400,
+            "filter.must[0].match: expected one of",
+        ),
+        (of_n("match", r#"{"text": 7}"#), 400, "match.text"),
+        (of_n("is_null", r#"{"key": "a"}"#), 400, "boolean"),
+    ]);
+}
+
+#[test]
+fn shapes_that_there_are_not_are_refused_by_name() {
+    let (point, beyond) = (r#"{"lon": 0, "lat": 0}"#, r#"{"lon": 0, "lat": 90.5}"#);
+    let radius = |center: &str, radius: &str| {
+        let value = format!(r#"{{"center": {center}, "radius": {radius}}}"#);
+        of_n("geo_radius", &value)
+    };
+    let area = format!(r#"{{"top_left": {point}, "bottom_right": {{"lon": -181, "lat": 0}}}}"#);
+    let triangle = format!(r#"{point}, {{"lon": 1, "lat": 0}}, {{"lon": 0, "lat": 1}}"#);
+    let ring = |points: &str| {
+        let value = format!(r#"{{"exterior": {{"points": [{points}]}}}}"#);
+        of_n("geo_polygon", &value)
+    };
+    let hole = format!(
+        r#"{{"exterior": {{"points": [{triangle}, {point}]}},
+            "interiors": [{{"points": [{point}]}}]}}"#
+    );
+    all_refused(&[
+        (radius(beyond, "1"), 400, "filter.must[0].geo_radius.center"),
+        (
+            radius(point, "-1"),
+            422,
+            "geo_radius.radius: value -1 invalid",
+        ),
+        (
+            radius(r#"{"lon": "NaN", "lat": 0}"#, "1"),
+            400,
+            "geo_radius.center.lon",
+        ),
+        (of_n("geo_radius", "{}"), 400, "center"),
+        (
+            of_n("geo_bounding_box", &area),
+            400,
+            "geo_bounding_box.bottom_right",
+        ),
+        (
+            ring(&triangle),
+            400,
+            "geo_polygon.exterior: polygon invalid, the size",
+        ),
+        (
+            ring(&format!(r#"{triangle}, {{"lon": 1, "lat": 1}}"#)),
+            400,
+            "geo_polygon.exterior: polygon invalid, the first and the last",
+        ),
+        (of_n("geo_polygon", &hole), 400, "geo_polygon.interiors[0]"),
+        (
+            ring(&format!("{triangle}, {beyond}")),
+            400,
+            "geo_polygon.exterior.points[3]",
+        ),
+    ]);
+}
+
+#[test]
+fn conditions_on_points_that_make_no_sense_are_refused_by_name() {
+    let slice =
+        |total: u32, index: u32| format!(r#"{{"slice": {{"total": {total}, "index": {index}}}}}"#);
+    let nested = |key: &str, filter: &str| {
+        format!(r#"{{"nested": {{"key": "{key}", "filter": {filter}}}}}"#)
+    };
+    let empty = r#"{"must": {"key": "b"}}"#;
+    all_refused(&[
+        (
+            slice(0, 0),
+            422,
+            "slice.total: value 0 invalid, must be 1 or larger",
+        ),
+        (
+            slice(2, 2),
+            422,
+            "filter.must[0].slice.index: value 2 invalid",
+        ),
+        (r#"{"slice": {"total": 2}}"#.to_owned(), 400, "index"),
+        (
+            r#"{"slice": {"total": -2, "index": 0}}"#.to_owned(),
+            400,
+            "total",
+        ),
+        (r#"{"has_vector": 7}"#.to_owned(), 400, "has_vector"),
+        (r#"{"nested": {"key": "a"}}"#.to_owned(), 400, "filter"),
+        (nested("a[", "{}"), 400, "filter.must[0].nested.key"),
+        (nested("a", r#"{"most": []}"#), 400, "most"),
+        (
+            nested("a", empty),
+            422,
+            "filter.must[0].nested.filter.must[0]",
+        ),
+    ]);
 }
 
 #[test]
