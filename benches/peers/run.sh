@@ -2,7 +2,7 @@
 # Cairn beside its peers, in one run: benches/peers/run.sh [--data DIR] [--quick] [--record]
 #
 # Builds release, makes a Python environment under the target directory, and passes all arguments
-# on to compare.py. With CAIRN_BIN=DIR it builds nothing and takes `cairn` and `search` from there.
+# on to compare.py. With CAIRN_BIN=DIR it builds nothing and takes `cairn`, `search` and `filtered` from there.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -13,7 +13,7 @@ if [ -z "${CAIRN_BIN:-}" ]; then
   # shellcheck disable=SC2086
   cargo build $set_up -p cairn --bin cairn
   # shellcheck disable=SC2086
-  cargo build $set_up -p benches --bin search
+  cargo build $set_up -p benches --bin search --bin filtered
   CAIRN_BIN=$target/release
 fi
 venv=$target/peers-venv

@@ -1,6 +1,7 @@
 """The measured figures of each section as Markdown."""
 
 import curve
+import goals
 
 
 def search(section):
@@ -102,7 +103,14 @@ def filtered(section):
         cells = ["; ".join(map(filtered_point, each["points"][side])) for side in sides]
         rows.append(f"| {name} | {each['matching']:,} | {' | '.join(cells)} |")
     note = "Each cell: `hnsw_ef`: recall@10, queries a second.\n\n"
-    return note + "\n".join([head, *rows, *section["failed"].values()])
+    text = note + "\n".join([head, *rows, *section["failed"].values()])
+    if section.get("unindexed"):
+        text += "\n\nWithout an index of the field:\n\n"
+        text += filtered({"filters": section["unindexed"], "failed": {}}).removeprefix(note)
+    if section.get("goals"):
+        lines = goals.goal_lines(section["goals"])
+        text += "\n\n" + "\n".join(f"- {line}" for line in lines)
+    return text
 
 
 def filtered_point(point):

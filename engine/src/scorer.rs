@@ -1,6 +1,6 @@
 //! RowScorer: distances from one query to the rows of a source.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,6 +24,8 @@ pub struct RowScorer<'a> {
     rows: Rows<'a>,
     /// Damage found on the way: a scorer cannot fail in the middle of a traversal.
     damage: RefCell<Option<Error>>,
+    /// Vectors read from the file, and their bytes.
+    cold: Cell<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,13 @@ impl<'a> RowScorer<'a> {
             query,
             rows,
             damage: RefCell::new(None),
+            cold: Cell::new((0, 0)),
         }
+    }
+
+    /// Vectors read from the file so far, and their bytes.
+    pub fn cold_reads(&self) -> (u64, u64) {
+        self.cold.get()
     }
 
     /// Whether every distance was computed from verified bytes.
@@ -165,6 +173,10 @@ impl<'a> RowScorer<'a> {
             .iter()
             .map(|&at| layout.row_range(rows[at]))
             .collect();
+        let (reads, bytes) = self.cold.get();
+        let more = ranges.iter().map(|range| range.end - range.start);
+        self.cold
+            .set((reads + ranges.len() as u64, bytes + more.sum::<u64>()));
         let read = part.fetch(file, &ranges, |number, bytes| {
             out[places[number]] = self.query.distance(bytes);
         });

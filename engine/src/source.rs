@@ -7,7 +7,7 @@ use format_spec::columns::ColumnView;
 use format_spec::graph::GraphView;
 use format_spec::{PartKind, PointId, RecallPoint, Row, SegmentId, SeqNo};
 use index::{CodedGraph, RowSet};
-use quant::Query;
+use quant::{CodeBits, Query};
 
 use crate::error::{Error, Result};
 use crate::memtable::MemtableView;
@@ -239,6 +239,17 @@ impl Source {
         }
     }
 
+    /// Compressed blocks that the payloads are in; none in memory.
+    ///
+    /// # Errors
+    /// As [`Self::vector`], of payloads.
+    pub fn payload_blocks(&self) -> Result<u32> {
+        match self {
+            Self::Memtable(_) => Ok(0),
+            Self::Segment(view) => Ok(view.0.segment.payload()?.view.block_count()),
+        }
+    }
+
     /// Reads payloads, row after row.
     pub fn payloads(&self) -> PayloadReader<'_> {
         PayloadReader::new(self)
@@ -293,14 +304,15 @@ impl Source {
         }
     }
 
-    /// The padded dimension of the codes of a vector, if this source has them for most of its rows.
+    /// The padded dimension of the codes of a vector and the bits of those that refine them, if
+    /// this source has codes for most of its rows.
     ///
     /// # Errors
     /// As [`Self::codes`].
-    pub fn code_dimension(&self, vector_index: usize) -> Result<Option<usize>> {
+    pub fn code_shape(&self, vector_index: usize) -> Result<Option<(usize, CodeBits)>> {
         match self {
-            Self::Memtable(view) => Ok(view.code_dimension(vector_index)),
-            Self::Segment(view) => view.0.segment.code_dimension(vector_index),
+            Self::Memtable(view) => Ok(view.code_shape(vector_index)),
+            Self::Segment(view) => view.0.segment.code_shape(vector_index),
         }
     }
 

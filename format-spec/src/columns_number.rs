@@ -212,6 +212,31 @@ impl<'a, N: Number> Numbers<'a, N> {
         self.range(value..=value)
     }
 
+    /// The rows of each of `values`, which ascend: each is looked for from where the one before it
+    /// was found, so that many cost little more than the pairs between them.
+    pub fn equals_each(&self, values: &[N]) -> impl Iterator<Item = Postings<'a>> {
+        let mut from = 0;
+        values.iter().map(move |&value| {
+            let start = self.gallop(from, |key| key < value);
+            from = self.gallop(start, |key| key <= value);
+            Postings::list(self.rows.get(start..from).unwrap_or_default())
+        })
+    }
+
+    /// The first position, from `from` on, whose value is not `before`; all that are come first.
+    fn gallop(&self, from: usize, before: impl Fn(N) -> bool) -> usize {
+        let rest = self.keys.get(from..).unwrap_or_default();
+        let is_before = |key: &U64| before(N::from_bits(key.get()));
+        let mut step = 1;
+        while rest.get(step).is_some_and(is_before) {
+            step *= 2;
+        }
+        // What was looked at last but one is before, unless that is where it began.
+        let start = if step == 1 { 0 } else { step / 2 };
+        let end = rest.len().min(step + 1);
+        from + start + rest[start..end].partition_point(is_before)
+    }
+
     /// The pairs at some positions, in order; both ends can be taken.
     pub fn pairs(
         &self,
@@ -222,5 +247,31 @@ impl<'a, N: Number> Numbers<'a, N> {
         keys.iter()
             .zip(rows)
             .map(|(key, row)| (N::from_bits(key.get()), row.get()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn values_looked_for_together_are_found_as_each_alone(
+            mut held in prop::collection::vec(-60_i64..60, 0..300),
+            mut asked in prop::collection::vec(-70_i64..70, 0..90),
+        ) {
+            held.sort_unstable();
+            asked.sort_unstable();
+            asked.dedup();
+            let keys: Vec<U64> = held.iter().map(|key| U64::new(key.to_bits())).collect();
+            let rows: Vec<U32> = (0..held.len() as u32).map(U32::new).collect();
+            let number = std::marker::PhantomData::<i64>;
+            let numbers = Numbers { keys: &keys, rows: &rows, number };
+            let list = |postings: Postings<'_>| postings.iter().collect::<Vec<_>>();
+            let together: Vec<_> = numbers.equals_each(&asked).map(list).collect();
+            let alone: Vec<_> = asked.iter().map(|n| list(numbers.equals(*n))).collect();
+            prop_assert_eq!(together, alone);
+        }
     }
 }

@@ -5,6 +5,9 @@
 //! block of 32 ── lower bound below the worst hit? ── code of several bits ── still? ── vector
 //! ```
 //!
+//! Where few rows of each block are wanted, [`gather_codes`] starts at the second step: their codes
+//! of several bits are read one by one.
+//!
 //! The bound of each step leaves a row out by mistake with a known probability
 //! ([`quant::CodeQuery`]); distances of the rows kept are exact.
 //!
@@ -60,6 +63,22 @@ pub fn scan_codes<C: CodeRows, S: Scorer + ?Sized>(
             }
         }
     }
+    refiner.finish();
+    refiner.counts
+}
+
+/// The same, row by row: cheaper where the rows are few and far between, and only where there are
+/// codes of several bits.
+pub fn gather_codes<C: CodeRows, S: Scorer + ?Sized>(
+    codes: &C,
+    query: &CodeQuery,
+    scorer: &S,
+    rows: &RowSet,
+    bound: &SharedBound,
+    top: &mut TopK,
+) -> CodeScanCounts {
+    let mut refiner = Refiner::new(codes, query, scorer, bound, top);
+    rows.iter().for_each(|row| refiner.push(row));
     refiner.finish();
     refiner.counts
 }
@@ -171,6 +190,12 @@ mod tests {
             assert!(top.iter().all(|near| set.contains(near.row)));
             assert!(bound.get() >= truth[9].distance);
             found += truth.iter().filter(|near| top.contains(near)).count();
+            wanted += truth.len();
+            let (mut gathered, own) = (TopK::new(10), SharedBound::default());
+            gather_codes(&rows, &query, &rows, &set, &own, &mut gathered);
+            let gathered = gathered.into_sorted();
+            assert!(gathered.iter().all(|near| set.contains(near.row)));
+            found += truth.iter().filter(|near| gathered.contains(near)).count();
             wanted += truth.len();
             rows.batches = Some(Cell::new(0));
             let (mut far, own) = (TopK::new(10), SharedBound::default());

@@ -43,7 +43,7 @@ mod scan;
 mod settings;
 mod visited;
 
-pub use code_scan::scan_codes;
+pub use code_scan::{gather_codes, scan_codes};
 pub use error::{BuildError, SettingsError, WordsError};
 pub use field::column::ColumnDraft;
 pub use field::datetime;
@@ -63,7 +63,7 @@ pub use product_scan::scan_product;
 pub use refine::{CodeRows, CodeScanCounts, SharedBound};
 pub use rowset::{RowSet, Rows};
 pub use scan::{scan, scan_all, scan_set};
-pub use settings::{BuildSettings, SearchSettings, Stop};
+pub use settings::{BuildSettings, LeastShare, SearchSettings, Stop};
 
 pub use format_spec::Row;
 

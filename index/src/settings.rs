@@ -77,6 +77,31 @@ pub enum Stop {
     },
 }
 
+/// When a filtered search gives up because it does not meet the rows it may return: they are far
+/// from the query, and a scan finds them sooner and all of them.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub struct LeastShare {
+    /// Fewer accepted rows than this, as a share of those met, are too few.
+    pub share: f64,
+    /// Accepted rows that the share of the whole source makes expect; so many nodes are looked at
+    /// before the share is judged that at least [`LeastShare::EXPECTED`] are.
+    pub global: f64,
+}
+
+impl LeastShare {
+    /// With so many expected, a quarter of them or fewer is no chance: 1 in 4,000.
+    pub const EXPECTED: f64 = 16.0;
+    /// Rows met before a share is judged, at least.
+    const MET_LEAST: f64 = 64.0;
+
+    /// Whether so few are accepted among so many met that the search should give up.
+    pub(crate) fn is_missed(&self, accepted: u64, met: u64) -> bool {
+        let met = met as f64;
+        let enough = met >= Self::MET_LEAST && met * self.global >= Self::EXPECTED;
+        enough && (accepted as f64) < met * self.share
+    }
+}
+
 /// How a graph is searched.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct SearchSettings {
@@ -88,6 +113,8 @@ pub struct SearchSettings {
     pub budget_visits: Option<u64>,
     /// When to end.
     pub stop: Stop,
+    /// When to give up a filter that is far from the query.
+    pub least: Option<LeastShare>,
 }
 
 impl SearchSettings {
@@ -106,6 +133,7 @@ impl SearchSettings {
             limit,
             budget_visits: None,
             stop: Stop::Adaptive { gamma },
+            least: None,
         }
     }
 
@@ -116,6 +144,7 @@ impl SearchSettings {
             limit,
             budget_visits: None,
             stop: Stop::Beam,
+            least: None,
         }
     }
 
@@ -130,6 +159,24 @@ impl SearchSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_share_is_judged_once_enough_is_expected() {
+        let least = LeastShare {
+            share: 0.02,
+            global: 0.1,
+        };
+        assert!(!least.is_missed(0, 100));
+        assert!(least.is_missed(0, 160));
+        assert!(least.is_missed(3, 160));
+        assert!(!least.is_missed(4, 160));
+        let half = LeastShare {
+            share: 0.1,
+            global: 0.5,
+        };
+        assert!(!half.is_missed(0, 40));
+        assert!(half.is_missed(6, 64));
+    }
 
     #[test]
     fn a_setting_out_of_range_is_named() {

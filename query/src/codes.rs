@@ -14,11 +14,13 @@ use format_spec::schema::Metric;
 use index::{
     AcceptAll, CodedSearch, CodedSettings, Neighbor, RowSet, Scorer, Scratch, SharedBound, TopK,
 };
-use quant::{CodeSpace, Query, RotatedQuery};
+use quant::{BLOCK_ROWS, CodeSpace, Query, RotatedQuery};
 
+use crate::cost::CodeShape;
 use crate::error::QueryError;
 use crate::estimate::Estimates;
 use crate::request::CodeUse;
+use crate::trace::{Switch, Trace};
 
 /// How much farther than the last row wanted a search goes on, as a share of that one's distance
 /// from the floor. Recall of 10 of 100,000 text embeddings in a beam of 400 at 0.1, 0.15, 0.2, 0.3:
@@ -105,15 +107,36 @@ pub(crate) fn oversampled(wanted: usize, params: CodeUse) -> usize {
     most.max(wanted)
 }
 
-/// The `wanted` nearest of `rows`, by their vectors those without codes; `None` if there are no
-/// sound codes.
+/// How codes are looked at.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct How {
+    /// Results wanted.
+    pub(crate) wanted: usize,
+    pub(crate) params: CodeUse,
+    /// Standard deviations between estimates and their bounds.
+    pub(crate) deviations: f32,
+    /// Row by row, where there are codes of several bits.
+    pub(crate) gather: bool,
+    /// All rows count, so that what is found spares other sources.
+    pub(crate) final_rows: bool,
+}
+
+/// The nearest of `rows`, by their vectors those without codes; `None` if there are no sound codes.
 pub(crate) fn nearest(
     (source, vector): (&Source, usize),
     query: &Query,
     rows: &RowSet,
-    (wanted, params, deviations): (usize, CodeUse, f32),
+    how: How,
     shared: &Shared,
+    trace: &mut Trace<'_>,
 ) -> Result<Option<Vec<Neighbor>>, QueryError> {
+    let How {
+        wanted,
+        params,
+        deviations,
+        gather,
+        final_rows,
+    } = how;
     let Some(codes) = sound(source.codes(vector))? else {
         return Ok(None);
     };
@@ -132,17 +155,25 @@ pub(crate) fn nearest(
     let bound = shared
         .bound
         .as_ref()
-        .filter(|_| most == wanted)
+        .filter(|_| most == wanted && final_rows)
         .unwrap_or(&own);
     if let Some(uncoded) = codes.uncoded(rows) {
-        index::scan_set(&scorer, &uncoded, &mut top);
+        trace.scanned(index::scan_set(&scorer, &uncoded, &mut top));
     }
-    if params.rescore {
-        index::scan_codes(&codes, &code_query, &scorer, rows, bound, &mut top);
+    let estimates = Estimates::new(&codes, &code_query, &scorer);
+    let counts = if gather && code_query.row_len() > 0 {
+        if params.rescore {
+            index::gather_codes(&codes, &code_query, &scorer, rows, bound, &mut top)
+        } else {
+            index::gather_codes(&codes, &code_query, &estimates, rows, bound, &mut top)
+        }
+    } else if params.rescore {
+        index::scan_codes(&codes, &code_query, &scorer, rows, bound, &mut top)
     } else {
-        let estimates = Estimates::new(&codes, &code_query, &scorer);
-        index::scan_codes(&codes, &code_query, &estimates, rows, bound, &mut top);
-    }
+        index::scan_codes(&codes, &code_query, &estimates, rows, bound, &mut top)
+    };
+    trace.codes(counts, u64::from(rows.len()).div_ceil(BLOCK_ROWS as u64));
+    trace.cold(&scorer);
     scorer.check()?;
     if sound(codes.check().map(Some))?.is_none() {
         return Ok(None);
@@ -159,9 +190,17 @@ pub(crate) fn walk(
     (source, vector): (&Source, usize),
     query: &Query,
     rows: &RowSet,
-    (settings, wanted, params, deviations): (CodedSettings, usize, CodeUse, f32),
-    (shared, final_rows): (&Shared, bool),
+    (settings, how): (CodedSettings, How),
+    shared: &Shared,
+    trace: &mut Trace<'_>,
 ) -> Result<Option<Vec<Neighbor>>, QueryError> {
+    let How {
+        wanted,
+        params,
+        deviations,
+        final_rows,
+        ..
+    } = how;
     let (Some(nodes), Some(graph)) = (source.coded_graph(vector), sound(source.graph(vector))?)
     else {
         return Ok(None);
@@ -198,8 +237,18 @@ pub(crate) fn walk(
         index::search_coded(&search, rows, settings, bound, &mut scratch, &mut top)
     };
     SCRATCH.replace(scratch);
+    trace.coded_walk(counts);
+    trace.cold(&scorer);
     scorer.check()?;
-    if counts.exhausted_budget || sound(codes.check().map(Some))?.is_none() {
+    if counts.exhausted_budget || counts.missed {
+        trace.switch(if counts.missed {
+            Switch::Correlation
+        } else {
+            Switch::Budget
+        });
+        return Ok(None);
+    }
+    if sound(codes.check().map(Some))?.is_none() {
         return Ok(None);
     }
     if top.len() == top.limit() {
@@ -210,9 +259,22 @@ pub(crate) fn walk(
     Ok(Some(nearest))
 }
 
-/// Dimensions of the codes of a source, padded; `None` if there are no sound codes.
-pub(crate) fn dimension(source: &Source, vector: usize) -> Result<Option<usize>, QueryError> {
-    sound(source.code_dimension(vector))
+/// Dimensions and bytes of the codes of a source; `None` if there are no sound codes.
+pub(crate) fn shape(source: &Source, vector: usize) -> Result<Option<CodeShape>, QueryError> {
+    let shape = sound(source.code_shape(vector))?;
+    Ok(shape.map(|(dim, bits)| CodeShape {
+        dim,
+        row_len: bits.row_len(dim),
+    }))
+}
+
+/// Blocks of codes that hold a row of the set.
+pub(crate) fn touched_blocks(rows: &RowSet) -> u32 {
+    let halves = |word: &u64| {
+        let (low, high) = (word & u64::from(u32::MAX), word >> BLOCK_ROWS);
+        u32::from(low != 0) + u32::from(high != 0)
+    };
+    rows.words().iter().map(halves).sum()
 }
 
 /// Damaged codes count as none: they are derived, and the rows can be scanned until they are made

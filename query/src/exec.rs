@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! rows that have the vector ── columns: sure, open ── sample ── plan
-//!     Exact                settle ── scan
-//!     Codes                settle ── scan of the codes, then of the vectors near enough
-//!     Graph                settle ── graph with the rows as its filter ─┬─ enough? done
-//!     GraphThenPayloads    graph with the possible rows ── payloads ────┴─ else settle ── scan
+//!     Graph-, ScanThenPayloads   search of the possible rows ── payloads ── enough? done
+//!     else                 settle the open rows ── plan again, of what is now known
+//!         Exact            scan of the vectors
+//!         Gather, Codes    scan of the codes, then of the vectors near enough
+//!         Graph, TwoHops   graph with the rows as its filter ── enough? done ── else a scan
 //! ```
 //!
 //! # Invariants
@@ -24,9 +25,10 @@ use crate::effort::Effort;
 use crate::error::QueryError;
 use crate::filter::{Bound, Candidates, RowTester, candidates};
 use crate::graph::{self, Among};
-use crate::plan::{AccessPath, Facts, Plan, Rules, choose};
+use crate::plan::{AccessPath, Facts, Plan, Rules, Share, choose};
 use crate::product;
 use crate::request::SearchParams;
+use crate::trace::{Switch, Trace};
 
 /// What every source is searched for.
 #[derive(Debug)]
@@ -42,7 +44,12 @@ pub(crate) struct Search<'a> {
     pub(crate) budget: Budget<'a>,
     /// What the scans of codes share.
     pub(crate) shared: codes::Shared,
+    /// A path to take whatever it costs, where there is such a path.
+    pub(crate) path: Option<AccessPath>,
 }
+
+/// Open rows that are tested without asking first how many match.
+const SAMPLED_LEAST: u32 = 1_024;
 
 /// A point found, and how near it is.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -52,9 +59,38 @@ pub(crate) struct Near {
     pub(crate) row: Row,
 }
 
+/// The rows of a source that may match, and what is known of them.
+pub(crate) struct Considered {
+    pub(crate) found: Candidates,
+    pub(crate) facts: Facts,
+    pub(crate) rules: Rules,
+}
+
 impl Search<'_> {
     /// The nearest matching rows of `source`.
-    pub(crate) fn source(&self, source: &Source) -> Result<Vec<Near>, QueryError> {
+    pub(crate) fn source(
+        &self,
+        source: &Source,
+        trace: &mut Trace<'_>,
+    ) -> Result<Vec<Near>, QueryError> {
+        let started = trace.now();
+        let considered = self.consider(source)?;
+        let planned = trace.now();
+        trace.actual.filter += planned.saturating_sub(started);
+        let Some(considered) = considered else {
+            trace.actual.matching = Some(0);
+            return Ok(Vec::new());
+        };
+        let near = self.run(source, considered, trace)?;
+        trace.actual.found = near.len();
+        let done = trace.now().saturating_sub(started);
+        trace.actual.search = done.saturating_sub(trace.actual.filter);
+        Ok(near)
+    }
+
+    /// What may match, and the facts of a plan; `None` where nothing does, or the request leaves
+    /// the source out.
+    pub(crate) fn consider(&self, source: &Source) -> Result<Option<Considered>, QueryError> {
         self.budget.check()?;
         let rows = self.rows(source)?;
         let live = rows.count();
@@ -67,23 +103,67 @@ impl Search<'_> {
         };
         let facts = self.facts(source, live, &found)?;
         if facts.sure + facts.open == 0 || self.leaves_out(source, &facts)? {
-            return Ok(Vec::new());
+            return Ok(None);
         }
-        self.execute(source, found, &facts, &choose(&facts, &self.rules(source)))
+        let rules = self.rules(source);
+        Ok(Some(Considered {
+            found,
+            facts,
+            rules,
+        }))
     }
 
-    fn execute(
+    fn run(
         &self,
         source: &Source,
-        found: Candidates,
-        facts: &Facts,
-        plan: &Plan,
+        considered: Considered,
+        trace: &mut Trace<'_>,
     ) -> Result<Vec<Near>, QueryError> {
+        let Considered {
+            found,
+            mut facts,
+            mut rules,
+        } = considered;
+        let mut plan = choose(&facts, &rules);
+        trace.plan(&facts, &plan);
+        if plan.path.is_before_payloads() {
+            let near = self.then_payloads(source, &found, &facts, &plan, trace)?;
+            if let Some(near) = near {
+                trace.actual.path = Some(plan.path);
+                return Ok(near);
+            }
+            // Of the ways that are left.
+            rules.path = None;
+        }
+        let open = facts.open > 0;
+        let rows = self.settle(source, found, facts.open, trace)?;
+        if open {
+            facts = facts.settled(rows.count(), codes::touched_blocks(&rows));
+            plan = choose(&facts, &rules);
+            trace.plan(&facts, &plan);
+        }
+        trace.actual.matching = Some(facts.sure);
+        self.along(source, &rows, &plan, trace)
+    }
+
+    /// Takes the path of a plan among the rows that match.
+    fn along(
+        &self,
+        source: &Source,
+        rows: &RowSet,
+        plan: &Plan,
+        trace: &mut Trace<'_>,
+    ) -> Result<Vec<Near>, QueryError> {
+        trace.actual.path = Some(plan.path);
         match plan.path {
-            AccessPath::Exact => self.scan(source, found),
-            AccessPath::Codes => self.codes(source, found),
-            AccessPath::Graph => self.graph(source, found, plan),
-            AccessPath::GraphThenPayloads => self.graph_then_payloads(source, found, facts, plan),
+            AccessPath::Exact => self.scan_rows(source, rows, trace),
+            AccessPath::Gather | AccessPath::Codes => {
+                self.scan_codes(source, rows, plan.path, trace)
+            }
+            AccessPath::Graph
+            | AccessPath::GraphTwoHops
+            | AccessPath::GraphThenPayloads
+            | AccessPath::ScanThenPayloads => self.graph(source, rows, plan, trace),
         }
     }
 
@@ -112,8 +192,8 @@ impl Search<'_> {
         let (sure, open) = (found.sure.count(), found.open.count());
         let effort = self.effort(source);
         let graph = !self.params.exact && effort.graph && graph::exists(source, self.vector)?;
-        let code_dim = if self.params.uses_codes() && effort.deviations.is_some() {
-            codes::dimension(source, self.vector)?
+        let codes = if self.params.uses_codes() && effort.deviations.is_some() {
+            codes::shape(source, self.vector)?
         } else {
             None
         };
@@ -125,33 +205,36 @@ impl Search<'_> {
         let coded = graph && self.coded_deviations(source).is_some();
         // A graph without codes in its nodes reads vectors step by step: from a disk that is slower
         // than a scan of codes.
-        let graph = graph && (coded || code_dim.is_none() || !source.is_cold(self.vector)?);
-        let mut open_share = 1.0;
-        // Only the choice between graph and scan asks how many of the open rows match.
+        let graph = graph && (coded || codes.is_none() || !source.is_cold(self.vector)?);
+        let mut open_share = Share::UNKNOWN;
         if let Some(filter) = self.filter
-            && graph
-            && open > 0
+            && open > SAMPLED_LEAST
+            && !self.params.exact
         {
             let (tested, matched) = RowTester::new(filter, source).sample(&found.open)?;
-            // Agresti and Coull: two successes and two failures are added to the sample.
-            open_share = (f64::from(matched) + 2.0) / (f64::from(tested) + 4.0);
+            open_share = Share::of_sample(tested, matched);
         }
         Ok(Facts {
             rows,
             sure,
+            blocks: codes::touched_blocks(&found.sure),
             open,
             open_share,
             row_bytes: self.query.row_len(),
             wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows),
             graph,
-            code_dim,
+            codes,
             product_len,
             coded,
-            sealed: source.segment_id().is_some(),
+            payload_blocks: if open > 0 {
+                source.payload_blocks()?
+            } else {
+                0
+            },
         })
     }
 
-    fn effort(&self, source: &Source) -> Effort {
+    pub(crate) fn effort(&self, source: &Source) -> Effort {
         Effort::new(source, self.vector, self.params)
     }
 
@@ -164,6 +247,7 @@ impl Search<'_> {
             exact: self.params.exact,
             ef,
             full_scan_bytes,
+            path: self.path,
         }
     }
 
@@ -175,7 +259,7 @@ impl Search<'_> {
         }
         // What there is, not what this request may use.
         let indexed = graph::exists(source, self.vector)?
-            || codes::dimension(source, self.vector)?.is_some()
+            || codes::shape(source, self.vector)?.is_some()
             || product::row_len(source, self.vector)?.is_some();
         if indexed {
             return Ok(false);
@@ -186,59 +270,79 @@ impl Search<'_> {
         Ok(matching.saturating_mul(facts.row_bytes as u64) > most_kb.saturating_mul(1024))
     }
 
-    fn settle(&self, source: &Source, found: Candidates) -> Result<RowSet, QueryError> {
-        match self.filter {
-            Some(filter) => found.settle(filter, source, &self.budget),
-            None => Ok(found.sure),
-        }
-    }
-
-    /// Scores every matching row.
-    fn scan(&self, source: &Source, found: Candidates) -> Result<Vec<Near>, QueryError> {
-        let rows = self.settle(source, found)?;
-        self.scan_rows(source, &rows)
-    }
-
-    /// Scans the codes of the matching rows.
-    fn codes(&self, source: &Source, found: Candidates) -> Result<Vec<Near>, QueryError> {
-        let rows = self.settle(source, found)?;
-        self.scan_codes(source, &rows)
+    /// The rows that match, the `open` ones tested.
+    fn settle(
+        &self,
+        source: &Source,
+        found: Candidates,
+        open: u32,
+        trace: &mut Trace<'_>,
+    ) -> Result<RowSet, QueryError> {
+        let Some(filter) = self.filter.filter(|_| open > 0) else {
+            return Ok(found.sure);
+        };
+        let started = trace.now();
+        let rows = found.settle(filter, source, &self.budget)?;
+        trace.actual.filter += trace.now().saturating_sub(started);
+        trace.actual.payloads += u64::from(open);
+        Ok(rows)
     }
 
     /// Scans the codes of these rows, or the rows themselves if there are no sound codes.
-    fn scan_codes(&self, source: &Source, rows: &RowSet) -> Result<Vec<Near>, QueryError> {
+    fn scan_codes(
+        &self,
+        source: &Source,
+        rows: &RowSet,
+        path: AccessPath,
+        trace: &mut Trace<'_>,
+    ) -> Result<Vec<Near>, QueryError> {
         self.budget.check()?;
         let effort = self.effort(source);
         if !self.params.uses_codes() {
-            return self.scan_rows(source, rows);
+            return self.scan_rows(source, rows, trace);
         }
         let place = (source, self.vector);
         if let Some(factor) = effort.candidates {
             let how = (self.wanted, self.params.codes, factor);
-            if let Some(nearest) = product::nearest(place, self.query, rows, how)? {
+            if let Some(nearest) = product::nearest(place, self.query, rows, how, trace)? {
                 return self.with_ids(source, &nearest);
             }
         }
         let Some(deviations) = effort.deviations else {
-            return self.scan_rows(source, rows);
+            return self.scan_rows(source, rows, trace);
         };
         let bounded = self.shared.is_bounded();
         let enough = self.wanted.min(rows.count() as usize);
-        let how = (self.wanted, self.params.codes, deviations);
-        match codes::nearest(place, self.query, rows, how, &self.shared)? {
+        let how = codes::How {
+            wanted: self.wanted,
+            params: self.params.codes,
+            deviations,
+            gather: path == AccessPath::Gather,
+            final_rows: true,
+        };
+        match codes::nearest(place, self.query, rows, how, &self.shared, trace)? {
             Some(nearest) if bounded || nearest.len() >= enough => self.with_ids(source, &nearest),
-            _ => self.scan_rows(source, rows),
+            _ => {
+                trace.switch(Switch::Unusable);
+                self.scan_rows(source, rows, trace)
+            }
         }
     }
 
-    fn scan_rows(&self, source: &Source, rows: &RowSet) -> Result<Vec<Near>, QueryError> {
+    fn scan_rows(
+        &self,
+        source: &Source,
+        rows: &RowSet,
+        trace: &mut Trace<'_>,
+    ) -> Result<Vec<Near>, QueryError> {
         let scorer = source.scorer(self.vector, self.query)?;
         // One more than wanted shows whether the last place is shared.
         let mut top = TopK::new(self.wanted.saturating_add(1));
         self.in_turns(rows, |turn| {
-            index::scan(&scorer, turn.iter().copied(), &mut top);
+            trace.scanned(index::scan(&scorer, turn.iter().copied(), &mut top));
         })?;
         scorer.check()?;
+        trace.cold(&scorer);
         let mut nearest = top.into_sorted();
         let Some(beyond) = nearest.get(self.wanted).copied() else {
             return self.with_ids(source, &nearest);
@@ -305,65 +409,140 @@ impl Search<'_> {
     fn graph(
         &self,
         source: &Source,
-        found: Candidates,
+        rows: &RowSet,
         plan: &Plan,
+        trace: &mut Trace<'_>,
     ) -> Result<Vec<Near>, QueryError> {
-        let rows = self.settle(source, found)?;
         let enough = self.wanted.min(rows.count() as usize);
         let bounded = self.shared.is_bounded();
-        match self.walk(source, &rows, (self.wanted, true), plan)? {
-            Some(nearest) if bounded || nearest.len() >= enough => self.with_ids(source, &nearest),
-            _ => self.scan_codes(source, &rows),
+        match self.walk(source, rows, (self.wanted, true), plan, trace)? {
+            Some(nearest) if bounded || nearest.len() >= enough => {
+                return self.with_ids(source, &nearest);
+            }
+            Some(_) => trace.switch(Switch::TooFew),
+            None => trace.switch(Switch::Unusable),
+        }
+        trace.actual.path = Some(plan.scan);
+        if plan.scan == AccessPath::Exact {
+            self.scan_rows(source, rows, trace)
+        } else {
+            self.scan_codes(source, rows, plan.scan, trace)
         }
     }
 
-    /// Searches the graph among the rows that may match and tests the payloads of what it finds.
-    fn graph_then_payloads(
+    /// Searches among the rows that may match and tests the payloads of what it finds; `None` if
+    /// too few of those match.
+    fn then_payloads(
         &self,
         source: &Source,
-        found: Candidates,
+        found: &Candidates,
         facts: &Facts,
         plan: &Plan,
-    ) -> Result<Vec<Near>, QueryError> {
+        trace: &mut Trace<'_>,
+    ) -> Result<Option<Vec<Near>>, QueryError> {
         let possible = found.possible();
         let wider = facts.wanted_before_payloads() as usize;
-        if let Some(nearest) = self.walk(source, &possible, (wider, false), plan)? {
-            let matching = self.test_found(source, &found, nearest)?;
-            if matching.len() >= self.wanted {
-                return self.with_ids(source, &matching[..self.wanted]);
-            }
+        let nearest = if plan.path == AccessPath::GraphThenPayloads {
+            self.walk(source, &possible, (wider, false), plan, trace)?
+        } else {
+            self.scan_wider(source, &possible, wider, trace)?
+        };
+        let Some(nearest) = nearest else {
+            trace.switch(Switch::Unusable);
+            return Ok(None);
+        };
+        let matching = self.test_found(source, found, nearest, trace)?;
+        if matching.len() >= self.wanted {
+            return self.with_ids(source, &matching[..self.wanted]).map(Some);
         }
-        self.codes(source, found)
+        trace.switch(Switch::TooFew);
+        Ok(None)
+    }
+
+    /// The `wanted` nearest of rows that may be no results, by a scan; `None` without sound codes
+    /// where there were some.
+    fn scan_wider(
+        &self,
+        source: &Source,
+        rows: &RowSet,
+        wanted: usize,
+        trace: &mut Trace<'_>,
+    ) -> Result<Option<Vec<Neighbor>>, QueryError> {
+        self.budget.check()?;
+        let (effort, place) = (self.effort(source), (source, self.vector));
+        let has_codes = codes::shape(source, self.vector)?.is_some();
+        if let Some(deviations) = effort
+            .deviations
+            .filter(|_| has_codes && self.params.uses_codes())
+        {
+            let how = codes::How {
+                wanted,
+                params: self.params.codes,
+                deviations,
+                gather: false,
+                final_rows: false,
+            };
+            return codes::nearest(place, self.query, rows, how, &self.shared, trace);
+        }
+        let factor = effort.candidates.filter(|_| self.params.uses_codes());
+        if let Some(factor) = factor
+            && product::row_len(source, self.vector)?.is_some()
+        {
+            let how = (wanted, self.params.codes, factor);
+            return product::nearest(place, self.query, rows, how, trace);
+        }
+        let scorer = source.scorer(self.vector, self.query)?;
+        let mut top = TopK::new(wanted);
+        self.in_turns(rows, |turn| {
+            trace.scanned(index::scan(&scorer, turn.iter().copied(), &mut top));
+        })?;
+        scorer.check()?;
+        trace.cold(&scorer);
+        Ok(Some(top.into_sorted()))
     }
 
     /// The nearest of `rows` by the graph; `None` if there is no sound graph after all, or if the
-    /// search has spent what the scan would cost.
+    /// search gave up.
     fn walk(
         &self,
         source: &Source,
         rows: &RowSet,
         (wanted, final_rows): (usize, bool),
         plan: &Plan,
+        trace: &mut Trace<'_>,
     ) -> Result<Option<Vec<Neighbor>>, QueryError> {
         self.budget.check()?;
         let place = (source, self.vector);
         if let Some(deviations) = self.coded_deviations(source) {
             let share = f64::from(rows.count()) / f64::from(rows.len().max(1));
             let asked = self.rules(source).ef;
+            let two_hops = plan.path == AccessPath::GraphTwoHops;
+            // With two hops only accepted rows are in the beam.
+            let held = if two_hops { 1.0 } else { share };
             let settings = CodedSettings {
                 limit: codes::oversampled(wanted, self.params.codes)
                     .min(rows.count().max(1) as usize)
                     .max(wanted),
-                ef: codes::width(share, wanted, asked, self.query.metric()),
+                ef: codes::width(held, wanted, asked, self.query.metric()),
                 margin: codes::margin(self.query.metric()).filter(|_| asked.is_none()),
                 budget: plan.visits_max,
+                least: plan.least,
+                two_hops,
+            };
+            let how = codes::How {
+                wanted,
+                params: self.params.codes,
+                deviations,
+                gather: false,
+                final_rows,
             };
             return codes::walk(
                 place,
                 self.query,
                 rows,
-                (settings, wanted, self.params.codes, deviations),
-                (&self.shared, final_rows),
+                (settings, how),
+                &self.shared,
+                trace,
             );
         }
         let among = Among {
@@ -371,13 +550,9 @@ impl Search<'_> {
             vector: self.vector,
             rows,
         };
-        graph::nearest(
-            &among,
-            self.query,
-            wanted,
-            self.effort(source).beam,
-            plan.visits_max,
-        )
+        let beam = self.effort(source).beam;
+        let limits = (plan.visits_max, plan.least);
+        graph::nearest(&among, self.query, (wanted, beam), limits, trace)
     }
 
     /// Keeps those of `nearest` that match, in their order.
@@ -386,6 +561,7 @@ impl Search<'_> {
         source: &Source,
         found: &Candidates,
         mut nearest: Vec<Neighbor>,
+        trace: &mut Trace<'_>,
     ) -> Result<Vec<Neighbor>, QueryError> {
         let Some(filter) = self.filter else {
             return Ok(nearest);
@@ -395,7 +571,9 @@ impl Search<'_> {
         let mut tester = RowTester::new(filter, source);
         let mut matching = Vec::with_capacity(nearest.len());
         for near in nearest {
-            if found.sure.contains(near.row) || tester.test(near.row)? {
+            let sure = found.sure.contains(near.row);
+            trace.actual.payloads += u64::from(!sure);
+            if sure || tester.test(near.row)? {
                 matching.push(near);
             }
         }
@@ -420,6 +598,8 @@ impl Search<'_> {
 mod tests {
     use super::*;
     use crate::filter::{Condition, FieldPath, FieldTest, Filter, bind};
+    use crate::plan::Why;
+    use crate::request::CodeUse;
     use crate::world::{World, number, vector};
     use engine::{Placement, Residency, Snapshot, UpsertRows, VectorPlacement};
     use format_spec::schema::{Codec, FieldIndex, FieldType, Metric};
@@ -500,23 +680,33 @@ mod tests {
             wanted,
             budget,
             shared: codes::Shared::new(true),
+            path: None,
         };
-        let rows = search.rows(source).unwrap();
-        let found = match filter {
-            Some(filter) => candidates(filter, source, &rows).unwrap(),
-            None => Candidates {
-                open: RowSet::new(rows.len()),
-                sure: rows.clone(),
-            },
-        };
-        let facts = search.facts(source, rows.count(), &found).unwrap();
-        assert!(facts.graph && facts.sealed && facts.code_dim.is_some());
+        let Considered { found, facts, .. } = search.consider(source).unwrap().unwrap();
+        assert!(facts.graph && facts.codes.is_some());
         let plan = Plan {
             path,
-            cost_ns: 0.0,
+            why: Why::Asked,
+            scan: AccessPath::Codes,
             visits_max,
+            least: None,
+            costs: [None; AccessPath::ALL.len()],
         };
-        search.execute(source, found, &facts, &plan).unwrap()
+        let trace = &mut Trace::default();
+        if path.is_before_payloads() {
+            let near = search.then_payloads(source, &found, &facts, &plan, trace);
+            if let Some(near) = near.unwrap() {
+                return near;
+            }
+        }
+        let rows = search.settle(source, found, facts.open, trace).unwrap();
+        let path = if path.is_before_payloads() {
+            AccessPath::Codes
+        } else {
+            path
+        };
+        let plan = Plan { path, ..plan };
+        search.along(source, &rows, &plan, trace).unwrap()
     }
 
     fn recall(found: &[Near], truth: &[Near]) -> f64 {
@@ -529,11 +719,8 @@ mod tests {
         let world = world();
         let snapshot = world.snapshot();
         let mut rng = SmallRng::seed_from_u64(4);
-        for path in [
-            AccessPath::Codes,
-            AccessPath::Graph,
-            AccessPath::GraphThenPayloads,
-        ] {
+        for path in &AccessPath::ALL[1..] {
+            let path = *path;
             for (key, colors) in [
                 ("color", 100),
                 ("color", 60),
@@ -542,6 +729,10 @@ mod tests {
                 ("bare", 20),
                 ("bare", 5),
             ] {
+                // Looking through rows is for few among many.
+                if path == AccessPath::GraphTwoHops && colors > 20 {
+                    continue;
+                }
                 for wanted in [1, 10, 100] {
                     let mut sum = 0.0;
                     for _ in 0..50 {
@@ -565,6 +756,122 @@ mod tests {
         }
     }
 
+    /// One segment of clusters, of which `color` is the number, on a circle.
+    fn clusters() -> World {
+        let mut schema = Schema {
+            vectors: vec![vector("", DIM as u32, Metric::Euclid)],
+            ..Schema::default()
+        };
+        schema.compaction.indexing_threshold_kb = 1;
+        schema.fields.push(FieldIndex {
+            path: "color".to_owned(),
+            field_type: FieldType::Integer,
+            settings: Vec::new(),
+        });
+        let world = World::new(schema);
+        let mut rng = SmallRng::seed_from_u64(13);
+        let mut rows = UpsertRows::new(&world.collection.schema());
+        for id in 0..COUNT {
+            let color = id % 100;
+            let mut values = random(&mut rng);
+            move_to(&mut values, color as f32);
+            rows.begin(number(id));
+            rows.vector(0, &values).unwrap();
+            let members = [("color".to_owned(), Value::Int(color as i64))];
+            rows.payload(&Value::Object(members.to_vec()).to_bytes());
+        }
+        world.upsert(rows);
+        world.flush();
+        world.settle();
+        world
+    }
+
+    /// To the centre of a cluster, which may be between two.
+    fn move_to(values: &mut [f32], color: f32) {
+        let angle = color / 100.0 * std::f32::consts::TAU;
+        values[0] += 2.0 * angle.cos();
+        values[1] += 2.0 * angle.sin();
+    }
+
+    /// A beam that fills with rows that do not match is noticed, and the search ends in the scan.
+    /// The other walks hold matching rows only, and may find their way from those.
+    #[test]
+    fn rows_far_from_the_query_are_found() {
+        let world = clusters();
+        let snapshot = world.snapshot();
+        let (source, schema) = (&snapshot.sources()[0], snapshot.schema());
+        let mut rng = SmallRng::seed_from_u64(14);
+        for ignore in [false, true] {
+            let params = SearchParams {
+                codes: CodeUse {
+                    ignore,
+                    ..CodeUse::default()
+                },
+                ..SearchParams::default()
+            };
+            for path in [AccessPath::Graph, AccessPath::GraphTwoHops] {
+                for (far, switched) in [(true, Some(Switch::Correlation)), (false, None)] {
+                    let mut sum = 0.0;
+                    for _ in 0..20 {
+                        let mut values = random(&mut rng);
+                        move_to(&mut values, if far { 60.0 } else { 10.0 });
+                        let (near, truth, why) =
+                            walk_of_clusters(source, schema, &params, path, &values);
+                        assert_eq!(near.len(), 10);
+                        if path == AccessPath::Graph && !ignore {
+                            assert_eq!(why, switched);
+                        }
+                        sum += recall(&near, &truth);
+                    }
+                    let least = if switched.is_some() { 0.95 } else { 0.9 };
+                    let mean = sum / 20.0;
+                    assert!(mean >= least, "{path:?}, {ignore}, {far}: {mean}");
+                }
+            }
+        }
+    }
+
+    /// The nearest rows of the first clusters by a walk, by the scan, and why the walk gave up.
+    fn walk_of_clusters(
+        source: &Source,
+        schema: &Schema,
+        params: &SearchParams,
+        path: AccessPath,
+        values: &[f32],
+    ) -> (Vec<Near>, Vec<Near>, Option<Switch>) {
+        let query = Query::new(Metric::Euclid, format_spec::Element::F32, DIM, values).unwrap();
+        let filter = below("color", 20);
+        let bound = bind(&filter, schema).unwrap();
+        let mut search = Search {
+            schema,
+            vector: 0,
+            query: &query,
+            filter: Some(&bound),
+            params,
+            wanted: 10,
+            budget: Budget::UNLIMITED,
+            shared: codes::Shared::new(true),
+            path: Some(path),
+        };
+        let considered = search.consider(source).unwrap().unwrap();
+        let (facts, rows) = (considered.facts, considered.found.sure);
+        assert!(facts.graph && facts.coded != params.codes.ignore);
+        let least = index::LeastShare {
+            share: 0.05,
+            global: 0.2,
+        };
+        let plan = Plan {
+            path,
+            least: Some(least),
+            ..choose(&facts, &considered.rules)
+        };
+        let mut trace = Trace::default();
+        let near = search.along(source, &rows, &plan, &mut trace).unwrap();
+        search.path = Some(AccessPath::Exact);
+        let truth = search.source(source, &mut Trace::default()).unwrap();
+        (near, truth, trace.actual.switched)
+    }
+
     #[test]
     fn codes_of_any_bits_are_scanned_and_walked() {
         let world = world();
@@ -574,7 +881,7 @@ mod tests {
             world.settle();
             let snapshot = world.snapshot();
             assert!(snapshot.sources()[0].coded_graph(0).is_some());
-            for path in [AccessPath::Codes, AccessPath::Graph] {
+            for path in [AccessPath::Codes, AccessPath::Gather, AccessPath::Graph] {
                 let mut sum = 0.0;
                 for _ in 0..20 {
                     let values = random(&mut rng);
@@ -674,7 +981,7 @@ mod tests {
         let snapshot = world.snapshot();
         let source = &snapshot.sources()[0];
         assert!(snapshot.sources().len() == 1 && source.segment_id().is_none());
-        assert!(source.code_dimension(0).unwrap().is_some());
+        assert!(source.code_shape(0).unwrap().is_some());
         let of_memory = source.codes(0).unwrap().unwrap();
         let newest = of_memory.uncoded(&source.live()).unwrap();
         assert!((1..1_100).contains(&newest.count()), "{}", newest.count());
@@ -695,12 +1002,15 @@ mod tests {
                     wanted: 10,
                     budget: Budget::UNLIMITED,
                     shared: codes::Shared::new(true),
+                    path: None,
                 };
                 let rows = search.rows(source).unwrap();
+                let mut trace = Trace::default();
                 if exact {
-                    search.scan_rows(source, &rows).unwrap()
+                    search.scan_rows(source, &rows, &mut trace).unwrap()
                 } else {
-                    search.scan_codes(source, &rows).unwrap()
+                    let path = AccessPath::Codes;
+                    search.scan_codes(source, &rows, path, &mut trace).unwrap()
                 }
             };
             let (truth, near) = (search(true), search(false));
@@ -729,7 +1039,11 @@ mod tests {
             for wanted in [10, 5_000] {
                 let asked = (&query, wanted);
                 let truth = along(&snapshot, (AccessPath::Exact, 0), asked, Some(&filter));
-                for path in [AccessPath::Graph, AccessPath::GraphThenPayloads] {
+                for path in [
+                    AccessPath::Graph,
+                    AccessPath::GraphTwoHops,
+                    AccessPath::GraphThenPayloads,
+                ] {
                     let broke = along(&snapshot, (path, 1), asked, Some(&filter));
                     assert_eq!(broke, truth, "{path:?} {key} < {colors}");
                     let found = along(&snapshot, (path, u64::MAX), asked, Some(&filter));

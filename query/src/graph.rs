@@ -20,10 +20,13 @@ use std::cell::RefCell;
 
 use engine::{ErrorKind, RowScorer, Source};
 use format_spec::schema::Metric;
-use index::{AcceptAll, Found, Neighbor, Row, RowSet, Scorer, Scratch, SearchSettings, Stop};
+use index::{
+    AcceptAll, Found, LeastShare, Neighbor, Row, RowSet, Scorer, Scratch, SearchSettings, Stop,
+};
 use quant::Query;
 
 use crate::error::QueryError;
+use crate::trace::{Switch, Trace};
 
 /// Rows sought at least.
 const SOUGHT_LEAST: usize = 10;
@@ -50,13 +53,14 @@ pub(crate) struct Among<'a> {
 
 /// The `wanted` nearest rows, or those of them that were found.
 ///
-/// `None` if there is no sound graph, or when `visits_max` lists were read before the search ended.
+/// `None` if there is no sound graph, or when `visits_max` lists were read before the search ended,
+/// or too few of the rows met were accepted.
 pub(crate) fn nearest(
     among: &Among<'_>,
     query: &Query,
-    wanted: usize,
-    ef: Option<usize>,
-    visits_max: u64,
+    (wanted, ef): (usize, Option<usize>),
+    (visits_max, least): (u64, Option<LeastShare>),
+    trace: &mut Trace<'_>,
 ) -> Result<Option<Vec<Neighbor>>, QueryError> {
     let Some(graph) = sound(among.source.graph(among.vector))? else {
         return Ok(None);
@@ -64,7 +68,10 @@ pub(crate) fn nearest(
     let scorer = Bounded::new(among.source.scorer(among.vector, query)?, query);
     let (accepted, all) = (among.rows.count(), among.rows.len());
     let most = accepted > all / 5 * 3;
-    let settings = settings(wanted, ef, most).budget(visits_max);
+    let settings = SearchSettings {
+        least,
+        ..settings(wanted, ef, most).budget(visits_max)
+    };
     let mut scratch = SCRATCH.take();
     let found: Found = if accepted == all {
         index::search(&graph, &scorer, &AcceptAll, settings, &mut scratch)
@@ -72,8 +79,15 @@ pub(crate) fn nearest(
         index::search(&graph, &scorer, among.rows, settings, &mut scratch)
     };
     SCRATCH.replace(scratch);
+    trace.walk(&found);
+    trace.cold(&scorer.rows);
     scorer.rows.check()?;
-    if found.exhausted_budget {
+    if found.exhausted_budget || found.missed {
+        trace.switch(if found.missed {
+            Switch::Correlation
+        } else {
+            Switch::Budget
+        });
         return Ok(None);
     }
     let mut nearest = found.neighbors;

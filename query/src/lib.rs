@@ -6,6 +6,7 @@
 //! [`engine::WriteBatch`].
 //!
 //! ```text
+//! explain  the same, telling the plans, and what they did if it is to be tried
 //! search   bind ── plan per source ── execute ── rescore ── merge ── hydrate the final hits
 //! scroll   bind ── merge the sources' id orders ── test ── hydrate
 //! count    bind ── rows per source
@@ -32,10 +33,12 @@ pub mod write;
 
 mod budget;
 mod codes;
+mod cost;
 mod count;
 mod effort;
 mod estimate;
 mod exec;
+mod explain;
 mod graph;
 mod hydrate;
 mod overlay;
@@ -47,10 +50,18 @@ mod resolve;
 mod retrieve;
 mod scroll;
 mod search;
+mod trace;
 
+pub use cost::Constants;
 pub use count::count;
 pub use error::QueryError;
-pub use filter::{AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, MinShould};
+pub use explain::{
+    Choice, Curve, Explain, Explanation, KnownRecall, Matching, Reality, SourcePlan, explain,
+};
+pub use filter::{
+    AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, MinShould, Unindexed, unindexed,
+};
+pub use plan::{AccessPath, Why};
 pub use request::{
     CodeUse, Env, Hit, Page, PayloadSelector, QueryRequest, Record, ScrollRequest, SearchParams,
     Target, VectorSelector,
@@ -59,4 +70,5 @@ pub use resolve::resolve;
 pub use retrieve::retrieve;
 pub use scroll::scroll;
 pub use search::search;
+pub use trace::{Actual, Switch};
 pub use write::{Selector, UpdateMode, WriteOp, grows, needs_turn};

@@ -1,22 +1,77 @@
 //! How one source is searched: the choice between its access paths, and what it rests on.
 //!
-//! - [`AccessPath::Exact`]: every matching row is scored. Cheapest when few match, when the source
-//!   is small, or when it has no graph.
-//! - [`AccessPath::Codes`]: the codes of the matching rows are scanned, and the vectors of what may
-//!   be near enough. Cheapest in sources of up to some hundred thousand rows.
-//! - [`AccessPath::Graph`]: the graph is searched with the matching rows as its filter. Cheapest
-//!   when many rows match.
-//! - [`AccessPath::GraphThenPayloads`]: where payloads decide and testing all of them would cost
-//!   more than searching wider and testing only what is found.
+//! | path | what is done | cheapest where |
+//! |---|---|---|
+//! | [`AccessPath::Exact`] | every matching row is scored | few match, or no codes |
+//! | [`AccessPath::Gather`] | the codes of the matching rows are read one by one | some match |
+//! | [`AccessPath::Codes`] | blocks of codes with matching rows are scanned | many match |
+//! | [`AccessPath::Graph`] | graph, rows that do not match lead the way | most match, source large |
+//! | [`AccessPath::GraphTwoHops`] | graph, rows that do not match are looked through | few of very many |
+//! | [`AccessPath::GraphThenPayloads`] | graph, then the payloads of what it found | payloads decide |
+//! | [`AccessPath::ScanThenPayloads`] | a scan, then the payloads of the nearest | the same, no graph |
 //!
-//! A plan is a value: [`choose`] computes it from [`Facts`] alone, so that tests can ask for any
-//! case.
+//! A plan is a value: [`choose`] computes it from [`Facts`] alone with the one cost function of
+//! `cost`, so that tests can ask for any case. Where payloads decide, the number of matching rows
+//! is known between bounds; if the cheapest path is not the same at both ends, the one with the
+//! smaller worst ratio to the best is taken. Once payloads are tested, the plan is made again from
+//! what is then known exactly.
 //!
 //! # Invariants
-//! - Whatever is chosen returns `wanted` rows if that many match: both graph paths end in a scan
+//! - Whatever is chosen returns `wanted` rows if that many match: all graph paths end in a scan
 //!   when they come back with less. A wrong estimate costs time, never results.
 //! - A graph search is given as many visits as the scan would cost, so no plan costs more than
 //!   about twice the best one.
+//! - A graph search that does not meet the matching rows, because they are far from the query, gives
+//!   way to the scan ([`Plan::least`]).
+
+use std::fmt;
+
+use index::LeastShare;
+
+use crate::cost::{
+    self, CodeShape, DENSE_SHARE, GRAPH_SHARE_LEAST, Walk, blocks_touched, settle_ns,
+};
+
+pub(crate) use crate::cost::payload_walk_ns;
+
+/// A search followed by payloads looks for this much more than should be needed.
+const HEADROOM: f64 = 1.5;
+/// Visits below which giving up is not worth its trouble.
+const VISITS_LEAST: u64 = 256;
+/// A walk whose rows are met at so small a part of their share gives up.
+const MET_LEAST: f64 = 0.25;
+
+/// The share of some rows that matches, between the bounds of a sample.
+#[derive(Copy, Clone, Debug, PartialEq)]
+pub(crate) struct Share {
+    pub(crate) low: f64,
+    pub(crate) expected: f64,
+    pub(crate) high: f64,
+}
+
+impl Share {
+    /// Nothing is known.
+    pub(crate) const UNKNOWN: Self = Self {
+        low: 0.0,
+        expected: 0.5,
+        high: 1.0,
+    };
+    /// Two standard deviations: 95 of 100 times the share is within.
+    const DEVIATIONS: f64 = 2.0;
+
+    /// Of a sample: Agresti and Coull, two successes and two failures are added to it (The
+    /// American Statistician 52(2), 1998).
+    pub(crate) fn of_sample(tested: u32, matched: u32) -> Self {
+        let tested = f64::from(tested) + 4.0;
+        let expected = (f64::from(matched) + 2.0) / tested;
+        let around = Self::DEVIATIONS * (expected * (1.0 - expected) / tested).sqrt();
+        Self {
+            low: (expected - around).max(0.0),
+            expected,
+            high: (expected + around).min(1.0),
+        }
+    }
+}
 
 /// What is known of a source when its plan is chosen.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -25,24 +80,26 @@ pub(crate) struct Facts {
     pub(crate) rows: u32,
     /// Rows among them that match for sure; all of them without a filter.
     pub(crate) sure: u32,
+    /// Blocks of codes with such a row.
+    pub(crate) blocks: u32,
     /// Rows whose payload decides.
     pub(crate) open: u32,
-    /// The share of the open rows that is expected to match.
-    pub(crate) open_share: f64,
+    /// The share of the open rows that matches.
+    pub(crate) open_share: Share,
     /// Bytes of one vector.
     pub(crate) row_bytes: usize,
     /// Results wanted.
     pub(crate) wanted: u32,
     /// Whether there is a graph of the vector.
     pub(crate) graph: bool,
-    /// Dimensions of the codes of the vector, padded, if there are codes.
-    pub(crate) code_dim: Option<usize>,
+    /// The codes of the vector, if there are any.
+    pub(crate) codes: Option<CodeShape>,
     /// Bytes of a row of the product codes of the vector, if there are such codes.
     pub(crate) product_len: Option<usize>,
     /// Whether the nodes of the graph have codes in them.
     pub(crate) coded: bool,
-    /// Whether payloads are in compressed blocks.
-    pub(crate) sealed: bool,
+    /// Compressed blocks that the payloads are in; none where they are at hand.
+    pub(crate) payload_blocks: u32,
 }
 
 /// What the request and the schema say about the plan.
@@ -55,19 +112,87 @@ pub(crate) struct Rules {
     /// Up to so many bytes of matching vectors are scanned, by codes or one by one, rather than
     /// searched by a graph: `full_scan_threshold`.
     pub(crate) full_scan_bytes: u64,
+    /// A path to take whatever it costs, if there is such a path.
+    pub(crate) path: Option<AccessPath>,
 }
 
 /// How a source is searched.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) enum AccessPath {
+#[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AccessPath {
     /// Every matching row is scored.
     Exact,
-    /// The codes of the matching rows are scanned.
+    /// The codes of several bits of the matching rows are read one by one.
+    Gather,
+    /// The blocks of one-bit codes that hold matching rows are scanned, or product codes.
     Codes,
-    /// The graph, for all rows or those of a filter.
+    /// The graph; rows that do not match lead the way and are no results.
     Graph,
+    /// The graph; rows that do not match are looked through for those that do.
+    GraphTwoHops,
     /// The graph, for the rows that may match, and then the payloads of those found.
     GraphThenPayloads,
+    /// A scan of the rows that may match, and then the payloads of the nearest.
+    ScanThenPayloads,
+}
+
+impl AccessPath {
+    /// Every path, in the order of [`Costs`].
+    pub const ALL: [Self; 7] = [
+        Self::Exact,
+        Self::Gather,
+        Self::Codes,
+        Self::Graph,
+        Self::GraphTwoHops,
+        Self::GraphThenPayloads,
+        Self::ScanThenPayloads,
+    ];
+
+    /// Its name in answers.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact_scan",
+            Self::Gather => "gather_codes",
+            Self::Codes => "block_scan",
+            Self::Graph => "graph",
+            Self::GraphTwoHops => "graph_two_hops",
+            Self::GraphThenPayloads => "graph_then_payloads",
+            Self::ScanThenPayloads => "scan_then_payloads",
+        }
+    }
+
+    /// Whether payloads are tested after the search.
+    pub(crate) const fn is_before_payloads(self) -> bool {
+        matches!(self, Self::GraphThenPayloads | Self::ScanThenPayloads)
+    }
+}
+
+/// Expected times in nanoseconds, in the order of [`AccessPath::ALL`]; `None` where a path is not
+/// possible.
+pub(crate) type Costs = [Option<f64>; AccessPath::ALL.len()];
+
+/// Why a path was taken.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The request asks for every matching row, or for this path.
+    Asked,
+    /// It is the cheapest of those that are possible.
+    Cheapest,
+    /// It is the cheapest, and so few bytes match that no graph was considered.
+    FullScanThreshold,
+    /// How many rows match is known between bounds; it is the least wrong over them.
+    LeastRegret,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "asked for",
+            Self::Cheapest => "cheapest",
+            Self::FullScanThreshold => "cheapest scan, below full_scan_threshold",
+            Self::LeastRegret => "least regret between the bounds of the estimate",
+        })
+    }
 }
 
 /// A choice, with what it rests on.
@@ -75,270 +200,275 @@ pub(crate) enum AccessPath {
 pub(crate) struct Plan {
     /// How.
     pub(crate) path: AccessPath,
-    /// Expected time of the chosen path.
-    pub(crate) cost_ns: f64,
+    /// Why.
+    pub(crate) why: Why,
+    /// How a search goes on that has given up: the cheapest scan.
+    pub(crate) scan: AccessPath,
     /// Lists a graph search may read before it gives way to the scan.
     pub(crate) visits_max: u64,
+    /// When a graph search gives way because it does not meet the rows that match.
+    pub(crate) least: Option<LeastShare>,
+    /// What each path is expected to cost.
+    pub(crate) costs: Costs,
 }
 
-// Where the figures come from: one core of a Zen 4 with AVX-512, 384 KiB to 100 MiB of vectors of
-// 128 and 768 floats on the real engine, 30 000 to 100 000 points of 16 to 48 latent dimensions, m
-// = 16, and the means over 50 queries. They are round because they only have to be right about
-// which plan is cheaper by a factor of two; `visits_max` bounds what a wrong one costs.
-
-/// Scanning one row: a fixed part and a part for its bytes (19 to 25 ns at 512 bytes, 103 at 3
-/// 072).
-const SCAN_ROW_NS: f64 = 6.0;
-const SCAN_BYTE_NS: f64 = 0.032;
-/// Estimating one row of a block of 32 one-bit codes, and what a scan of codes costs besides:
-/// preparing the query, and the rows that are estimated and compared again.
-const CODE_ROW_NS: f64 = 0.25;
-const CODE_DIM_NS: f64 = 0.004;
-const CODE_START_NS: f64 = 60_000.0;
-/// Estimating one row by its product codes, and what such a scan costs besides: the table of the
-/// query and the candidates that are compared exactly. A row of 96 bytes took 5.9 ns with VBMI and
-/// 27 with AVX2 (record of 2026-11-22, product): these lie between.
-const PRODUCT_ROW_NS: f64 = 2.0;
-const PRODUCT_BYTE_NS: f64 = 0.12;
-const PRODUCT_START_NS: f64 = 40_000.0;
-/// Rows of a block.
-const CODE_BLOCK_ROWS: f64 = 32.0;
-/// Expanding one node with codes in it, all its neighbours estimated.
-const CODED_NODE_NS: f64 = 350.0;
-const CODED_DIM_NS: f64 = 0.5;
-/// Nodes expanded by a search of nodes with codes that chooses its beam itself: so many, and so
-/// many more for each row sought.
-const CODED_LEAST: f64 = 600.0;
-const CODED_A_ROW: f64 = 20.0;
-/// Scoring one row that a graph led to, out of order (62 ns at 512 bytes, 151 at 3 072).
-const GRAPH_ROW_NS: f64 = 30.0;
-const GRAPH_BYTE_NS: f64 = 0.035;
-/// Reading a list of neighbours and asking which of its rows are new and accepted (60 to 280 ns).
-const LIST_NS: f64 = 130.0;
-/// Rows scored for each list read when most rows are accepted.
-const SCORED_PER_LIST: f64 = 20.0;
-/// Rows expanded by a search that chooses its beam itself: a start, and so many for each row sought
-/// (60 to 330 in all for 10 rows, about 500 for 100).
-const EXPANDED_LEAST: f64 = 110.0;
-const EXPANDED_PER_ROW: f64 = 4.0;
-/// Neighbours in a list of the base layer on average.
-const LIST_ROWS: f64 = 24.0;
-/// Different rows within two steps; with few accepted, the accepted ones of them are scored.
-const TWO_STEPS: f64 = 140.0;
-/// Below this share of accepted neighbours a search looks through those that are not (`index`).
-const DENSE_SHARE: f64 = 0.35;
-/// Below this share the accepted rows within two steps are too few to lead anywhere: at 2 % a
-/// search for 10 rows found 95 to 100 % of them, at 1 % 90 to 94 %, at 0.5 % 77 to 83 %. A scan
-/// finds all.
-const GRAPH_SHARE_LEAST: f64 = 0.03;
-/// Decompressing and checking one payload block of 16 KiB (12 to 13 us).
-const BLOCK_NS: f64 = 12_500.0;
-/// Rows whose payloads share a block: payloads of about 256 bytes.
-const BLOCK_ROWS: f64 = 64.0;
-/// Testing one payload that is at hand (60 to 75 ns for one condition).
-const PAYLOAD_NS: f64 = 75.0;
-/// A search followed by payloads looks for this much more than should be needed.
-const HEADROOM: f64 = 1.5;
-/// Visits below which giving up is not worth its trouble.
-const VISITS_LEAST: u64 = 256;
-
 impl Facts {
-    /// Rows expected to match.
-    pub(crate) fn expected(&self) -> f64 {
-        f64::from(self.sure) + f64::from(self.open) * self.open_share
+    /// Rows that match if such a share of the open ones does.
+    fn matching(&self, open_share: f64) -> f64 {
+        f64::from(self.sure) + f64::from(self.open) * open_share
     }
 
-    /// The share of all rows that is expected to match.
-    fn share(&self) -> f64 {
-        (self.expected() / f64::from(self.rows.max(1))).clamp(1e-9, 1.0)
+    /// Rows expected to match.
+    pub(crate) fn expected(&self) -> f64 {
+        self.matching(self.open_share.expected)
+    }
+
+    /// The fewest and the most rows that are likely to match.
+    pub(crate) fn bounds(&self) -> (f64, f64) {
+        let Share { low, high, .. } = self.open_share;
+        (self.matching(low), self.matching(high))
+    }
+
+    fn share_of(&self, matching: f64) -> f64 {
+        (matching / f64::from(self.rows.max(1))).clamp(1e-9, 1.0)
+    }
+
+    /// The same once payloads have been tested: these rows match, in so many blocks.
+    pub(crate) fn settled(self, sure: u32, blocks: u32) -> Self {
+        Self {
+            sure,
+            blocks,
+            open: 0,
+            ..self
+        }
     }
 
     /// How many rows to look for so that `wanted` of those found match.
     pub(crate) fn wanted_before_payloads(&self) -> u32 {
+        self.wanted_for(self.expected())
+    }
+
+    fn wanted_for(&self, matching: f64) -> u32 {
         let possible = f64::from(self.sure) + f64::from(self.open);
-        let share = (self.expected() / possible.max(1.0)).clamp(1e-9, 1.0);
+        let share = (matching / possible.max(1.0)).clamp(1e-9, 1.0);
         let wanted = (f64::from(self.wanted) / share * HEADROOM).ceil() + 4.0;
         to_u32(wanted.min(possible))
+    }
+
+    fn settle_ns(&self) -> f64 {
+        self.payloads_ns(f64::from(self.open))
+    }
+
+    /// Testing the payloads of so many rows, in row order.
+    fn payloads_ns(&self, tested: f64) -> f64 {
+        settle_ns(self.rows, tested, self.payload_blocks)
+    }
+
+    /// Testing the payloads of those of the nearest rows that are open.
+    fn tests_ns(&self, matching: f64) -> f64 {
+        let possible = f64::from(self.sure) + f64::from(self.open);
+        let wanted = f64::from(self.wanted_for(matching));
+        self.payloads_ns(wanted * f64::from(self.open) / possible.max(1.0))
+    }
+
+    /// Scanning the rows that may match for so many of the nearest.
+    fn scan_before_payloads_ns(&self, wanted: f64) -> f64 {
+        let possible = f64::from(self.sure) + f64::from(self.open);
+        let exact = cost::scan_ns(possible, self.row_bytes);
+        match (self.codes, self.product_len) {
+            (Some(shape), _) => {
+                let blocks = blocks_touched(self.rows, self.share_of(possible));
+                shape.blocks_ns((blocks, possible), wanted, self.row_bytes)
+            }
+            (None, Some(len)) => cost::product_scan_ns(possible, len),
+            (None, None) => exact,
+        }
+    }
+
+    /// Whether a graph may be searched for so many matching rows.
+    fn is_for_graph(&self, matching: f64, rules: &Rules) -> bool {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "bytes of one source are far below 2^53"
+        )]
+        let small = matching * self.row_bytes as f64 <= rules.full_scan_bytes as f64;
+        let asked = rules.path.is_some();
+        self.graph && (asked || !small && self.share_of(matching) >= GRAPH_SHARE_LEAST)
+    }
+
+    /// What a walk for these rows does, if the graph can be walked in this way.
+    fn walk(&self, path: AccessPath, matching: f64, rules: &Rules) -> Option<Walk> {
+        let (share, wanted) = (self.share_of(matching), f64::from(self.wanted));
+        let shape = self.codes.filter(|_| self.coded);
+        let ef = rules.ef;
+        match (path, shape) {
+            (AccessPath::Graph, Some(shape)) => Some(Walk::coded(shape, share, wanted, ef)),
+            (AccessPath::GraphTwoHops, Some(shape)) => {
+                (share < 1.0).then(|| Walk::coded_two_hops(shape, share, wanted, ef))
+            }
+            // One search, which looks through rows where that pays.
+            (AccessPath::Graph, None) => (share >= DENSE_SHARE || rules.path == Some(path))
+                .then(|| Walk::plain(self.row_bytes, share, wanted, ef)),
+            (AccessPath::GraphTwoHops, None) => (share < DENSE_SHARE)
+                .then(|| Walk::plain_two_hops(self.row_bytes, share, wanted, ef)),
+            (AccessPath::GraphThenPayloads, _) => {
+                let possible = f64::from(self.sure) + f64::from(self.open);
+                let before = Self {
+                    wanted: self.wanted_for(matching),
+                    ..*self
+                };
+                // What may match leads the way; how, the share of it says.
+                before
+                    .walk(AccessPath::Graph, possible, rules)
+                    .or_else(|| before.walk(AccessPath::GraphTwoHops, possible, rules))
+            }
+            (
+                AccessPath::Exact
+                | AccessPath::Gather
+                | AccessPath::Codes
+                | AccessPath::ScanThenPayloads,
+                _,
+            ) => None,
+        }
+    }
+
+    /// What a path costs if so many rows match.
+    fn cost_ns(&self, path: AccessPath, matching: f64, rules: &Rules) -> Option<f64> {
+        let wanted = f64::from(self.wanted);
+        let cost = match path {
+            AccessPath::Exact => cost::scan_ns(matching, self.row_bytes),
+            AccessPath::Gather => {
+                let shape = self.codes.filter(|shape| shape.row_len > 0)?;
+                shape.gather_ns(matching, wanted, self.row_bytes)
+            }
+            AccessPath::Codes => match (self.codes, self.product_len) {
+                (Some(shape), _) => {
+                    let blocks = if self.open == 0 {
+                        f64::from(self.blocks)
+                    } else {
+                        blocks_touched(self.rows, self.share_of(matching))
+                    };
+                    shape.blocks_ns((blocks, matching), wanted, self.row_bytes)
+                }
+                (None, Some(len)) => cost::product_scan_ns(matching, len),
+                (None, None) => return None,
+            },
+            AccessPath::Graph | AccessPath::GraphTwoHops => {
+                if !self.is_for_graph(matching, rules) {
+                    return None;
+                }
+                self.walk(path, matching, rules)?.cost_ns()
+            }
+            AccessPath::GraphThenPayloads => {
+                let possible = f64::from(self.sure) + f64::from(self.open);
+                let share = self.share_of(possible);
+                if self.open == 0 || !self.graph || share < GRAPH_SHARE_LEAST {
+                    return None;
+                }
+                let walk = self.walk(path, matching, rules)?;
+                return Some(walk.cost_ns() + self.tests_ns(matching));
+            }
+            AccessPath::ScanThenPayloads => {
+                if self.open == 0 {
+                    return None;
+                }
+                let wanted = f64::from(self.wanted_for(matching));
+                return Some(self.scan_before_payloads_ns(wanted) + self.tests_ns(matching));
+            }
+        };
+        Some(self.settle_ns() + cost)
+    }
+
+    fn costs(&self, matching: f64, rules: &Rules) -> Costs {
+        AccessPath::ALL.map(|path| self.cost_ns(path, matching, rules))
     }
 }
 
 /// Chooses the access path of a source.
 pub(crate) fn choose(facts: &Facts, rules: &Rules) -> Plan {
-    let settle = settle_ns(facts);
-    let scan = facts.expected() * scan_ns(1, facts.row_bytes);
-    let exact = Plan {
-        path: AccessPath::Exact,
-        cost_ns: settle + scan,
-        visits_max: 0,
+    let expected = facts.expected();
+    let costs = facts.costs(expected, rules);
+    let scans = &costs[..3];
+    let scan = cheapest(scans);
+    let (path, why) = choose_path(facts, rules, &costs);
+    let scan_ns = costs[scan as usize].unwrap_or(f64::INFINITY);
+    let walk = facts.walk(path, expected, rules);
+    let mut plan = Plan {
+        path,
+        why,
+        scan,
+        visits_max: u64::MAX,
+        least: None,
+        costs,
     };
-    if rules.exact {
-        return exact;
-    }
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "bytes of one source are far below 2^53"
-    )]
-    let small = facts.expected() * facts.row_bytes as f64 <= rules.full_scan_bytes as f64;
-    let mut cheapest = exact;
-    let of_codes = match (facts.code_dim, facts.product_len) {
-        (Some(dim), _) => Some(code_scan_ns(facts.rows, facts.share(), dim)),
-        (None, Some(len)) => Some(product_scan_ns(facts.expected(), len)),
-        (None, None) => None,
-    };
-    // Also where few bytes match: the threshold is about graphs, and the cheaper scan is taken.
-    if let Some(cost) = of_codes {
-        cheapest = cheapest.or(Plan {
-            path: AccessPath::Codes,
-            cost_ns: settle + cost,
-            visits_max: 0,
-        });
-    }
-    if !facts.graph {
-        return cheapest;
-    }
-    if !small && facts.share() >= GRAPH_SHARE_LEAST {
-        let walk = Walk::new(facts, facts.share(), facts.wanted, rules);
-        cheapest = cheapest.or(Plan {
-            path: AccessPath::Graph,
-            cost_ns: settle + walk.cost_ns(),
-            visits_max: walk.visits_for(cheapest.cost_ns - settle),
-        });
-    }
-    let possible = f64::from(facts.sure) + f64::from(facts.open);
-    let share = (possible / f64::from(facts.rows.max(1))).min(1.0);
-    if facts.open > 0 && share >= GRAPH_SHARE_LEAST {
-        let wanted = facts.wanted_before_payloads();
-        let walk = Walk::new(facts, share, wanted, rules);
-        let tests = f64::from(wanted) * f64::from(facts.open) / possible;
-        cheapest = cheapest.or(Plan {
-            path: AccessPath::GraphThenPayloads,
-            cost_ns: walk.cost_ns() + tests * payload_alone_ns(facts),
-            visits_max: walk.visits_for(cheapest.cost_ns),
-        });
-    }
-    cheapest
-}
-
-impl Plan {
-    /// The cheaper of two.
-    fn or(self, other: Self) -> Self {
-        if other.cost_ns < self.cost_ns {
-            other
+    if let Some(walk) = walk.filter(|_| rules.path.is_none()) {
+        let before = if path == AccessPath::GraphThenPayloads {
+            0.0
         } else {
-            self
-        }
-    }
-}
-
-/// Scanning so many rows of so many bytes.
-pub(crate) fn scan_ns(rows: u32, row_bytes: usize) -> f64 {
-    f64::from(rows) * (SCAN_ROW_NS + SCAN_BYTE_NS * bytes(row_bytes))
-}
-
-/// Scanning the codes of a share of so many rows.
-pub(crate) fn code_scan_ns(rows: u32, share: f64, dim: usize) -> f64 {
-    let touched = 1.0 - (1.0 - share).powf(CODE_BLOCK_ROWS);
-    let row = CODE_ROW_NS + CODE_DIM_NS * bytes(dim);
-    CODE_START_NS + f64::from(rows) * row * touched
-}
-
-/// Scanning the product codes of so many rows.
-pub(crate) fn product_scan_ns(rows: f64, row_len: usize) -> f64 {
-    PRODUCT_START_NS + rows * (PRODUCT_ROW_NS + PRODUCT_BYTE_NS * bytes(row_len))
-}
-
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a vector has at most 2^18 bytes"
-)]
-fn bytes(row_bytes: usize) -> f64 {
-    row_bytes as f64
-}
-
-/// What a search of the graph is expected to do.
-struct Walk {
-    lists: f64,
-    scored: f64,
-    row_ns: f64,
-    list_ns: f64,
-}
-
-impl Walk {
-    /// A search for `wanted` rows when so large a share of all is accepted.
-    fn new(facts: &Facts, share: f64, wanted: u32, rules: &Rules) -> Self {
-        if let Some(dim) = facts.code_dim.filter(|_| facts.coded) {
-            return Self {
-                lists: expanded_coded(share, wanted, rules.ef),
-                scored: 0.0,
-                row_ns: 0.0,
-                list_ns: CODED_NODE_NS + CODED_DIM_NS * bytes(dim),
-            };
-        }
-        let expanded = match rules.ef {
-            Some(ef) => f64::from(ef.max(wanted)),
-            None => EXPANDED_LEAST + EXPANDED_PER_ROW * f64::from(wanted),
+            facts.settle_ns()
         };
-        let row_ns = GRAPH_ROW_NS + GRAPH_BYTE_NS * bytes(facts.row_bytes);
-        if share >= DENSE_SHARE {
-            let lists = expanded / share;
-            let scored = lists * SCORED_PER_LIST;
-            return Self {
-                lists,
-                scored,
-                row_ns,
-                list_ns: LIST_NS,
-            };
-        }
-        let lists = expanded * (1.0 + LIST_ROWS * (1.0 - share));
-        let scored = expanded * TWO_STEPS * share;
-        Self {
-            lists,
-            scored,
-            row_ns,
-            list_ns: LIST_NS,
-        }
+        let instead = (scan_ns - before).max(0.0);
+        plan.visits_max = to_u64(walk.lists_in(instead)).max(VISITS_LEAST);
+        plan.least = least_share(facts, path, walk.cost_ns() / instead.max(1.0));
     }
-
-    fn cost_ns(&self) -> f64 {
-        self.lists * self.list_ns + self.scored * self.row_ns
-    }
-
-    /// The lists that can be read in this time.
-    fn visits_for(&self, time_ns: f64) -> u64 {
-        to_u64(time_ns / self.cost_ns() * self.lists).max(VISITS_LEAST)
-    }
+    plan
 }
 
-/// Nodes with codes that a search expands when such a share of all rows is accepted: the beam holds
-/// those that are not, too.
-fn expanded_coded(share: f64, wanted: u32, ef: Option<u32>) -> f64 {
-    let chosen = CODED_LEAST + CODED_A_ROW * f64::from(wanted);
-    ef.map_or(chosen, |ef| f64::from(ef.max(wanted))) / share.max(GRAPH_SHARE_LEAST)
-}
-
-/// Testing the payloads of all open rows, in row order.
-fn settle_ns(facts: &Facts) -> f64 {
-    let open = f64::from(facts.open);
-    if !facts.sealed {
-        return open * PAYLOAD_NS;
-    }
-    let blocks = f64::from(facts.rows) / BLOCK_ROWS;
-    let share = open / f64::from(facts.rows.max(1));
-    open * PAYLOAD_NS + blocks * BLOCK_NS * (1.0 - (1.0 - share.min(1.0)).powf(BLOCK_ROWS))
-}
-
-/// Testing one payload on its own.
-fn payload_alone_ns(facts: &Facts) -> f64 {
-    if facts.sealed {
-        BLOCK_NS + PAYLOAD_NS
+/// When a walk is not worth going on with: where the rows are met so rarely that it would take as
+/// long as the scan, or, when rows that do not match fill the beam, would miss them.
+fn least_share(facts: &Facts, path: AccessPath, of_scan: f64) -> Option<LeastShare> {
+    let possible = f64::from(facts.sure) + f64::from(facts.open);
+    let global = facts.share_of(possible);
+    let pays = global * of_scan.min(1.0);
+    let share = if path == AccessPath::Graph && facts.coded {
+        (global * MET_LEAST).max(pays.min(global * 0.5))
     } else {
-        PAYLOAD_NS
-    }
+        (global * MET_LEAST).min(pays.max(GRAPH_SHARE_LEAST))
+    };
+    (global < 1.0).then_some(LeastShare { share, global })
 }
 
-/// Testing the payloads of all rows of a source.
-pub(crate) fn payload_walk_ns(rows: u32) -> f64 {
-    f64::from(rows) * (PAYLOAD_NS + BLOCK_NS / BLOCK_ROWS)
+fn choose_path(facts: &Facts, rules: &Rules, costs: &Costs) -> (AccessPath, Why) {
+    let possible = |path: &AccessPath| costs[*path as usize].is_some();
+    if let Some(path) = rules.path.filter(possible) {
+        return (path, Why::Asked);
+    }
+    if rules.exact {
+        return (AccessPath::Exact, Why::Asked);
+    }
+    let best = cheapest(costs);
+    let small = facts.graph && !facts.is_for_graph(facts.expected(), rules);
+    let why = if small {
+        Why::FullScanThreshold
+    } else {
+        Why::Cheapest
+    };
+    if facts.open == 0 {
+        return (best, why);
+    }
+    let (low, high) = facts.bounds();
+    let ends = [facts.costs(low, rules), *costs, facts.costs(high, rules)];
+    if ends.iter().all(|costs| cheapest(costs) == best) {
+        return (best, why);
+    }
+    let paths = AccessPath::ALL.into_iter();
+    let regret = |path: &AccessPath| {
+        let at = |costs: &Costs| {
+            let least = costs[cheapest(costs) as usize].unwrap_or(f64::INFINITY);
+            costs[*path as usize].map_or(f64::INFINITY, |cost| cost / least)
+        };
+        ends.iter().map(at).fold(0.0, f64::max)
+    };
+    let least = paths.min_by(|a, b| regret(a).total_cmp(&regret(b)));
+    (least.unwrap_or(best), Why::LeastRegret)
+}
+
+/// The path that costs least, the first one of those that cost the same.
+fn cheapest(costs: &[Option<f64>]) -> AccessPath {
+    let known = AccessPath::ALL.into_iter().zip(costs);
+    let known = known.filter_map(|(path, cost)| Some((path, (*cost)?)));
+    let least = known.min_by(|(_, a), (_, b)| a.total_cmp(b));
+    least.map_or(AccessPath::Exact, |(path, _)| path)
 }
 
 #[expect(
@@ -366,143 +496,180 @@ mod tests {
     const MILLION: Facts = Facts {
         rows: 1_000_000,
         sure: 1_000_000,
+        blocks: 31_250,
         open: 0,
-        open_share: 0.0,
+        open_share: Share::UNKNOWN,
         row_bytes: 768 * 4,
         wanted: 10,
         graph: true,
-        code_dim: None,
+        codes: None,
         product_len: None,
         coded: false,
-        sealed: true,
+        payload_blocks: 15_625,
+    };
+    const SHAPE: CodeShape = CodeShape {
+        dim: 768,
+        row_len: 400,
     };
     const RULES: Rules = Rules {
         exact: false,
         ef: None,
         full_scan_bytes: 10_000 * 1024,
+        path: None,
     };
+
+    /// So many rows match, and lie at random.
+    fn matching(facts: Facts, sure: u32) -> Facts {
+        let share = f64::from(sure) / f64::from(facts.rows);
+        Facts {
+            sure,
+            blocks: blocks_touched(facts.rows, share) as u32,
+            ..facts
+        }
+    }
+
+    /// So many rows match of ten millions with codes and a graph with codes in its nodes.
+    fn of_ten_millions(sure: u32) -> Facts {
+        let facts = Facts {
+            rows: 10_000_000,
+            codes: Some(SHAPE),
+            coded: true,
+            ..MILLION
+        };
+        matching(facts, sure)
+    }
 
     fn path(facts: Facts, rules: Rules) -> AccessPath {
         choose(&facts, &rules).path
     }
 
-    #[test]
-    fn a_large_source_is_searched_by_its_graph() {
-        assert_eq!(path(MILLION, RULES), AccessPath::Graph);
-        assert_eq!(
-            path(
-                Facts {
-                    sure: 300_000,
-                    ..MILLION
-                },
-                RULES
-            ),
-            AccessPath::Graph
-        );
+    fn share(expected: f64) -> Share {
+        Share {
+            low: expected,
+            expected,
+            high: expected,
+        }
     }
 
     #[test]
-    fn exact_and_no_graph_mean_a_scan() {
-        assert_eq!(
-            path(
-                MILLION,
-                Rules {
-                    exact: true,
-                    ..RULES
-                }
-            ),
-            AccessPath::Exact
-        );
-        assert_eq!(
-            path(
-                Facts {
-                    graph: false,
-                    ..MILLION
-                },
-                RULES
-            ),
-            AccessPath::Exact
-        );
+    fn each_share_of_a_large_source_has_its_path() {
+        for (sure, wanted) in [
+            (10_000_000, AccessPath::Graph),
+            (5_000_000, AccessPath::Graph),
+            (600_000, AccessPath::GraphTwoHops),
+            (20_000, AccessPath::Gather),
+            (50, AccessPath::Exact),
+            (0, AccessPath::Exact),
+        ] {
+            let chosen = path(of_ten_millions(sure), RULES);
+            assert_eq!(chosen, wanted, "{sure} rows match");
+        }
     }
 
     #[test]
-    fn codes_are_scanned_unless_few_rows_match_or_there_are_very_many() {
-        let codes = Facts {
+    fn a_source_of_some_hundred_thousand_rows_is_scanned_by_its_codes() {
+        let source = Facts {
             rows: 100_000,
-            sure: 100_000,
             graph: false,
-            code_dim: Some(768),
+            codes: Some(SHAPE),
             ..MILLION
         };
-        assert_eq!(path(codes, RULES), AccessPath::Codes);
-        let few = Facts {
-            sure: 1_000,
-            ..codes
-        };
-        assert_eq!(path(few, RULES), AccessPath::Exact);
+        for (sure, wanted) in [
+            (100_000, AccessPath::Codes),
+            (50_000, AccessPath::Codes),
+            (2_000, AccessPath::Gather),
+            (5, AccessPath::Exact),
+        ] {
+            let chosen = path(matching(source, sure), RULES);
+            assert_eq!(chosen, wanted, "{sure} rows match");
+        }
         let exact = Rules {
             exact: true,
             ..RULES
         };
-        assert_eq!(path(codes, exact), AccessPath::Exact);
-        let huge = Facts {
-            code_dim: Some(768),
-            rows: 10_000_000,
-            sure: 10_000_000,
+        let plan = choose(&matching(source, 50_000), &exact);
+        assert_eq!((plan.path, plan.why), (AccessPath::Exact, Why::Asked));
+    }
+
+    #[test]
+    fn rows_that_lie_together_make_the_block_scan_cheap() {
+        let source = Facts {
+            rows: 1_000_000,
+            graph: false,
+            codes: Some(SHAPE),
             ..MILLION
         };
-        assert_eq!(path(huge, RULES), AccessPath::Graph);
-        let filtered = Facts {
-            sure: 200_000,
-            ..huge
+        let scattered = matching(source, 20_000);
+        assert_eq!(path(scattered, RULES), AccessPath::Gather);
+        let together = Facts {
+            blocks: 625,
+            ..scattered
         };
-        assert_eq!(path(filtered, RULES), AccessPath::Codes);
+        assert_eq!(path(together, RULES), AccessPath::Codes);
+    }
+
+    #[test]
+    fn codes_of_one_bit_are_not_gathered() {
+        let one_bit = CodeShape {
+            row_len: 0,
+            ..SHAPE
+        };
+        let source = Facts {
+            graph: false,
+            codes: Some(one_bit),
+            ..MILLION
+        };
+        for sure in [5, 500, 50_000] {
+            let plan = choose(&matching(source, sure), &RULES);
+            assert_eq!(plan.costs[AccessPath::Gather as usize], None);
+        }
+    }
+
+    #[test]
+    fn without_codes_the_graph_of_a_large_source_is_searched() {
+        assert_eq!(path(MILLION, RULES), AccessPath::Graph);
+        assert_eq!(path(matching(MILLION, 400_000), RULES), AccessPath::Graph);
+        assert_eq!(
+            path(matching(MILLION, 200_000), RULES),
+            AccessPath::GraphTwoHops
+        );
+        let scanned = Facts {
+            graph: false,
+            ..MILLION
+        };
+        assert_eq!(path(scanned, RULES), AccessPath::Exact);
     }
 
     #[test]
     fn few_matching_rows_are_scanned() {
         // 10 000 KB of vectors of 768 floats are 3 333 rows.
+        let few = choose(&matching(MILLION, 3_333), &RULES);
         assert_eq!(
-            path(
-                Facts {
-                    sure: 3_333,
-                    ..MILLION
-                },
-                RULES
-            ),
-            AccessPath::Exact
+            (few.path, few.why),
+            (AccessPath::Exact, Why::FullScanThreshold)
         );
         let no_threshold = Rules {
             full_scan_bytes: 0,
             ..RULES
         };
-        assert_eq!(
-            path(
-                Facts {
-                    sure: 3_333,
-                    ..MILLION
-                },
-                no_threshold
-            ),
-            AccessPath::Exact
-        );
-        assert_eq!(
-            path(Facts { sure: 0, ..MILLION }, no_threshold),
-            AccessPath::Exact
-        );
+        for sure in [0, 3_333] {
+            let chosen = path(matching(MILLION, sure), no_threshold);
+            assert_eq!(chosen, AccessPath::Exact);
+        }
     }
 
     #[test]
     fn payloads_of_a_large_source_are_read_after_the_search_when_most_match() {
         let open = Facts {
             sure: 0,
+            blocks: 0,
             open: 1_000_000,
-            open_share: 0.5,
+            open_share: share(0.5),
             ..MILLION
         };
         assert_eq!(path(open, RULES), AccessPath::GraphThenPayloads);
         let rare = Facts {
-            open_share: 0.000_1,
+            open_share: share(0.000_1),
             ..open
         };
         assert_eq!(path(rare, RULES), AccessPath::Exact);
@@ -510,42 +677,100 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_of_a_search_is_what_the_scan_costs() {
-        let facts = Facts {
-            sure: 300_000,
+    fn payloads_are_read_after_a_scan_where_there_is_no_graph() {
+        let open = Facts {
+            rows: 100_000,
+            sure: 0,
+            blocks: 0,
+            open: 100_000,
+            open_share: share(0.3),
+            graph: false,
+            codes: Some(SHAPE),
+            payload_blocks: 1_600,
             ..MILLION
         };
-        let plan = choose(&facts, &RULES);
-        let scan = choose(
-            &Facts {
-                graph: false,
-                ..facts
-            },
-            &RULES,
+        assert_eq!(path(open, RULES), AccessPath::ScanThenPayloads);
+        let rare = Facts {
+            open_share: share(0.000_1),
+            ..open
+        };
+        assert!(!path(rare, RULES).is_before_payloads());
+        // In memory payloads are at hand, and scanning all rows for a few costs more.
+        let few_open = Facts {
+            open: 1_000,
+            payload_blocks: 0,
+            ..open
+        };
+        assert!(!path(few_open, RULES).is_before_payloads());
+    }
+
+    /// A sample of 256 without a match says that 2 % or none may match. The graph is best at the one
+    /// end and dozens of times as slow as testing all payloads at the other; a scan before the
+    /// payloads is never far from the best.
+    #[test]
+    fn an_uncertain_share_is_planned_for_the_smaller_regret() {
+        let open = Facts {
+            sure: 0,
+            blocks: 0,
+            open: 1_000_000,
+            open_share: Share::of_sample(256, 0),
+            ..MILLION
+        };
+        let plan = choose(&open, &RULES);
+        assert_eq!(
+            (plan.path, plan.why),
+            (AccessPath::ScanThenPayloads, Why::LeastRegret)
         );
-        assert!(plan.cost_ns < scan.cost_ns);
-        let walk = Walk::new(&facts, facts.share(), facts.wanted, &RULES);
-        let spent = plan.visits_max as f64 * walk.cost_ns() / walk.lists;
-        assert!(spent <= scan.cost_ns);
+        let expected = share(open.open_share.expected);
+        let sure_of_it = Facts {
+            open_share: expected,
+            ..open
+        };
+        assert_eq!(path(sure_of_it, RULES), AccessPath::GraphThenPayloads);
+    }
+
+    #[test]
+    fn a_sample_bounds_the_share() {
+        let some = Share::of_sample(256, 128);
+        assert!(some.low > 0.43 && some.high < 0.57);
+        assert!((some.expected - 0.5).abs() < 1e-9);
+        let none = Share::of_sample(256, 0);
+        assert!(none.low < 0.002 && none.high > 0.008 && none.high < 0.03);
+    }
+
+    #[test]
+    fn the_budget_of_a_search_is_what_the_scan_costs() {
+        for facts in [matching(MILLION, 300_000), of_ten_millions(5_000_000)] {
+            let plan = choose(&facts, &RULES);
+            let scan = plan.costs[plan.scan as usize].unwrap();
+            assert!(plan.costs[plan.path as usize].unwrap() < scan);
+            let walk = facts.walk(plan.path, facts.expected(), &RULES).unwrap();
+            let spent = plan.visits_max as f64 * walk.cost_ns() / walk.lists;
+            assert!(spent <= scan && spent >= 0.99 * scan);
+        }
+    }
+
+    #[test]
+    fn a_walk_gives_up_well_below_the_share_it_expects() {
+        let plan = choose(&of_ten_millions(5_000_000), &RULES);
+        let least = plan.least.unwrap();
+        assert!((least.global - 0.5).abs() < 1e-6);
+        assert!(least.share >= 0.125 && least.share <= 0.25, "{least:?}");
+        assert_eq!(choose(&of_ten_millions(10_000_000), &RULES).least, None);
+        let two_hops = choose(&of_ten_millions(600_000), &RULES).least.unwrap();
+        assert!(two_hops.share <= 0.25 * two_hops.global);
     }
 
     #[test]
     fn rare_rows_are_scanned_however_many_they_are() {
         let huge = Facts {
             rows: 100_000_000,
-            sure: 2_000_000,
             ..MILLION
         };
-        assert_eq!(path(huge, RULES), AccessPath::Exact);
+        assert_eq!(path(matching(huge, 2_000_000), RULES), AccessPath::Exact);
         assert_eq!(
-            path(
-                Facts {
-                    sure: 4_000_000,
-                    ..huge
-                },
-                RULES
-            ),
-            AccessPath::Graph
+            path(matching(huge, 4_000_000), RULES),
+            AccessPath::GraphTwoHops
         );
     }
 
@@ -556,5 +781,20 @@ mod tests {
             ..RULES
         };
         assert_eq!(path(MILLION, wide), AccessPath::Exact);
+    }
+
+    #[test]
+    fn a_path_that_is_asked_for_is_taken_where_there_is_one() {
+        for wanted in AccessPath::ALL {
+            let rules = Rules {
+                path: Some(wanted),
+                ..RULES
+            };
+            let plan = choose(&of_ten_millions(500_000), &rules);
+            // No payload decides here.
+            let there = !wanted.is_before_payloads();
+            assert_eq!(plan.why == Why::Asked, there);
+            assert_eq!(plan.path == wanted, there);
+        }
     }
 }

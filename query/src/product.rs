@@ -12,6 +12,7 @@ use quant::Query;
 use crate::codes::{oversampled, sound};
 use crate::error::QueryError;
 use crate::request::CodeUse;
+use crate::trace::Trace;
 
 /// The `wanted` nearest of `rows`, `factor` times as many being compared exactly; `None` if there
 /// are no sound codes.
@@ -20,6 +21,7 @@ pub(crate) fn nearest(
     query: &Query,
     rows: &RowSet,
     (wanted, params, factor): (usize, CodeUse, usize),
+    trace: &mut Trace<'_>,
 ) -> Result<Option<Vec<Neighbor>>, QueryError> {
     let Some(product) = sound(source.product(vector))? else {
         return Ok(None);
@@ -37,6 +39,7 @@ pub(crate) fn nearest(
     };
     let mut near = TopK::new(candidates.min(rows.count().max(1) as usize).max(wanted));
     index::scan_product(product.codes(), &product_query, rows, &mut near);
+    trace.actual.refined += u64::from(rows.count());
     let near = near.into_sorted();
     if !params.rescore {
         return Ok(Some(near));
@@ -45,7 +48,10 @@ pub(crate) fn nearest(
     let mut candidates: Vec<_> = near.iter().map(|near| near.row).collect();
     candidates.sort_unstable();
     let mut top = TopK::new(wanted);
-    index::scan(&scorer, candidates, &mut top);
+    let scored = index::scan(&scorer, candidates, &mut top);
+    trace.scanned(scored);
+    trace.actual.rescored += scored;
+    trace.cold(&scorer);
     scorer.check()?;
     Ok(Some(top.into_sorted()))
 }

@@ -16,15 +16,16 @@ use quant::{EncodeError, Query};
 
 use crate::budget::Budget;
 use crate::codes::{self, Shared};
+use crate::cost;
 use crate::error::QueryError;
 use crate::exec::{Near, Search};
 use crate::filter::{Bound, bind};
 use crate::hydrate::{Place, Projection, hydrate};
 use crate::parallel::{each_source, pays};
-use crate::plan;
 use crate::product;
 use crate::request::{Env, Hit, QueryRequest, Target};
 use crate::scroll::list;
+use crate::trace::Trace;
 
 /// The points nearest to the target that match, best first; without a target the points in id
 /// order.
@@ -46,45 +47,12 @@ pub fn search(
         return in_id_order(snapshot, request, filter.as_ref(), &projection, &budget);
     };
     let target = BoundTarget::bind(snapshot, schema, &request.using, target)?;
-
-    let cost = |source: &Source| {
-        let payloads = if filter.is_some() {
-            plan::payload_walk_ns(source.live_count())
-        } else {
-            0.0
-        };
-        let (rows, row_len) = (source.live_count(), target.query.row_len());
-        let codes = codes::dimension(source, target.vector).ok().flatten();
-        match codes.filter(|_| request.params.uses_codes()) {
-            Some(dim) => plan::code_scan_ns(rows, 1.0, dim) + payloads,
-            None => {
-                let product = product::row_len(source, target.vector).ok().flatten();
-                let product = product.filter(|_| request.params.uses_codes());
-                let scan = product.map_or_else(
-                    || plan::scan_ns(rows, row_len),
-                    |len| plan::product_scan_ns(f64::from(rows), len),
-                );
-                scan + payloads
-            }
-        }
-    };
-    let parallel = pays(snapshot.sources(), env, cost);
-    let wanted = request.offset.saturating_add(request.limit);
-    let search = Search {
-        schema,
-        vector: target.vector,
-        query: &target.query,
-        filter: filter.as_ref(),
-        params: &request.params,
-        // The target itself may be among the nearest, and is then left out.
-        wanted: wanted.saturating_add(usize::from(target.id.is_some())),
-        budget,
-        shared: Shared::new(!parallel),
-    };
+    let parallel = target.is_for_all_threads(snapshot, request, env);
+    let search = target.search(request, filter.as_ref(), budget, !parallel);
     let found = if request.limit == 0 {
         Vec::new()
     } else {
-        let work = |_, source: &Source| search.source(source);
+        let work = |_, source: &Source| search.source(source, &mut Trace::default());
         each_source(snapshot.sources(), env, parallel, work)?
     };
 
@@ -100,32 +68,30 @@ pub fn search(
 }
 
 /// What to be near to, bound to the schema.
-struct BoundTarget<'s> {
+pub(crate) struct BoundTarget<'s> {
     /// Position of the vector in the schema.
-    vector: usize,
-    schema: &'s VectorSchema,
-    query: Query,
+    pub(crate) vector: usize,
+    whole: &'s Schema,
+    pub(crate) schema: &'s VectorSchema,
+    pub(crate) query: Query,
     /// The point that is the target, to be left out.
     id: Option<PointId>,
 }
 
 impl<'s> BoundTarget<'s> {
-    fn bind(
+    pub(crate) fn bind(
         snapshot: &Snapshot,
-        schema: &'s Schema,
+        whole: &'s Schema,
         using: &str,
         target: &Target,
     ) -> Result<Self, QueryError> {
-        let vector = schema
-            .vectors
-            .iter()
-            .position(|vector| vector.name == using);
+        let vector = whole.vectors.iter().position(|vector| vector.name == using);
         let Some(vector) = vector else {
             return Err(QueryError::UnknownVector {
                 name: using.to_owned(),
             });
         };
-        let schema = &schema.vectors[vector];
+        let schema = &whole.vectors[vector];
         let (query, id) = match target {
             Target::Vector(values) => (prepare(schema, values)?, None),
             Target::Point(id) => {
@@ -138,10 +104,68 @@ impl<'s> BoundTarget<'s> {
         };
         Ok(Self {
             vector,
+            whole,
             schema,
             query,
             id,
         })
+    }
+
+    /// Whether the sources are to be searched side by side.
+    pub(crate) fn is_for_all_threads(
+        &self,
+        snapshot: &Snapshot,
+        request: &QueryRequest,
+        env: &Env<'_>,
+    ) -> bool {
+        pays(snapshot.sources(), env, |source: &Source| {
+            let rows = source.live_count();
+            let payloads = if request.filter.is_some() {
+                cost::payload_walk_ns(rows)
+            } else {
+                0.0
+            };
+            payloads + self.scan_ns(source, request)
+        })
+    }
+
+    /// The cheapest scan of all rows.
+    fn scan_ns(&self, source: &Source, request: &QueryRequest) -> f64 {
+        let (rows, row_len) = (f64::from(source.live_count()), self.query.row_len());
+        let may = request.params.uses_codes();
+        let codes = codes::shape(source, self.vector).ok().flatten();
+        if let Some(shape) = codes.filter(|_| may) {
+            let blocks = cost::blocks_touched(source.live_count(), 1.0);
+            return shape.blocks_ns((blocks, rows), 0.0, row_len);
+        }
+        let product = product::row_len(source, self.vector).ok().flatten();
+        match product.filter(|_| may) {
+            Some(len) => cost::product_scan_ns(rows, len),
+            None => cost::scan_ns(rows, row_len),
+        }
+    }
+
+    /// What every source is searched for.
+    pub(crate) fn search<'a>(
+        &'a self,
+        request: &'a QueryRequest,
+        filter: Option<&'a Bound<'a>>,
+        budget: Budget<'a>,
+        in_turn: bool,
+    ) -> Search<'a> {
+        let wanted = request.offset.saturating_add(request.limit);
+        Search {
+            schema: self.whole,
+            vector: self.vector,
+            query: &self.query,
+            filter,
+            params: &request.params,
+            // The target itself may be among the nearest, and is then left out.
+            wanted: wanted.saturating_add(usize::from(self.id.is_some())),
+            budget,
+            shared: Shared::new(in_turn),
+            path: None,
+        }
     }
 }
 
@@ -201,7 +225,7 @@ fn query_of_row(
 
 /// The hits of all sources: nearest first and, among equals, smallest id first; from `offset` on,
 /// at most `limit`, and only those with a better score than the threshold.
-fn merge(
+pub(crate) fn merge(
     found: Vec<Vec<Near>>,
     target: &BoundTarget<'_>,
     request: &QueryRequest,

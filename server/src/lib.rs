@@ -25,8 +25,10 @@ mod body;
 mod client;
 mod demo;
 mod error;
+mod explain;
 mod handler;
 mod inspect;
+mod issues;
 mod pool;
 mod reply;
 mod route;
@@ -39,6 +41,7 @@ mod wire;
 
 pub use client::health;
 pub use demo::{DemoOptions, demo};
+pub use explain::{ExplainOptions, QuerySource, explain};
 pub use inspect::inspect;
 pub use run::{Failure, Running, run, start};
 pub use settings::Settings;

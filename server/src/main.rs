@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use server::settings::{Overrides, Settings};
-use server::{DemoOptions, Failure, demo, health, inspect};
+use server::{DemoOptions, ExplainOptions, Failure, QuerySource, demo, explain, health, inspect};
 use tracing_subscriber::EnvFilter;
 
 #[global_allocator]
@@ -43,6 +43,29 @@ enum Command {
         /// The server; unless given, the one that the settings describe.
         #[arg(long)]
         url: Option<String>,
+    },
+    /// Prints how a server searches for a query, as a tree.
+    Explain {
+        #[command(flatten)]
+        flags: Flags,
+        /// The server; unless given, the one that the settings describe.
+        #[arg(long)]
+        url: Option<String>,
+        /// Its collection.
+        #[arg(long)]
+        collection: String,
+        /// The query as `points/query` takes it.
+        #[arg(required_unless_present = "file")]
+        query: Option<String>,
+        /// A file with the query; `-` is standard input.
+        #[arg(long, conflicts_with = "query")]
+        file: Option<PathBuf>,
+        /// Also runs the query, and says what that did.
+        #[arg(long)]
+        analyze: bool,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Verifies and prints a file of a data directory.
     Inspect {
@@ -169,6 +192,32 @@ fn run(command: Command) -> Result<(), Failure> {
                 None => flags.load()?.0.local_url(),
             };
             Ok(writeln!(out, "{url}: {}", health(&url)?)?)
+        }
+        Command::Explain {
+            flags,
+            url,
+            collection,
+            query,
+            file,
+            analyze,
+            json,
+        } => {
+            let url = match url {
+                Some(url) => url,
+                None => flags.load()?.0.local_url(),
+            };
+            let query = match file {
+                Some(file) => QuerySource::File(file),
+                None => QuerySource::Text(query.unwrap_or_default()),
+            };
+            let options = ExplainOptions {
+                url,
+                collection,
+                query,
+                analyze,
+                json,
+            };
+            explain(&options, &mut out)
         }
         Command::Inspect { file, json } => inspect(&file, json, &mut out),
     }

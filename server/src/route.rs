@@ -11,7 +11,7 @@ use hyper::Method;
 use matchit::Router;
 
 use crate::error::ApiError;
-use crate::handler::{Kind, collections, indexes, points, reads, service};
+use crate::handler::{Kind, collections, indexes, plans, points, reads, service};
 
 /// One operation: its pattern is also its name in the metrics.
 #[derive(Clone, Debug)]
@@ -52,8 +52,8 @@ const TABLE: &[(Method, &str, Kind)] = &[
     (Method::GET, "/readyz", Inline(service::readyz)),
     (Method::GET, "/metrics", Read("Metrics", service::metrics)),
     (Method::GET, "/telemetry", NOT_YET),
-    (Method::GET, "/issues", NOT_YET),
-    (Method::DELETE, "/issues", NOT_YET),
+    (Method::GET, "/issues", Inline(plans::issues)),
+    (Method::DELETE, "/issues", Inline(plans::clear_issues)),
     (Method::GET, "/logger", NOT_YET),
     (Method::POST, "/logger", NOT_YET),
     (Method::GET, "/stacktrace", NOT_YET),
@@ -236,6 +236,11 @@ const TABLE: &[(Method, &str, Kind)] = &[
         Method::POST,
         C!("/points/query/batch"),
         Read("Query batch", reads::query_batch),
+    ),
+    (
+        Method::POST,
+        C!("/points/query/explain"),
+        Read("Explain", plans::explain),
     ),
     (Method::POST, C!("/points/query/groups"), NOT_YET),
     (

@@ -7,6 +7,7 @@ use engine::{Clock, Collection, Db};
 
 use crate::body::BodyReader;
 use crate::error::ApiError;
+use crate::issues::Issues;
 use crate::pool::{BlockingPool, SearchPool};
 use crate::route::Routes;
 use crate::settings::Settings;
@@ -30,6 +31,7 @@ pub(crate) struct State {
     pub(crate) write: BlockingPool,
     pub(crate) admin: BlockingPool,
     pub(crate) telemetry: Telemetry,
+    pub(crate) issues: Issues,
     stopping: AtomicBool,
 }
 
@@ -51,6 +53,7 @@ impl State {
             write: BlockingPool::new("write", writers, service.write_queue)?,
             admin: BlockingPool::new("admin", ADMIN_THREADS, service.write_queue)?,
             telemetry: Telemetry::new(),
+            issues: Issues::default(),
             stopping: AtomicBool::new(false),
             db,
             clock,

@@ -24,7 +24,7 @@ pub(crate) struct Coding {
     dim: usize,
     element: Element,
     metric: CodeMetric,
-    bits: CodeBits,
+    pub(crate) bits: CodeBits,
 }
 
 impl Coding {

@@ -309,11 +309,12 @@ impl MemtableView {
     }
 
     /// Whether at least half of the rows have codes of the vectors `index`: the padded dimension.
-    pub(crate) fn code_dimension(&self, index: usize) -> Option<usize> {
-        let (_, space) = self.shared.codings.get(index)?;
+    pub(crate) fn code_shape(&self, index: usize) -> Option<(usize, CodeBits)> {
+        let (coding, space) = self.shared.codings.get(index)?;
         // Blocks are encoded about in their order.
         let middle = self.blocks.get(self.blocks.len() / 2)?;
-        middle.codes(index)?.get().map(|_| space.padded())
+        let shape = (space.padded(), coding.bits);
+        middle.codes(index)?.get().map(|_| shape)
     }
 
     /// How the vectors `index` are encoded, once they are.
@@ -492,7 +493,8 @@ mod tests {
         let view = table.view(SeqNo(u64::from(rows)));
         let codes = view.codes(0).unwrap();
         assert!(codes.without().flatten().eq(5 * block_rows..6 * block_rows));
-        assert_eq!(view.code_dimension(0), Some(codes.space().padded()));
+        let shape = (codes.space().padded(), codes.bits());
+        assert_eq!(view.code_shape(0), Some(shape));
         let all = (0..rows).map(|n| view.vector(0, n)).collect::<Vec<_>>();
         let expected = coding.unwrap().encode(codes.space(), all.into_iter());
         let (len, block_len) = (

@@ -338,10 +338,11 @@ impl Segment {
     }
 
     /// The padded dimension of the codes of one name's vectors.
-    pub(crate) fn code_dimension(&self, vector_index: usize) -> Result<Option<usize>> {
+    pub(crate) fn code_shape(&self, vector_index: usize) -> Result<Option<(usize, CodeBits)>> {
         match self.codes.get(vector_index) {
             Some(Some(codes)) if codes.lazy.part.damage().is_none() => {
-                Ok(Some(codes.open()?.space.padded()))
+                let open = codes.open()?;
+                Ok(Some((open.space.padded(), open.bits())))
             }
             _ => Ok(None),
         }

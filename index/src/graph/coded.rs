@@ -17,14 +17,16 @@
 use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, CodeQuery, SignRows};
 use rayon::prelude::*;
 
+use crate::graph::coded_filtered::TwoHops;
 use crate::graph::search::{Scratch, descend};
 use crate::hot::HotBytes;
 use crate::neighbor::TopK;
 use crate::refine::{CodeRows, CodeScanCounts, Refiner, SharedBound, estimate};
+use crate::settings::LeastShare;
 use crate::{Accept, Adjacency, Row, Scorer};
 
 /// The place of a neighbour that a list does not have.
-const NONE: Row = Row::MAX;
+pub(super) const NONE: Row = Row::MAX;
 /// Bytes of the rows of a block.
 const ROWS_LEN: usize = 4 * BLOCK_ROWS;
 /// Nodes expanded before a margin ends a search.
@@ -99,9 +101,20 @@ impl CodedGraph {
         self.blocks * (self.block_len + ROWS_LEN)
     }
 
-    fn node(&self, row: Row) -> &[u8] {
+    pub(super) fn node(&self, row: Row) -> &[u8] {
         let len = self.node_len();
         &self.bytes.bytes()[row as usize * len..][..len]
+    }
+}
+
+impl CodedGraph {
+    /// The blocks of a node, each with its rows, of which some may be [`NONE`].
+    pub(super) fn parts(&self, row: Row) -> impl Iterator<Item = (&[u8], &[[u8; 4]])> {
+        let parts = self.node(row).chunks_exact(self.block_len + ROWS_LEN);
+        parts.map(|part| {
+            let (block, rows) = part.split_at(self.block_len);
+            (block, rows.as_chunks::<4>().0)
+        })
     }
 }
 
@@ -135,19 +148,39 @@ pub struct CodedSettings {
     /// the last row wanted by this share of that one's distance from the floor, below which no
     /// distance lies (distance-adaptive beam search: arXiv 2505.15636).
     pub margin: Option<(f32, f32)>,
-    /// Nodes that may be expanded.
+    /// Nodes that may be read.
     pub budget: u64,
+    /// When to give up a filter that is far from the query.
+    pub least: Option<LeastShare>,
+    /// Only accepted rows are in the beam, and rows that are not are looked through where few are
+    /// accepted.
+    pub two_hops: bool,
+}
+
+impl CodedSettings {
+    /// A row farther than this need not be expanded once so many nodes are, where `worst` is the
+    /// distance of the last row wanted.
+    pub(super) fn cutoff(&self, expanded: u64, worst: f32) -> f32 {
+        let margin = self.margin.filter(|_| expanded >= EXPANDED_LEAST);
+        margin.map_or(f32::INFINITY, |(share, floor)| {
+            floor + (1.0 + share) * (worst - floor)
+        })
+    }
 }
 
 /// What a search has done.
 #[derive(Copy, Clone, PartialEq, Eq, Default, Debug)]
 pub struct CodedCounts {
-    /// Nodes expanded.
+    /// Nodes read.
     pub expanded: u64,
+    /// Rows of which was asked whether they are accepted.
+    pub asked: u64,
     /// Rows estimated again and compared.
     pub refined: CodeScanCounts,
     /// Whether the budget ended the search.
     pub exhausted_budget: bool,
+    /// Whether too few of the rows met were accepted.
+    pub missed: bool,
 }
 
 /// What is searched: the upper layers, the nodes, and the codes and vectors of the rows.
@@ -166,7 +199,7 @@ pub struct CodedSearch<'a, A: ?Sized, C, S: ?Sized> {
 }
 
 /// Estimates from the codes of several bits, or of one bit where there are no others.
-struct ByCodes<'a, C> {
+pub(super) struct ByCodes<'a, C> {
     codes: &'a C,
     query: &'a CodeQuery,
 }
@@ -207,6 +240,20 @@ where
         query: search.query,
     };
     let nearest = descend(search.graph, &by_codes, (entry, level), 0, scratch);
+    let mut refiner = Refiner::new(search.codes, search.query, search.scorer, bound, top);
+    if settings.two_hops && !accept.is_all() {
+        let starts = [nearest.row, entry];
+        let walk = TwoHops {
+            search,
+            accept,
+            settings,
+            by_codes,
+        };
+        walk.run(starts, scratch, &mut refiner, &mut counts);
+        refiner.finish();
+        counts.refined = refiner.counts;
+        return counts;
+    }
     // Every row can be reached from the entry, which cannot be said of where the descent ends.
     for row in [nearest.row, entry] {
         if scratch.visited.insert(row) {
@@ -214,15 +261,10 @@ where
         }
     }
     let Scratch { visited, beam, .. } = scratch;
-    let mut refiner = Refiner::new(search.codes, search.query, search.scorer, bound, top);
     let mut estimates = BlockEstimates::default();
+    let mut accepted = 0;
     while let Some(nearest) = beam.expand() {
-        let margin = settings
-            .margin
-            .filter(|_| counts.expanded >= EXPANDED_LEAST);
-        let cutoff = margin.map_or(f32::INFINITY, |(share, floor)| {
-            floor + (1.0 + share) * (refiner.worst() - floor)
-        });
+        let cutoff = settings.cutoff(counts.expanded, refiner.worst());
         if nearest.distance > cutoff {
             break;
         }
@@ -230,20 +272,23 @@ where
             counts.exhausted_budget = true;
             break;
         }
+        let missed = |least: &LeastShare| least.is_missed(accepted, counts.expanded);
+        if settings.least.as_ref().is_some_and(missed) {
+            counts.missed = true;
+            break;
+        }
         counts.expanded += 1;
         if accept.accepts(nearest.row) {
+            accepted += 1;
             refiner.push(nearest.row);
         }
         if let Some(upcoming) = beam.upcoming() {
             quant::prefetch(search.nodes.node(upcoming.row));
         }
-        let node = search.nodes.node(nearest.row);
-        for part in node.chunks_exact(search.nodes.block_len + ROWS_LEN) {
-            let (block, rows) = part.split_at(search.nodes.block_len);
+        for (block, rows) in search.nodes.parts(nearest.row) {
             let worst = beam.bound().min(cutoff);
             search.query.block(block, worst, &mut estimates);
-            let rows = rows.as_chunks::<4>().0.iter();
-            for (row, &distance) in rows.zip(&estimates.distances) {
+            for (row, &distance) in rows.iter().zip(&estimates.distances) {
                 let row = Row::from_le_bytes(*row);
                 if distance < worst && row != NONE && visited.insert(row) {
                     beam.insert(distance, row);
@@ -253,6 +298,7 @@ where
     }
     refiner.finish();
     counts.refined = refiner.counts;
+    counts.asked = if accept.is_all() { 0 } else { counts.expanded };
     counts
 }
 
@@ -385,6 +431,8 @@ mod tests {
                 ef: 200,
                 margin: (n % 3 == 0).then_some((0.5, 0.0)),
                 budget: u64::MAX,
+                least: None,
+                two_hops: n % 4 == 0,
             };
             let (mut top, mut truth) = (TopK::new(10), TopK::new(10));
             let bound = SharedBound::default();

@@ -16,27 +16,28 @@ use std::collections::BinaryHeap;
 
 use crate::graph::search::{Ending, Layer, Scratch};
 use crate::neighbor::Neighbor;
+use crate::settings::LeastShare;
 use crate::{Accept, Row, Scorer};
 
 /// From this share of accepted neighbours on, the others are scored and lead the way.
 ///
 /// At 0.35 the farthest half takes a third more distances, at 0.2 the farthest tenth twice as many.
-const DENSE_SHARE: f32 = 0.25;
+pub(super) const DENSE_SHARE: f32 = 0.25;
 
 /// Rows for which neighbours that are not accepted are looked through, at each step.
 ///
 /// The base list of m = 16. Without this bound a filter of 30 % takes half as much again for the
 /// same recall.
-const GATHER_MOST: usize = 32;
+pub(super) const GATHER_MOST: usize = 32;
 
 /// Accepted rows from which a walk starts beside the entry. A filter that is far from the query is
 /// entered through them.
-const SEEDS: usize = 8;
+pub(super) const SEEDS: usize = 8;
 
 /// Accepted rows that an adaptive walk finds at least, if there are as many, before it ends
 /// because the frontier is dry: below one accepted row in a hundred the steps of two hops no longer
 /// connect them.
-const DRY_LEAST: usize = 64;
+pub(super) const DRY_LEAST: usize = 64;
 
 /// The margin of an adaptive stop follows the share of accepted rows, down to this one.
 ///
@@ -48,15 +49,31 @@ const MARGIN_SHARE_LEAST: f32 = 0.35;
 /// Rows to be expanded, and rows passed over.
 #[derive(Debug, Default)]
 pub(crate) struct Frontier {
-    heap: BinaryHeap<Reverse<Neighbor>>,
-    aside: Vec<Row>,
+    pub(super) heap: BinaryHeap<Reverse<Neighbor>>,
+    pub(super) aside: Vec<Row>,
     /// Neighbours of expanded rows, and how many of them are accepted.
-    met: u64,
-    accepted: u64,
+    pub(super) met: u64,
+    pub(super) accepted: u64,
+}
+
+/// Why a walk ended.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum End {
+    /// There was nothing left that could be nearer.
+    Done,
+    /// The budget was spent.
+    Budget,
+    /// Too few of the rows met were accepted.
+    Missed,
 }
 
 impl Frontier {
-    fn clear(&mut self) {
+    /// Rows of which was asked whether they are accepted, one step from those expanded.
+    pub(crate) const fn met(&self) -> u64 {
+        self.met
+    }
+
+    pub(super) fn clear(&mut self) {
         self.heap.clear();
         self.aside.clear();
         self.met = 0;
@@ -70,14 +87,14 @@ impl Frontier {
     }
 }
 
-/// Walks the base layer from `scratch.rows`; tells whether the budget ended the walk.
+/// Walks the base layer from `scratch.rows`; tells what ended the walk.
 pub(crate) fn walk<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
     layer: &L,
     scorer: &S,
     accept: &F,
     ending: Ending,
     scratch: &mut Scratch,
-) -> bool {
+) -> End {
     scratch.frontier.clear();
     accept.sample(SEEDS, &mut scratch.rows);
     let visited = &mut scratch.visited;
@@ -89,25 +106,26 @@ pub(crate) fn walk<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
         scratch.beam.width()
     };
     loop {
-        if expand(layer, scorer, accept, ending, scratch) {
-            return true;
+        let end = expand(layer, scorer, accept, ending, scratch);
+        if end != End::Done {
+            return end;
         }
         let found = scratch.beam.len();
         let done = found >= wanted || found >= accept.count() as usize;
         if done || !resume(scorer, accept, scratch) {
-            return false;
+            return End::Done;
         }
     }
 }
 
-/// Expands the frontier until it is dry or too far; tells whether the budget ended the walk.
+/// Expands the frontier until it is dry or too far.
 fn expand<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
     layer: &L,
     scorer: &S,
     accept: &F,
     ending: Ending,
     scratch: &mut Scratch,
-) -> bool {
+) -> End {
     let mut expanded = 0;
     while let Some(Reverse(nearest)) = scratch.frontier.heap.pop() {
         let ending = ending.with_margin(scratch.frontier.margin());
@@ -119,7 +137,12 @@ fn expand<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
             break;
         }
         if scratch.lists_read >= ending.budget {
-            return true;
+            return End::Budget;
+        }
+        let Frontier { met, accepted, .. } = scratch.frontier;
+        let missed = |least: &LeastShare| least.is_missed(accepted, met);
+        if ending.least.as_ref().is_some_and(missed) {
+            return End::Missed;
         }
         gather(layer, scorer, accept, nearest.row, scratch);
         if let Some(Reverse(upcoming)) = scratch.frontier.heap.peek() {
@@ -127,7 +150,7 @@ fn expand<L: Layer, S: Scorer + ?Sized, F: Accept + ?Sized>(
         }
         push_scored(scorer, accept, cutoff, scratch);
     }
-    false
+    End::Done
 }
 
 /// Puts into `scratch.rows` what is to be scored when `row` is expanded.

@@ -15,6 +15,7 @@ pub(crate) mod across;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod coded;
+mod coded_filtered;
 pub(crate) mod filtered;
 pub(crate) mod level;
 pub(crate) mod links;

@@ -6,7 +6,7 @@
 
 use crate::graph::filtered;
 use crate::neighbor::{Beam, Neighbor};
-use crate::settings::{SearchSettings, Stop};
+use crate::settings::{LeastShare, SearchSettings, Stop};
 use crate::visited::Visited;
 use crate::{Accept, Adjacency, Row, Scorer};
 
@@ -31,6 +31,10 @@ pub struct Found {
     pub distances: u64,
     /// Whether the budget ended the search: the rows are then not the best the graph offers.
     pub exhausted_budget: bool,
+    /// Whether too few of the rows met were accepted; as with the budget.
+    pub missed: bool,
+    /// Rows of which was asked whether they are accepted.
+    pub asked: u64,
 }
 
 /// Memory of a search, to be used again. One a thread; it grows with the largest segment.
@@ -153,17 +157,23 @@ where
     scratch.rows.extend_from_slice(seeds);
     let layer = BaseLayer(graph);
     let ending = Ending::new(&settings, scorer.floor());
+    let (mut asked, mut missed) = (0, false);
     let exhausted_budget = if accept.is_all() {
         enter(scorer, scratch);
         walk(&layer, scorer, ending, scratch)
     } else {
-        filtered::walk(&layer, scorer, accept, ending, scratch)
+        let end = filtered::walk(&layer, scorer, accept, ending, scratch);
+        asked = scratch.frontier.met();
+        missed = end == filtered::End::Missed;
+        end == filtered::End::Budget
     };
     Found {
         neighbors: scratch.beam.iter().take(settings.limit as usize).collect(),
         visited: scratch.lists_read,
         distances: scratch.scored,
         exhausted_budget,
+        missed,
+        asked,
     }
 }
 
@@ -172,6 +182,7 @@ where
 pub(crate) struct Ending {
     pub(crate) limit: usize,
     pub(crate) budget: u64,
+    pub(crate) least: Option<LeastShare>,
     /// With an adaptive stop: the margin, and what distances are measured from.
     adaptive: Option<(f32, f32)>,
 }
@@ -181,6 +192,7 @@ impl Ending {
     pub(crate) const BEAM: Self = Self {
         limit: usize::MAX,
         budget: u64::MAX,
+        least: None,
         adaptive: None,
     };
 
@@ -193,6 +205,7 @@ impl Ending {
         Self {
             limit: settings.limit as usize,
             budget,
+            least: settings.least,
             adaptive,
         }
     }

@@ -120,9 +120,9 @@ fn held<'a>(view: &ColumnView<'a>, test: &ValueTest<'_>) -> Held<'a> {
         (ColumnValues::Integer(numbers), ValueTest::Integer(number)) => {
             one(numbers.equals(*number))
         }
-        (ColumnValues::Integer(numbers), ValueTest::AnyInteger(list)) => Held::Rows(Pairs(
-            list.iter().map(|number| numbers.equals(*number)).collect(),
-        )),
+        (ColumnValues::Integer(numbers), ValueTest::AnyInteger(list)) => {
+            Held::Rows(Pairs(numbers.equals_each(list).collect()))
+        }
         (ColumnValues::Integer(numbers), ValueTest::ExceptInteger(list)) => {
             let gaps = gaps(list).map(|gap| numbers.range(gap));
             Held::Rows(Pairs(gaps.collect()))

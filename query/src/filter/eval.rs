@@ -99,6 +99,9 @@ impl Scope<'_> {
 
     /// All tests hold: the most selective first, and no more columns once few rows are left.
     fn all_of(&self, tests: &[Test<'_>], within: &RowSet) -> Result<Answer, QueryError> {
+        if let [test] = tests {
+            return self.test(test, within);
+        }
         let mut ordered: Vec<(Estimate, &Test<'_>)> = Vec::with_capacity(tests.len());
         for test in tests {
             ordered.push((estimate_test(test, self.source)?, test));

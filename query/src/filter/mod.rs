@@ -6,15 +6,18 @@
 //!    once)      └── eval           which rows: columns first, payloads for the rest
 //! ```
 
+mod access;
 mod ask;
 mod ast;
 mod bind;
 mod column;
+mod derive;
 mod estimate;
 mod eval;
 mod eval_payload;
 mod subset;
 mod text_test;
+mod zones;
 
 #[cfg(test)]
 #[path = "../../tests/search/oracle.rs"]

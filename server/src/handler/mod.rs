@@ -25,6 +25,7 @@ use crate::wire::parameters::Parameters;
 
 pub(crate) mod collections;
 pub(crate) mod indexes;
+pub(crate) mod plans;
 pub(crate) mod points;
 pub(crate) mod reads;
 pub(crate) mod service;
@@ -90,6 +91,13 @@ impl Call {
     /// The collection of the path.
     pub(crate) fn collection(&self) -> Result<Arc<engine::Collection>, ApiError> {
         self.state.collection(self.collection_name())
+    }
+
+    /// Notes what of a filter has no index.
+    pub(crate) fn note(&self, schema: &format_spec::Schema, filter: Option<&query::Filter>) {
+        let now_ms = || self.state.clock.now_ms();
+        let issues = &self.state.issues;
+        issues.note(self.collection_name(), schema, filter, now_ms);
     }
 
     /// Seconds since the request came.

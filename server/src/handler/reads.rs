@@ -44,6 +44,7 @@ fn run(
     requests
         .iter()
         .map(|request| {
+            call.note(snapshot.schema(), request.filter.as_ref());
             let hits = query::search(&snapshot, request, &env);
             let hits = hits.map_err(|error| failed(call, operation, error))?;
             Ok(hits.into_iter().map(JsonHit).collect())
@@ -114,6 +115,7 @@ pub(crate) fn search_batch(call: &Call) -> Result<Reply, ApiError> {
 pub(crate) fn scroll(call: &Call) -> Result<Reply, ApiError> {
     let snapshot = call.collection()?.snapshot();
     let request = json::read::<ScrollBody>(call.body.bytes())?.convert()?;
+    call.note(snapshot.schema(), request.filter.as_ref());
     let page = query::scroll(&snapshot, &request, &call.env(Some(call.deadline())))
         .map_err(|error| failed(call, "Scroll", error))?;
     call.ok(Page {
@@ -126,6 +128,7 @@ pub(crate) fn scroll(call: &Call) -> Result<Reply, ApiError> {
 pub(crate) fn count(call: &Call) -> Result<Reply, ApiError> {
     let snapshot = call.collection()?.snapshot();
     let (filter, exact) = json::read::<CountBody>(call.body.bytes())?.convert()?;
+    call.note(snapshot.schema(), filter.as_ref());
     let env = call.env(Some(call.deadline()));
     let count = query::count(&snapshot, filter.as_ref(), exact, &env)
         .map_err(|error| failed(call, "Count", error))?;

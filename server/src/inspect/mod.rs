@@ -59,18 +59,8 @@ impl Report {
 /// The file cannot be read, is no file of Cairn, or is damaged; in the last case what is sound
 /// has been printed.
 pub fn inspect(file: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
-    let name = file
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or("not the name of a file")?;
-    let parent = file
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or_else(|| Path::new("."));
-    if !parent.is_dir() {
-        return Err(format!("{}: no such directory", parent.display()).into());
-    }
-    let bytes = DiskStorage::new(parent)?.map(name)?;
+    let (storage, name) = door(file)?;
+    let bytes = storage.map(name)?;
     let report = report(file, &bytes, json);
     if json {
         serde_json::to_writer(&mut *out, &report.members)?;
@@ -82,6 +72,31 @@ pub fn inspect(file: &Path, json: bool, out: &mut dyn Write) -> Result<(), Failu
         None => Ok(()),
         Some(error) => Err(format!("{}: {error}", file.display()).into()),
     }
+}
+
+/// The storage that a file is in, and its name there.
+fn door(file: &Path) -> Result<(DiskStorage, &str), Failure> {
+    let name = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or("not the name of a file")?;
+    let parent = file
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    if !parent.is_dir() {
+        return Err(format!("{}: no such directory", parent.display()).into());
+    }
+    Ok((DiskStorage::new(parent)?, name))
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// It cannot be read, or is not UTF-8.
+pub(crate) fn read_text(file: &Path) -> Result<String, Failure> {
+    let (storage, name) = door(file)?;
+    Ok(String::from_utf8(storage.map(name)?.to_vec())?)
 }
 
 /// `contents` decides whether what the file holds is reported, or only its figures.

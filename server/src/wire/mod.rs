@@ -12,6 +12,7 @@
 pub(crate) mod collection;
 pub(crate) mod columns;
 pub(crate) mod config;
+pub(crate) mod explain;
 pub(crate) mod filter;
 pub(crate) mod id;
 pub(crate) mod index;

@@ -15,6 +15,7 @@ mod harness;
 mod inspecting;
 mod limits;
 mod operators;
+mod plans;
 mod reads;
 mod refused;
 mod service;
