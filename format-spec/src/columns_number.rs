@@ -234,7 +234,8 @@ impl<'a, N: Number> Numbers<'a, N> {
         // What was looked at last but one is before, unless that is where it began.
         let start = if step == 1 { 0 } else { step / 2 };
         let end = rest.len().min(step + 1);
-        from + start + rest[start..end].partition_point(is_before)
+        let between = rest.get(start..end).unwrap_or_default();
+        from + start + between.partition_point(is_before)
     }
 
     /// The pairs at some positions, in order; both ends can be taken.

@@ -12,6 +12,8 @@
 //! | a twentieth, at random | 0.94 to 0.97 | 0.992 | 0.998 |
 //! | those nearest to or farthest from a point | | 0.982 to 1 | 1 |
 //!
+//! Of 100,000 text embeddings of 384 floats 0.977 at margin 0.2 with half of the rows accepted.
+//!
 //! # Invariants
 //! - Fewer than [`SOUGHT_LEAST`] rows are never sought: the distance of the first row alone says
 //!   little about how far a search has to go (recall of 1 row was 0.52 to 0.78 at margin 0.2).
@@ -36,7 +38,7 @@ const MARGIN: f32 = 0.3;
 
 /// The margin when fewer are: the beam holds accepted rows only, so that it spans more of the
 /// graph.
-const MARGIN_FILTERED: f32 = 0.2;
+const MARGIN_FILTERED: f32 = 0.24;
 
 thread_local! {
     /// Grows with the largest segment that the thread has searched.

@@ -2,13 +2,13 @@
 //!
 //! | path | what is done | cheapest where |
 //! |---|---|---|
-//! | [`AccessPath::Exact`] | every matching row is scored | few match, or no codes |
-//! | [`AccessPath::Gather`] | the codes of the matching rows are read one by one | some match |
-//! | [`AccessPath::Codes`] | blocks of codes with matching rows are scanned | many match |
-//! | [`AccessPath::Graph`] | graph, rows that do not match lead the way | most match, source large |
-//! | [`AccessPath::GraphTwoHops`] | graph, rows that do not match are looked through | few of very many |
-//! | [`AccessPath::GraphThenPayloads`] | graph, then the payloads of what it found | payloads decide |
-//! | [`AccessPath::ScanThenPayloads`] | a scan, then the payloads of the nearest | the same, no graph |
+//! | [`Exact`](AccessPath::Exact) | every matching row is scored | few match, or no codes |
+//! | [`Gather`](AccessPath::Gather) | codes of the matching rows, one by one | some match |
+//! | [`Codes`](AccessPath::Codes) | blocks of codes with matching rows | many match |
+//! | [`Graph`](AccessPath::Graph) | graph; other rows lead the way | most of a large source match |
+//! | [`GraphTwoHops`](AccessPath::GraphTwoHops) | graph; others are looked through | some per cent |
+//! | [`GraphThenPayloads`](AccessPath::GraphThenPayloads) | graph, then payloads | payloads decide |
+//! | [`ScanThenPayloads`](AccessPath::ScanThenPayloads) | a scan, then payloads | the same |
 //!
 //! A plan is a value: [`choose`] computes it from [`Facts`] alone with the one cost function of
 //! `cost`, so that tests can ask for any case. Where payloads decide, the number of matching rows
@@ -21,8 +21,8 @@
 //!   when they come back with less. A wrong estimate costs time, never results.
 //! - A graph search is given as many visits as the scan would cost, so no plan costs more than
 //!   about twice the best one.
-//! - A graph search that does not meet the matching rows, because they are far from the query, gives
-//!   way to the scan ([`Plan::least`]).
+//! - A graph search that does not meet the matching rows, because they are far from the query,
+//!   gives way to the scan ([`Plan::least`]).
 
 use std::fmt;
 
@@ -704,9 +704,9 @@ mod tests {
         assert!(!path(few_open, RULES).is_before_payloads());
     }
 
-    /// A sample of 256 without a match says that 2 % or none may match. The graph is best at the one
-    /// end and dozens of times as slow as testing all payloads at the other; a scan before the
-    /// payloads is never far from the best.
+    /// A sample of 256 without a match says that 2 % or none may match. The graph is best at the
+    /// one end and dozens of times as slow as testing all payloads at the other; a scan before
+    /// the payloads is never far from the best.
     #[test]
     fn an_uncertain_share_is_planned_for_the_smaller_regret() {
         let open = Facts {

@@ -3,9 +3,9 @@
 //!
 //! The beam holds accepted rows only, a heap the rows to be expanded. Expanding a row estimates all
 //! its neighbours. Where few of them are accepted, the others that look near enough to lead on are
-//! looked through, nearest first: their nodes are read and the accepted rows in them taken. Rows not
-//! looked through are set aside and become the frontier if it runs dry (ACORN-1: arXiv 2403.04871;
-//! directed as in NaviX: arXiv 2506.23397).
+//! looked through, nearest first: their nodes are read and the accepted rows in them taken. Rows
+//! not looked through are set aside and become the frontier if it runs dry (ACORN-1: arXiv
+//! 2403.04871; directed as in NaviX: arXiv 2506.23397).
 //!
 //! # Invariants
 //! - Only accepted rows are refined.
