@@ -9,7 +9,8 @@
 //! query, as `peers/filters.py` makes them. The collection has an index of each integer unless
 //! `--unindexed`; one segment, with codes as the engine comes, with `--graph` a graph with codes in
 //! its nodes, with `--plain` a graph and no codes. Once it is made, each line of standard input is
-//! asked: `{"filter": name or null, "exact": bool, "ef": number or null, "path": null}`.
+//! asked: `{"filter": name or null, "exact": bool, "ef": number or null}`, and with `"explain": true`
+//! answered with the paths taken and the medians of what they did, along `"path"` if one is named.
 
 #![expect(clippy::print_stdout, reason = "it answers on standard output")]
 #![expect(
@@ -32,7 +33,8 @@ use format_spec::{
     VectorSchema,
 };
 use query::{
-    AnyOf, Condition, Env, Explain, FieldPath, FieldTest, Filter, QueryRequest, SearchParams,
+    AccessPath, AnyOf, Condition, Env, Explain, FieldPath, FieldTest, Filter, QueryRequest,
+    SearchParams,
 };
 use serde_json::{Value as Json, json};
 
@@ -107,7 +109,11 @@ impl Bench {
             })
             .collect();
         if ask["explain"] == true {
-            return self.explain(&requests);
+            let name = ask["path"].as_str();
+            let path = AccessPath::ALL
+                .into_iter()
+                .find(|path| Some(path.name()) == name);
+            return self.explain(&requests, path);
         }
         let env = self.env();
         let (mut times, mut answers) = (Vec::new(), Vec::new());
@@ -138,10 +144,14 @@ impl Bench {
     }
 
     /// What the requests did: the paths they took, and the median of each figure.
-    fn explain(&self, requests: &[QueryRequest]) -> Result<Json, Failure> {
+    fn explain(
+        &self,
+        requests: &[QueryRequest],
+        path: Option<AccessPath>,
+    ) -> Result<Json, Failure> {
         let options = Explain {
             analyze: true,
-            path: None,
+            path,
         };
         let mut told = Vec::new();
         for request in requests {
