@@ -15,6 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::catalog::{CatalogStore, remove_collection};
 use crate::clock::Clock;
 use crate::collection::Collection;
+use crate::derived::DerivedRoom;
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign::warn_in_root;
 use crate::segment::CodedRoom;
@@ -65,10 +66,12 @@ impl Db {
         warn_in_root(&*storage)?;
         let threads = settings.build_threads.max(1);
         let coded_room = Arc::new(CodedRoom::new(settings.coded_graph_bytes_max));
+        let derived_room = Arc::new(DerivedRoom::new(settings.derived_bytes_max));
         let around = Surroundings {
             storage,
             clock,
             coded_room,
+            derived_room,
             settings: Arc::new(settings),
             wakeup: Arc::new(Wakeup::default()),
             build_pool: pool(threads, "build")?,

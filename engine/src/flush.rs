@@ -154,12 +154,13 @@ pub(crate) fn open_listed(
         .segments
         .iter()
         .find(|state| state.segment.id() == id);
-    let before = known.map(|state| &state.segment);
+    let before = known.map(|state| &*state.segment);
     let known = before.map_or(&[][..], |segment| segment.parts());
     let dir = base.name.parts_dir();
     let owner = base.name.owner();
     let segment = Segment::open(base.storage(), &dir, owner, entry, &current.schema, known)?;
     segment.place(base.storage(), &base.placement());
+    segment.serve(&base.around.derived_room, before);
     if let Some(before) = before {
         segment.keep_coded(before);
     }

@@ -36,6 +36,8 @@ pub struct PayloadReader<'a> {
     patched: Block,
     /// Whether cold payloads are read through the map all the same.
     mapped: bool,
+    /// Whether patches are passed over.
+    unpatched: bool,
     /// Blocks of a cold part that were read and not yet asked for, as they are stored.
     ahead: BTreeMap<u32, Vec<u8>>,
 }
@@ -47,6 +49,7 @@ impl<'a> PayloadReader<'a> {
             sealed: Block::default(),
             patched: Block::default(),
             mapped: false,
+            unpatched: false,
             ahead: BTreeMap::new(),
         }
     }
@@ -55,6 +58,14 @@ impl<'a> PayloadReader<'a> {
     pub(crate) fn mapped(source: &'a Source) -> Self {
         Self {
             mapped: true,
+            ..Self::new(source)
+        }
+    }
+
+    /// Passes over patches.
+    pub(crate) fn unpatched(source: &'a Source) -> Self {
+        Self {
+            unpatched: true,
             ..Self::new(source)
         }
     }
@@ -80,14 +91,15 @@ impl<'a> PayloadReader<'a> {
         read_ahead(part, &file, &blocks, &numbers, &mut self.ahead)
     }
 
-    /// The whole payload of `row`, an encoded object, with patches honoured.
+    /// The whole payload of `row`, an encoded object, with patches honoured unless this reader
+    /// passes over them.
     ///
     /// # Errors
     /// `Corrupt` when a part does not verify.
     pub fn get(&mut self, row: Row) -> Result<&[u8]> {
         match self.source {
             Source::Memtable(view) => Ok(view.payload(row)),
-            Source::Segment(view) if view.0.patches.rows.get(row) => {
+            Source::Segment(view) if !self.unpatched && view.0.patches.rows.get(row) => {
                 match view.0.patches.delta.get(row) {
                     Some(patch) => Ok(&patch.payload),
                     None => self.patched(&view.0, row),

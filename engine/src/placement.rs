@@ -72,6 +72,7 @@ impl Placement {
             PartKind::Rows
             | PartKind::Sparse
             | PartKind::Column
+            | PartKind::Statistics
             | PartKind::Tombstones
             | PartKind::Patch => Residency::Cached,
         }
@@ -125,6 +126,7 @@ impl VectorHeld {
             | PartKind::Payload
             | PartKind::Sparse
             | PartKind::Column
+            | PartKind::Statistics
             | PartKind::Tombstones
             | PartKind::Patch => None,
         }

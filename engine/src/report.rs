@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::compaction::{Choice, is_indexing};
+use crate::derived::DerivedColumns;
 use crate::error::Result;
 use crate::segment::codes::{lacks_codes, planned};
 use crate::shard::Shard;
@@ -143,6 +144,8 @@ impl Shard {
             segment_bytes += bytes;
             live_bytes += bytes * u64::from(segment.live_count()) / rows;
         }
+        let derived = state.segments.iter();
+        let derived = derived.filter_map(|segment| segment.segment.derived());
         let patches = state
             .segments
             .iter()
@@ -159,6 +162,7 @@ impl Shard {
             live_bytes,
             debt_bytes: self.due().iter().map(|choice| choice.bytes).sum(),
             memtable_bytes: memtables.sum::<u64>() + patches.sum::<u64>(),
+            derived_bytes: derived.map(DerivedColumns::bytes).sum(),
             retired_files: self
                 .version
                 .try_lock()

@@ -20,6 +20,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::clock::Clock;
 use crate::compaction::Jobs;
+use crate::derived::DerivedRoom;
 use crate::error::{Error, Result};
 use crate::memtable::Memtable;
 use crate::placement::{Placement, PlacementReport, VectorHeld};
@@ -49,6 +50,8 @@ pub(crate) struct Surroundings {
     pub(crate) encode_pool: Arc<rayon::ThreadPool>,
     /// Memory for coded graphs.
     pub(crate) coded_room: Arc<CodedRoom>,
+    /// Memory for columns of fields without an index.
+    pub(crate) derived_room: Arc<DerivedRoom>,
 }
 
 /// Names a shard.

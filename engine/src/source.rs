@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use format_spec::columns::ColumnView;
 use format_spec::graph::GraphView;
+use format_spec::statistics::StatisticsView;
 use format_spec::{PartKind, PointId, RecallPoint, Row, SegmentId, SeqNo};
 use index::{CodedGraph, RowSet};
 use quant::{CodeBits, Query};
 
+use crate::derived::DerivedColumns;
 use crate::error::{Error, Result};
 use crate::memtable::MemtableView;
 use crate::payload_reader::PayloadReader;
@@ -255,6 +257,12 @@ impl Source {
         PayloadReader::new(self)
     }
 
+    /// As [`Self::payloads`], but of rows in [`Self::patched`] what was there before: what columns
+    /// and statistics are about.
+    pub fn unpatched_payloads(&self) -> PayloadReader<'_> {
+        PayloadReader::unpatched(self)
+    }
+
     /// As [`Self::payloads`], through the map whether cold or not: for a pass over all rows.
     pub(crate) fn mapped_payloads(&self) -> PayloadReader<'_> {
         PayloadReader::mapped(self)
@@ -358,6 +366,27 @@ impl Source {
         match self {
             Self::Memtable(_) => Ok(None),
             Self::Segment(view) => view.0.segment.column(path),
+        }
+    }
+
+    /// Which values lie where in the payloads, if this source knows. Rows in [`Self::patched`] may
+    /// have others.
+    ///
+    /// # Errors
+    /// As [`Self::column`].
+    pub fn statistics(&self) -> Result<Option<StatisticsView<'_>>> {
+        match self {
+            Self::Memtable(_) => Ok(None),
+            Self::Segment(view) => view.0.segment.statistics(),
+        }
+    }
+
+    /// The columns that queries have made of fields without an index, and may make. Of rows in
+    /// [`Self::patched`] they have what was there before.
+    pub fn derived(&self) -> Option<&DerivedColumns> {
+        match self {
+            Self::Memtable(_) => None,
+            Self::Segment(view) => view.0.segment.derived(),
         }
     }
 

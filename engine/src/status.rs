@@ -121,6 +121,8 @@ pub struct Counters {
     pub memtable_bytes: u64,
     /// Files waiting for their readers to end.
     pub retired_files: u64,
+    /// Bytes in memory of columns that queries made of fields without an index.
+    pub derived_bytes: u64,
     /// Milliseconds writers waited because flushes were behind.
     pub stall_flush_ms: u64,
     /// Milliseconds writers waited because compaction was behind.

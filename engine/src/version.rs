@@ -51,6 +51,14 @@ impl SegmentState {
         })
     }
 
+    /// The same, with every payload as the payload part has it.
+    pub(crate) fn without_patches(&self) -> Self {
+        Self {
+            patches: Patches::new(self.segment.row_count()),
+            ..self.clone()
+        }
+    }
+
     /// The live row of `id`.
     ///
     /// # Errors

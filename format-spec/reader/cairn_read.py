@@ -268,9 +268,9 @@ def read_payloads(raw, ends, base):
 # ---------------------------------------------------------------- chapter 1: names of files and folders
 
 PART_KINDS = {1: "vectors", 2: "codes", 3: "graph", 4: "sparse", 5: "rows", 6: "payload", 7: "column",
-              8: "tombstones", 9: "patch", 10: "product"}
+              8: "tombstones", 9: "patch", 10: "product", 11: "statistics"}
 KIND_TAGS = {name: tag for tag, name in PART_KINDS.items()}
-DERIVED = ("codes", "graph", "column", "product")
+DERIVED = ("codes", "graph", "column", "product", "statistics")
 NUMBER = r"(?!0+\.)(\d{6}|[1-9]\d{6,19})"
 SHARD_PATH = re.compile(r"(?:^|/)collections/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})/shards/(0|[1-9]\d{0,9})/"
                         r"(wal|manifest|parts)/([^/]+)$")
@@ -787,6 +787,95 @@ def read_product(part):
     return about, {"codes": codes, "book": book}
 
 
+# ---------------------------------------------------------------- chapter 15: statistics
+
+NO_FILTER = 65535
+NUMBER_KINDS = 1 << 3 | 1 << 4 | 1 << 5
+
+
+def filter_bytes(distinct):
+    return 0 if distinct == NO_FILTER else 4 * -(-distinct // 4)
+
+
+def ends_of(raw, kinds, at):
+    """Least and greatest number, or None where there is none."""
+    if not kinds & NUMBER_KINDS:
+        check(is_zero(raw, 0, 16), at, "min, max", "there is no number")
+        return None
+    low, high = struct.unpack("<dd", raw)
+    check(low <= high, at, "min, max", f"{low} to {high}")
+    check(not any(end == 0 and math.copysign(1, end) < 0 for end in (low, high)), at, "min, max", "-0")
+    return [low, high]
+
+
+def read_zones(part, field, firsts, numbers):
+    """The records of one field, and how long its filters are."""
+    count = len(firsts) - 1
+    records, at = part.raw("RECS"), part.at("RECS")
+    zones, filters, end = [], part.raw("FILT"), field["filters"]
+    for zone, (first, after) in enumerate(zip(firsts, firsts[1:])):
+        place = 8 * (field["number"] * count + zone)
+        kinds, with_value, with_null, distinct = struct.unpack_from("<4H", records, place)
+        check(kinds < 1 << 11, at + place, "kinds", f"{kinds:#x}")
+        check(max(with_value, with_null) <= after - first, at + place, "rows", "more than the zone has")
+        check(distinct <= 4096 or distinct == NO_FILTER, at + place, "distinct", f"{distinct}")
+        ends = ends_of(numbers[16 * zone : 16 * zone + 16] if numbers else bytes(16), kinds, at + place)
+        start, end = end, end + filter_bytes(distinct)
+        check(end <= len(filters), part.at("FILT"), "FILT", "ends too soon")
+        zones.append({"first_row": first, "kinds": kinds, "rows_with_value": with_value, "rows_with_null": with_null,
+                      "distinct": distinct, "numbers": ends, "filter": filters[start:end].hex()})
+    return zones, end
+
+
+def read_statistics(part):
+    part.demand("FILT RECS NUMS ZONE PATH FLDS META")
+    rows, zones, fields, numeric, flags, zero, exact_for = part.meta("IIIIIIQ")
+    at = part.at("META")
+    check(zones <= rows, at + 4, "zones", f"{zones} of {rows} rows")
+    check(fields <= 256, at + 8, "fields", f"{fields}")
+    check(flags < 2, at + 16, "flags", f"unknown bits {flags:#x}")
+    check(zero == 0, at + 20, "zero", "not zero")
+    firsts = part.array("ZONE", "I", zones + 1)
+    ascending(firsts, part.at("ZONE"), "ZONE")
+    check(firsts[0] == 0 and firsts[-1] == rows, part.at("ZONE"), "ZONE", "not from 0 to rows")
+    check(all(b - a <= 65535 for a, b in zip(firsts, firsts[1:])), part.at("ZONE"), "ZONE", "a zone too long")
+    part.raw("RECS", 8 * fields * zones)
+    numbers, raw, paths = part.raw("NUMS", 16 * numeric * zones), part.raw("FLDS", 64 * fields), part.raw("PATH")
+    path_end, filters_end, tables, listed, names = 0, 0, 0, [], []
+    for number in range(fields):
+        at = part.at("FLDS") + 64 * number
+        end, kinds, zero, with_value, with_null, filters, values, text_bytes, ends, zeros = \
+            struct.unpack_from("<IHHIIQQQ16s8s", raw, 64 * number)
+        check(path_end < end <= len(paths), at, "path_end", f"{end}")
+        check(kinds < 1 << 11, at + 4, "kinds", f"{kinds:#x}")
+        check(zero == 0 and zeros == bytes(8), at + 6, "zero", "not zero")
+        check(filters == filters_end, at + 16, "filters", f"{filters} instead of {filters_end}")
+        names.append(paths[path_end:end])
+        path_end = end
+        mine = None
+        if kinds & NUMBER_KINDS:
+            mine, tables = numbers[16 * zones * tables : 16 * zones * (tables + 1)], tables + 1
+            check(len(mine) == 16 * zones, part.at("NUMS"), "NUMS", "too short")
+        found, filters_end = read_zones(part, {"number": number, "filters": filters}, firsts, mine)
+        every = [zone["numbers"] for zone in found if zone["numbers"]]
+        ends = ends_of(ends, kinds, at + 40)
+        check(ends == ([min(n[0] for n in every), max(n[1] for n in every)] if every else None), at + 40, "min, max",
+              "not those of the zones")
+        bits = 0
+        for zone in found:
+            bits |= zone["kinds"]
+        sums = tuple(sum(zone[key] for zone in found) for key in ("rows_with_value", "rows_with_null"))
+        check((bits, *sums) == (kinds, with_value, with_null), at, "figures", "not those of the zones")
+        listed.append({"path": utf8(names[-1], at, "PATH"), "kinds": kinds, "rows_with_value": with_value,
+                       "rows_with_null": with_null, "values": values, "text_bytes": text_bytes, "numbers": ends,
+                       "zones": found})
+    ascending(names, part.at("PATH"), "PATH")
+    check(path_end == len(paths) and tables == numeric, part.at("PATH"), "PATH", "not the paths of the fields")
+    check(filters_end == len(part.raw("FILT")), part.at("FILT"), "FILT", "longer than the filters")
+    about = {"count": rows, "zones": zones, "exact_for": exact_for, "complete": bool(flags)}
+    return about, {"fields": listed}
+
+
 def read_tombstones(part):
     part.demand("DEAD META")
     rows, dead, exact_for = part.meta("IIQ")
@@ -814,7 +903,7 @@ def read_patch(part):
 
 
 PART_READERS = {"codes": read_codes, "rows": read_rows, "vectors": read_vectors, "graph": read_graph, "payload": read_payload_part,
-                "column": read_column, "tombstones": read_tombstones, "patch": read_patch, "product": read_product}
+                "column": read_column, "tombstones": read_tombstones, "patch": read_patch, "product": read_product, "statistics": read_statistics}
 
 
 def read_part(data, expect, contents):

@@ -270,7 +270,7 @@ def manifests():
     yield "part 0", False, one_part(number=0)
     yield "a part not below the next", False, one_part(number=10)
     yield "part kind 0", False, one_part(kind=0)
-    yield "part kind 11", False, one_part(kind=11)
+    yield "part kind 12", False, one_part(kind=12)
     yield "a rows part with a name", True, one_part(name="x")
     yield "a name that is not UTF-8", False, one_part(kind=1, name=b"\xff")
     yield "a graph without a source", True, one_part(kind=3)
@@ -709,13 +709,61 @@ def product_cases():
     yield "not zero at the end", False, product_part(2, tail=1)
 
 
+def statistics_part(rows=5, firsts=(0, 2, 5), fields=None, paths=b"ab", flags=1, zero=0, numeric=1, filt=None, **change):
+    """Field `a` has texts in zone 0; `b` whole numbers in both."""
+    record = {"a0": (0x80, 2, 0, 2), "a1": (0, 0, 0, 0), "b0": (8, 1, 0, 1), "b1": (9, 2, 1, 65535)} | change
+    ends = record.pop("ends", [(1.0, 1.0), (-4.0, 9.0)])
+    record = {name: pack("<4H", *counts) for name, counts in record.items()}
+    fields = fields or [(1, 0x80, 2, 0, 0, 2, 6, 0.0, 0.0), (2, 9, 3, 1, 4, 4, 0, -4.0, 9.0)]
+    entry = [pack("<IHHIIQQQdd", f[0], f[1], 0, *f[2:]) + bytes(8) for f in fields]
+    return part("statistics", [("FILT", bytes(8) if filt is None else filt),
+                               ("RECS", record["a0"] + record["a1"] + record["b0"] + record["b1"]),
+                               ("NUMS", b"".join(pack("<dd", *pair) for pair in ends)),
+                               ("ZONE", b"".join(pack("<I", n) for n in firsts)),
+                               ("PATH", paths), ("FLDS", b"".join(entry)),
+                               ("META", pack("<IIIIIIQ", rows, len(firsts) - 1, len(fields), numeric, flags, zero, 7)
+                                + bytes(32))])
+
+
+def statistics_cases():
+    a, b = (1, 0x80, 2, 0, 0, 2, 6, 0.0, 0.0), (2, 9, 3, 1, 4, 4, 0, -4.0, 9.0)
+    yield "two fields", True, statistics_part()
+    yield "not complete", True, statistics_part(flags=0)
+    yield "an unknown flag", False, statistics_part(flags=2)
+    yield "not zero", False, statistics_part(zero=1)
+    yield "a zone of no rows", False, statistics_part(firsts=(0, 0, 5))
+    yield "zones that end too soon", False, statistics_part(firsts=(0, 2, 4))
+    yield "a zone too long", False, statistics_part(rows=70000, firsts=(0, 2, 70000))
+    yield "a long zone", True, statistics_part(rows=65537, firsts=(0, 2, 65537))
+    yield "paths out of order", False, statistics_part(paths=b"ba")
+    yield "equal paths", False, statistics_part(paths=b"aa")
+    yield "a path that is not UTF-8", False, statistics_part(paths=b"a\xff")
+    yield "a path left over", False, statistics_part(paths=b"abc")
+    yield "an empty path", False, statistics_part(fields=[(0, *a[1:]), b])
+    yield "an unknown kind", False, statistics_part(a1=(1 << 11, 0, 0, 0))
+    yield "more rows than the zone", False, statistics_part(b0=(8, 3, 0, 1), fields=[a, (2, 9, 5, *b[3:])])
+    yield "too many different values", False, statistics_part(b1=(9, 2, 1, 4097))
+    yield "a filter too short", False, statistics_part(filt=bytes(4))
+    yield "a filter too long", False, statistics_part(filt=bytes(12))
+    yield "filters with a gap", False, statistics_part(fields=[a, (*b[:4], 8, *b[5:])])
+    yield "kinds of no zone", False, statistics_part(fields=[(1, 0x82, *a[2:]), b])
+    yield "another sum", False, statistics_part(fields=[(1, 0x80, 1, *a[3:]), b])
+    yield "extremes of no zone", False, statistics_part(fields=[a, (*b[:8], 10.0)])
+    yield "extremes the wrong way", False, statistics_part(ends=[(1.0, 1.0), (9.0, -4.0)])
+    yield "extremes of NaN", False, statistics_part(ends=[(1.0, 1.0), (-4.0, float("nan"))])
+    yield "extremes of -0", False, statistics_part(ends=[(1.0, 1.0), (-4.0, -0.0)], fields=[a, (*b[:8], 1.0)])
+    yield "extremes without numbers", False, statistics_part(b0=(0, 1, 0, 1), fields=[a, b])
+    yield "a table too many", False, statistics_part(numeric=2)
+
+
 def all_cases():
     yield from wal_cases()
     yield from envelope_cases()
     yield from container_cases()
     yield from ((f"frame: {name}", False, data) for name, data in frame_cases())
     kinds = {"rows": rows_cases, "vectors": vectors_cases, "graph": graph_cases, "payload": payload_cases,
-             "column": column_cases, "patch": patch_cases, "codes": codes_cases, "product": product_cases}
+             "column": column_cases, "patch": patch_cases, "codes": codes_cases, "product": product_cases,
+             "statistics": statistics_cases}
     for kind, cases in kinds.items():
         yield from ((f"{kind}: {name}", valid, data) for name, valid, data in cases())
 

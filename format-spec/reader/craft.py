@@ -61,7 +61,7 @@ def seal_part(body, sections, block_count=None):
 
 def part(kind, sections, source=None, required=0, version=1, part_id=42, flags=None, block_len=BLOCK):
     """A part file; `sections` is a list of (tag, bytes)."""
-    derived = kind in ("codes", "graph", "column", "product")
+    derived = kind in ("codes", "graph", "column", "product", "statistics")
     source = bytes([0xAB]) * 32 if source is None and derived else source or bytes(32)
     flags = int(derived) if flags is None else flags
     body = bytearray(struct.pack("<8s4I3Q16sII32s24x", b"CAIRNPRT", 1, KIND_TAGS[kind], version, block_len, required, 0,

@@ -54,6 +54,10 @@ mod postings;
 pub mod product;
 pub mod rows;
 pub mod schema;
+pub mod statistics;
+mod statistics_builder;
+mod statistics_filter;
+mod statistics_record;
 pub mod tombstones;
 pub mod value;
 mod value_ref;
@@ -86,6 +90,10 @@ pub use rows::{RowsBuilder, RowsLayout, RowsView};
 pub use schema::{
     Codec, CompactionSettings, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema,
     VectorSchema,
+};
+pub use statistics::{
+    FieldFigures, FieldRecords, FieldStatistics, Kinds, StatisticsBuilder, StatisticsLayout,
+    StatisticsView, Zone, ZoneRecord,
 };
 pub use tombstones::{TombstonesBuilder, TombstonesLayout, TombstonesView};
 pub use value::{ArrayRef, EMPTY_PAYLOAD, ObjectRef, Value, ValueKind, ValueRef};

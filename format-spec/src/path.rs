@@ -26,6 +26,8 @@ tagged! {
         Patch = 9,
         /// Product codes of one vector name.
         Product = 10,
+        /// Which values payload fields have, zone by zone.
+        Statistics = 11,
     }
 }
 
@@ -44,6 +46,7 @@ impl PartKind {
             Self::Tombstones => "tombstones",
             Self::Patch => "patch",
             Self::Product => "product",
+            Self::Statistics => "statistics",
         }
     }
 
@@ -61,7 +64,7 @@ impl PartKind {
     pub const fn is_derived(self) -> bool {
         matches!(
             self,
-            Self::Codes | Self::Graph | Self::Column | Self::Product
+            Self::Codes | Self::Graph | Self::Column | Self::Product | Self::Statistics
         )
     }
 }

@@ -45,6 +45,11 @@ impl<W: Write> PayloadBuilder<W> {
         })
     }
 
+    /// Payload blocks that are full; the next row may still end one more.
+    pub fn blocks(&self) -> u32 {
+        self.packer.blocks()
+    }
+
     /// Adds the encoded payload of the next row.
     ///
     /// # Errors

@@ -123,6 +123,18 @@ impl Value {
     }
 }
 
+/// Appends the object whose only member, `key`, is the array of these values.
+pub fn encode_list_of(key: &str, values: &[ValueRef<'_>], out: &mut Vec<u8>) {
+    encode_container(tag::OBJECT, 1, out, |out| {
+        put_text(key, out);
+        encode_container(tag::ARRAY, values.len(), out, |out| {
+            for value in values {
+                out.extend_from_slice(value.bytes());
+            }
+        });
+    });
+}
+
 fn encode_int(number: i64, out: &mut Vec<u8>) {
     if let Ok(small) = i8::try_from(number) {
         out.push(tag::INT8);

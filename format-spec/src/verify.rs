@@ -14,6 +14,7 @@ use crate::path::PartKind;
 use crate::payload::PayloadView;
 use crate::product::ProductLayout;
 use crate::rows::RowsView;
+use crate::statistics::StatisticsLayout;
 use crate::tombstones::TombstonesLayout;
 use crate::value::Value;
 use crate::vectors::VectorsLayout;
@@ -38,6 +39,7 @@ pub fn verify_part(part: &PartLayout, bytes: &[u8]) -> Result<(), DecodeError> {
         PartKind::Patch => PatchesView::open(part, bytes)?.verify(decode),
         PartKind::Codes => CodesLayout::open(part, bytes)?.verify_past_end(bytes),
         PartKind::Product => ProductLayout::open(part, bytes)?.verify_codes(bytes),
+        PartKind::Statistics => StatisticsLayout::open(part, bytes).map(drop),
         PartKind::Sparse => Ok(()),
     }
 }

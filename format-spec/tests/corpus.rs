@@ -65,6 +65,10 @@ mod product {
     include!("../../fuzz/bodies/product.rs");
 }
 #[cfg(test)]
+mod statistics {
+    include!("../../fuzz/bodies/statistics.rs");
+}
+#[cfg(test)]
 mod tombstones {
     include!("../../fuzz/bodies/tombstones.rs");
 }
@@ -97,6 +101,7 @@ mod tests {
         ("rows", super::rows::body),
         ("codes", super::codes::body),
         ("product", super::product::body),
+        ("statistics", super::statistics::body),
         ("tombstones", super::tombstones::body),
         ("vectors", super::vectors::body),
     ];

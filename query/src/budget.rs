@@ -1,4 +1,4 @@
-//! The time a request may take.
+//! The time a request may take, and the threads that may help it.
 //!
 //! Long loops ask every few thousand rows, so that a query over a large segment ends soon after its
 //! deadline, and the clock costs nothing that can be measured.
@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use engine::Clock;
+use rayon::ThreadPool;
 
 use crate::error::QueryError;
+use crate::parallel::PAYS_NS;
 use crate::request::Env;
 
 /// Rows scanned between two looks at the clock: about a millisecond of distances.
@@ -20,17 +22,30 @@ pub(crate) const PAYLOAD_ROWS: usize = 1_024;
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Budget<'a> {
     deadline: Option<(&'a dyn Clock, Duration)>,
+    pool: Option<&'a ThreadPool>,
 }
 
 impl<'a> Budget<'a> {
     /// For work that the size of the request bounds.
-    pub(crate) const UNLIMITED: Self = Self { deadline: None };
+    pub(crate) const UNLIMITED: Self = Self {
+        deadline: None,
+        pool: None,
+    };
 
     /// The budget of a request.
     pub(crate) fn new(env: &Env<'a>) -> Self {
         Self {
             deadline: env.deadline.map(|deadline| (env.clock, deadline)),
+            pool: Some(env.pool),
         }
+    }
+
+    /// The pool, if work of about `cost_ns` is worth sharing evenly among its threads.
+    pub(crate) fn helpers(&self, cost_ns: f64) -> Option<&'a ThreadPool> {
+        self.pool.filter(|pool| {
+            let threads = pool.current_num_threads();
+            threads > 1 && cost_ns - cost_ns / threads as f64 >= PAYS_NS
+        })
     }
 
     /// Fails once the deadline is over.

@@ -16,7 +16,7 @@ use crate::request::Env;
 /// ones. Sources that follow each other also spare each other work (`codes.rs`): over HTTP on one
 /// connection, three segments of 100,000 embeddings are searched as fast in turn as side by side,
 /// and the other core is left to other queries.
-const PAYS_NS: f64 = 400_000.0;
+pub(crate) const PAYS_NS: f64 = 400_000.0;
 
 /// Whether several threads are worth while; `cost_ns` tells about how long a source takes.
 pub(crate) fn pays(sources: &[Source], env: &Env<'_>, cost_ns: impl Fn(&Source) -> f64) -> bool {

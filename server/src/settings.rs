@@ -475,6 +475,10 @@ const KEYS: &[(&str, Set)] = &[
         s.storage.engine.coded_graph_bytes_max = number::<u64>(v)?.saturating_mul(1 << 20);
         Ok(())
     }),
+    ("storage.derived_columns_mb", |s, v| {
+        s.storage.engine.derived_bytes_max = number::<u64>(v)?.saturating_mul(1 << 20);
+        Ok(())
+    }),
     ("storage.io_uring", |s, v| {
         v.parse().map(|parsed| s.storage.io_uring = parsed)
     }),

@@ -27,7 +27,7 @@ use crate::rate::urgently;
 use crate::segment::Segment;
 use crate::segment::build::{
     Replaced, Selection, write_column, write_folded, write_replaced, write_segment,
-    write_tombstones,
+    write_statistics, write_tombstones,
 };
 use crate::segment::codes::{add_codes, write_codes};
 use crate::segment::recall::note_recall;
@@ -54,6 +54,7 @@ impl Shard {
         attempt(self.base.storage(), || match &choice.plan {
             Plan::Drop { segment } => job.drop_segment(*segment),
             Plan::Column { segment, field } => job.column(*segment, *field),
+            Plan::Statistics { segment } => job.statistics(*segment),
             Plan::Fold { segment } => job.fold(*segment),
             Plan::Merge {
                 segments, graph, ..
@@ -361,6 +362,15 @@ impl Job<'_> {
         self.add_part(id, part, PartKind::Payload)
     }
 
+    fn statistics(&self, id: SegmentId) -> Result<()> {
+        let state = self.input(id)?;
+        let _passes = state.segment.passes();
+        let total = u64::from(state.segment.row_count());
+        let check = |done: u64| self.ticker.at(done, total);
+        let part = write_statistics(&self.shard.base, state, &check)?;
+        self.add_part(id, part, PartKind::Payload)
+    }
+
     /// Lists a derived part, if its source is still the one it was made from.
     fn add_part(&self, id: SegmentId, part: PartEntry, source: PartKind) -> Result<()> {
         let mut version = self.shard.version.lock();
@@ -399,6 +409,7 @@ impl Job<'_> {
         let mut version = self.shard.version.lock();
         let mut entry = version.entry(id)?.clone();
         unset_part(&mut entry, PartKind::Column);
+        unset_part(&mut entry, PartKind::Statistics);
         entry.seqno_max = entry.seqno_max.max(seqno_max);
         for part in parts {
             set_part(&mut entry, part);

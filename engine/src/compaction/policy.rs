@@ -8,6 +8,7 @@
 //! |---|---|
 //! | drop | no row lives |
 //! | column | an indexed field has no column in the segment |
+//! | statistics | the payloads have none: they were damaged |
 //! | codes | vectors that are to have codes have none: theirs were damaged |
 //! | fold | more than `FOLD_PERCENT` of the rows are patched |
 //! | merge flat | `fan_out` flat segments, as many as fill one, or two when writers are quiet |
@@ -44,7 +45,9 @@ pub(crate) struct Shape {
     pub(crate) has_graph: bool,
     /// Fields (schema positions) without a column.
     pub(crate) without_column: Vec<usize>,
-    /// Bytes of the payload part, which is what a column is made from.
+    /// Whether the payloads have no statistics.
+    pub(crate) without_statistics: bool,
+    /// Bytes of the payload part, which is what columns and statistics are made from.
     pub(crate) payload_bytes: u64,
     /// What an operator asked for.
     pub(crate) forced: Forced,
@@ -76,6 +79,8 @@ pub(crate) enum Plan {
     Drop { segment: SegmentId },
     /// Build the column of the field at a schema position.
     Column { segment: SegmentId, field: usize },
+    /// Make the statistics of the payloads.
+    Statistics { segment: SegmentId },
     /// Write payload and columns anew with the patches in them.
     Fold { segment: SegmentId },
     /// Write the live rows of some segments into one; with graphs if any of them has one.
@@ -96,6 +101,7 @@ impl Plan {
         match self {
             Self::Drop { segment }
             | Self::Column { segment, .. }
+            | Self::Statistics { segment }
             | Self::Fold { segment }
             | Self::Codes { segment, .. }
             | Self::Graph { segment, .. } => vec![*segment],
@@ -108,6 +114,7 @@ impl Plan {
         match self {
             Self::Drop { .. } => "drop",
             Self::Column { .. } => "column",
+            Self::Statistics { .. } => "statistics",
             Self::Fold { .. } => "fold",
             Self::Merge { kind, .. } => kind,
             Self::Codes { .. } => "codes",
@@ -143,6 +150,7 @@ pub(crate) fn choose(
     chooser.columns();
     chooser.codes();
     chooser.folds();
+    chooser.statistics();
     chooser.flat_merge();
     chooser.graphs();
     chooser.vacuums();
@@ -165,7 +173,9 @@ impl Chooser<'_> {
         let taken = self.free.iter().filter(|shape| ids.contains(&shape.id));
         let rows = taken.clone().map(|shape| shape.rows - shape.dead).sum();
         let bytes = match plan {
-            Plan::Column { .. } => taken.map(|shape| shape.payload_bytes).sum(),
+            Plan::Column { .. } | Plan::Statistics { .. } => {
+                taken.map(|shape| shape.payload_bytes).sum()
+            }
             Plan::Drop { .. } => 0,
             Plan::Fold { .. } | Plan::Merge { .. } | Plan::Codes { .. } | Plan::Graph { .. } => {
                 taken.map(|shape| shape.bytes).sum()
@@ -206,6 +216,14 @@ impl Chooser<'_> {
                 field,
             };
             Some((plan, "the indexed field has no column here".to_owned()))
+        });
+    }
+
+    fn statistics(&mut self) {
+        self.each(|_, shape| {
+            let plan = Plan::Statistics { segment: shape.id };
+            let why = "the payloads have no statistics here".to_owned();
+            shape.without_statistics.then_some((plan, why))
         });
     }
 
@@ -404,6 +422,7 @@ mod tests {
             has_graph: graph,
             without_column: vec![],
             payload_bytes: 0,
+            without_statistics: false,
             forced: Forced::default(),
         }
     }

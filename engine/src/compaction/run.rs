@@ -371,6 +371,7 @@ fn shape(
             vacuum: segment.id() < run.next_segment,
             fold: payload.is_some_and(|part| part.exact_for < run.upto),
         }),
+        without_statistics: !segment.has_statistics(),
         dead: rows - live,
         patched: u64::from(state.patches.rows.count()),
         bytes: segment.bytes(),

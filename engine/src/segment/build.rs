@@ -3,7 +3,8 @@
 //! # Invariants
 //! - A segment's rows are the selected rows, selection after selection, in their order.
 //! - Payload parts have all patches of their sources folded in.
-//! - Columns are made from the payloads of the same pass, and name the payload part's hash.
+//! - Columns and statistics are made from the payloads of the same pass, and name the payload part's
+//!   hash.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use format_spec::{
     DecodeError, FieldIndex, PartEntry, PartKind, Row, Schema, SegmentEntry, SeqNo, ValueRef,
     VectorSchema, WriteError,
 };
-use index::{ColumnDraft, FieldPath};
+use index::{ColumnDraft, FieldPath, StatisticsDraft};
 
 use crate::bits::Bits;
 use crate::error::{Error, Result};
@@ -109,7 +110,7 @@ fn write_rows(
     Ok((entry, least.min(most), most))
 }
 
-/// Writes the payload part and a column for each of `fields`.
+/// Writes the payload part, its statistics, and a column for each of `fields`.
 fn write_payloads(
     base: &Ground,
     fields: &[FieldIndex],
@@ -118,11 +119,14 @@ fn write_payloads(
     check: Checkpoint<'_>,
 ) -> Result<Vec<PartEntry>> {
     let mut columns = fields.iter().map(Column::new).collect::<Result<Vec<_>>>()?;
+    let mut statistics = Statistics::new();
     let written = write_part(base, plan(PartKind::Payload, "", exact_for), |part| {
         let mut builder = PayloadBuilder::new(part, exact_for)?;
         let each = each_payload(selections, check, |payload| {
             push_all(&mut columns, payload)?;
-            Ok(builder.push(payload)?)
+            builder.push(payload)?;
+            statistics.push(payload, builder.blocks());
+            Ok(())
         });
         match each {
             Ok(()) => builder.finish(),
@@ -131,6 +135,7 @@ fn write_payloads(
         }
     });
     let mut parts = vec![written?];
+    parts.extend(statistics.write(base, parts[0].hash, exact_for)?);
     for column in columns {
         parts.push(column.write(base, parts[0].hash, exact_for)?);
     }
@@ -198,6 +203,46 @@ impl Column {
     }
 }
 
+/// Statistics in the making.
+struct Statistics {
+    /// `None` once a payload did not decode: there are no statistics then, and filters read it.
+    draft: Option<StatisticsDraft>,
+    /// Payload blocks that are full.
+    blocks: u32,
+}
+
+impl Statistics {
+    fn new() -> Self {
+        Self {
+            draft: Some(StatisticsDraft::new()),
+            blocks: 0,
+        }
+    }
+
+    /// Takes the next payload, before which `blocks` payload blocks were full.
+    fn push(&mut self, payload: &[u8], blocks: u32) {
+        let Some(draft) = &mut self.draft else {
+            return;
+        };
+        if blocks != self.blocks {
+            draft.end_zone();
+            self.blocks = blocks;
+        }
+        let pushed = ValueRef::new(payload).and_then(|payload| draft.push(payload));
+        if pushed.is_err() {
+            self.draft = None;
+        }
+    }
+
+    fn write(self, base: &Ground, source: [u8; 32], exact_for: SeqNo) -> Result<Option<PartEntry>> {
+        let mut plan = plan(PartKind::Statistics, "", exact_for);
+        plan.source_hash = Some(source);
+        let write =
+            |draft: StatisticsDraft| write_part(base, plan, |part| draft.finish(part, exact_for));
+        self.draft.map(write).transpose()
+    }
+}
+
 /// Gives a payload to every column.
 fn push_all(columns: &mut [Column], payload: &[u8]) -> Result<(), Stop> {
     let decode = |error: DecodeError| Stop::Read(Error::corrupt("payload", error));
@@ -222,27 +267,53 @@ pub(crate) fn write_column(
     check: Checkpoint<'_>,
 ) -> Result<PartEntry> {
     let mut column = Column::new(field)?;
-    let bare = SegmentState {
-        patches: crate::patches::Patches::new(state.segment.row_count()),
-        ..SegmentState::clone(state)
-    };
-    let source = Source::segment(Arc::new(bare));
+    each_own_payload(state, check, |payload| {
+        push_all(std::slice::from_mut(&mut column), payload)
+    })?;
+    let payload = state.segment.payload()?.part.entry();
+    column.write(base, payload.hash, payload.exact_for)
+}
+
+/// Gives every payload of a segment to `take`, as the payload part has it.
+fn each_own_payload(
+    state: &Arc<SegmentState>,
+    check: Checkpoint<'_>,
+    take: impl FnMut(&[u8]) -> Result<(), Stop>,
+) -> Result<()> {
+    let source = Source::segment(Arc::new(state.without_patches()));
     let rows: Vec<Row> = (0..state.segment.row_count()).collect();
     let selection = [Selection {
         source: &source,
         rows: &rows,
     }];
-    let pushed = each_payload(&selection, check, |payload| {
-        push_all(std::slice::from_mut(&mut column), payload)?;
-        Ok(())
-    });
-    match pushed {
-        Ok(()) => {}
-        Err(Stop::Read(error)) => return Err(error),
-        Err(Stop::Write(error)) => return Err(Error::invalid("write", error.to_string())),
+    match each_payload(&selection, check, take) {
+        Ok(()) => Ok(()),
+        Err(Stop::Read(error)) => Err(error),
+        Err(Stop::Write(error)) => Err(Error::invalid("write", error.to_string())),
     }
-    let payload = state.segment.payload()?.part.entry();
-    column.write(base, payload.hash, payload.exact_for)
+}
+
+/// Writes the statistics of a segment that exists; of rows that patches replaced they say what the
+/// payload part has, as its columns do.
+///
+/// # Errors
+/// As [`write_segment`]; `Corrupt` too when a payload does not decode.
+pub(crate) fn write_statistics(
+    base: &Ground,
+    state: &Arc<SegmentState>,
+    check: Checkpoint<'_>,
+) -> Result<PartEntry> {
+    let payloads = state.segment.payload()?;
+    let (view, entry) = (payloads.view, payloads.part.entry());
+    let mut statistics = Statistics::new();
+    let mut row = 0;
+    each_own_payload(state, check, |payload| {
+        statistics.push(payload, view.block_of(row).unwrap_or_default());
+        row += 1;
+        Ok(())
+    })?;
+    let written = statistics.write(base, entry.hash, entry.exact_for)?;
+    written.ok_or_else(|| Error::damaged(payloads.part.path(), "a payload does not decode"))
 }
 
 /// Writes payload and columns of a segment anew, with all patches of `state` folded in, and the

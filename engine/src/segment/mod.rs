@@ -24,6 +24,7 @@ use format_spec::graph::{GraphLayout, GraphView};
 use format_spec::patches::{PatchesLayout, PatchesView};
 use format_spec::payload::{PayloadLayout, PayloadView};
 use format_spec::rows::{RowsLayout, RowsView};
+use format_spec::statistics::{StatisticsLayout, StatisticsView};
 use format_spec::tombstones::{TombstonesLayout, TombstonesView};
 use format_spec::vectors::{VectorsLayout, VectorsView};
 use format_spec::{
@@ -35,6 +36,7 @@ use index::CodedGraph;
 use quant::{CodeBits, CodeMetric};
 
 use crate::bits::Bits;
+use crate::derived::{DerivedColumns, DerivedRoom};
 use crate::error::{Error, ErrorKind, Result};
 use crate::placement::{Placement, VectorHeld};
 use crate::row_codes::RowCodes;
@@ -136,6 +138,9 @@ pub(crate) struct Segment {
     products: Vec<Option<Lazy<OpenProduct>>>,
     coded: Vec<OnceLock<Arc<Coded>>>,
     columns: BTreeMap<String, Lazy<ColumnLayout>>,
+    statistics: Option<Lazy<StatisticsLayout>>,
+    /// Set once it is served.
+    derived: OnceLock<Arc<DerivedColumns>>,
     tombstones: Option<Lazy<TombstonesLayout>>,
     patches: Option<Lazy<PatchesLayout>>,
 }
@@ -239,6 +244,8 @@ impl Segment {
             columns: columns
                 .map(|part| (part.entry().name.clone(), Lazy::new(Arc::clone(part))))
                 .collect(),
+            derived: OnceLock::new(),
+            statistics: of(PartKind::Statistics, "").map(Lazy::new),
             tombstones: of(PartKind::Tombstones, "").map(Lazy::new),
             patches: of(PartKind::Patch, "").map(Lazy::new),
             entry,
@@ -417,6 +424,45 @@ impl Segment {
         };
         let bytes = lazy.part.bytes()?;
         Ok(Some(lazy.layout(bytes, ColumnLayout::open)?.view(bytes)))
+    }
+
+    /// What values lie where in the payloads.
+    pub(crate) fn statistics(&self) -> Result<Option<StatisticsView<'_>>> {
+        let Some(lazy) = &self.statistics else {
+            return Ok(None);
+        };
+        let bytes = lazy.part.bytes()?;
+        let layout = lazy.layout(bytes, |layout, bytes| {
+            let open = StatisticsLayout::open(layout, bytes)?;
+            let other = DecodeError::new(0, "statistics of the segment", Why::Identity);
+            (open.len() == self.entry.rows).then_some(open).ok_or(other)
+        })?;
+        Ok(Some(layout.view(bytes)))
+    }
+
+    /// The columns that queries make of the payloads, if the segment is served.
+    pub(crate) fn derived(&self) -> Option<&DerivedColumns> {
+        self.derived.get().map(|derived| &**derived)
+    }
+
+    /// Begins to serve the segment: with the derived columns of `before`, the same segment with
+    /// other parts, if the payloads are the same.
+    pub(crate) fn serve(&self, room: &Arc<DerivedRoom>, before: Option<&Self>) {
+        let payload = |segment: &Self| {
+            let lazy = segment.payload.as_ref();
+            lazy.map(|lazy| lazy.part.entry().id)
+        };
+        let before = before.filter(|before| payload(before) == payload(self));
+        let derived = before.and_then(|before| before.derived.get().cloned());
+        let derived = derived.unwrap_or_else(|| Arc::new(DerivedColumns::new(room)));
+        // A segment is served once.
+        drop(self.derived.set(derived));
+    }
+
+    /// Whether there are statistics that are not known to be damaged.
+    pub(crate) fn has_statistics(&self) -> bool {
+        let found = self.statistics.as_ref();
+        found.is_some_and(|lazy| lazy.part.damage().is_none())
     }
 
     /// Whether there is a usable column of this type for `path`: one of another type is what is

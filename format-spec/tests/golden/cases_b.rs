@@ -2,13 +2,14 @@
 
 use format_spec::bitmap::{BitmapLayout, encode_bitmap};
 use format_spec::columns::{ColumnBuilder, ColumnValues};
+use format_spec::statistics::{UNKNOWN, filter_of, hash_integer, hash_text};
 use format_spec::{
     CodesBuilder, CodesLayout, CodesShape, CollectionId, ColumnLayout, DecodeError, Element,
-    GraphBuilder, GraphHead, GraphLayout, Measure, Metric, PartHeader, PartId, PartIdentity,
-    PartKind, PartLayout, PartWriter, PatchesBuilder, PatchesLayout, PayloadBuilder, PayloadLayout,
-    PointId, ProductBuilder, ProductLayout, ProductPartShape, RowsBuilder, RowsLayout, SeqNo,
-    ShardId, TombstonesBuilder, TombstonesLayout, Value, VectorShape, VectorsBuilder,
-    VectorsLayout,
+    FieldRecords, GraphBuilder, GraphHead, GraphLayout, Kinds, Measure, Metric, PartHeader, PartId,
+    PartIdentity, PartKind, PartLayout, PartWriter, PatchesBuilder, PatchesLayout, PayloadBuilder,
+    PayloadLayout, PointId, ProductBuilder, ProductLayout, ProductPartShape, RowsBuilder,
+    RowsLayout, SeqNo, ShardId, StatisticsBuilder, StatisticsLayout, TombstonesBuilder,
+    TombstonesLayout, Value, VectorShape, VectorsBuilder, VectorsLayout, ZoneRecord,
 };
 
 use crate::case::{Case, Damage};
@@ -45,6 +46,13 @@ pub(crate) fn cases() -> Vec<Case> {
         case("codes_8", codes_8, reencode_codes, fields::<2>),
         case("product", product, reencode_product, fields::<10>),
         case("product_few", product_few, reencode_product, fields::<10>),
+        case("statistics", statistics, reencode_statistics, fields::<11>),
+        case(
+            "statistics_none",
+            statistics_none,
+            reencode_statistics,
+            fields::<11>,
+        ),
         case("vectors_f32", vectors_f32, reencode_vectors, fields::<1>),
         case("vectors_f16", vectors_f16, reencode_vectors, fields::<1>),
         case("vectors_u8", vectors_u8, reencode_vectors, fields::<1>),
@@ -574,6 +582,87 @@ fn reencode_product(bytes: &[u8]) -> Result<Vec<u8>, String> {
         builder.push(codes).unwrap();
     }
     Ok(builder.finish(&view.book()).unwrap().0)
+}
+
+/// Three fields over three zones: texts, numbers with every figure, and one known only to be there.
+fn statistics() -> Vec<u8> {
+    let record = |kinds: &[Kinds], rows: (u16, u16)| ZoneRecord {
+        kinds: kinds.iter().copied().fold(Kinds::NONE, Kinds::union),
+        rows_with_value: rows.0,
+        rows_with_null: rows.1,
+        ..ZoneRecord::default()
+    };
+    let mut filters = Vec::new();
+    let hashes: Vec<u64> = ["", "a", "b", "c", "d"].map(hash_text).into();
+    let texts = ZoneRecord {
+        distinct: filter_of(&hashes, &mut filters),
+        ..record(&[Kinds::TEXT, Kinds::NULL, Kinds::EMPTY], (5, 1))
+    };
+    let unknown = ZoneRecord {
+        distinct: UNKNOWN,
+        ..record(&[Kinds::TEXT, Kinds::ARRAY], (1, 0))
+    };
+    let tags = FieldRecords {
+        path: "tags[]".to_owned(),
+        values: 5_000,
+        text_bytes: 60_000,
+        zones: vec![(0, texts), (2, unknown)],
+        filters,
+    };
+    let mut filters = Vec::new();
+    let numbers = ZoneRecord {
+        distinct: filter_of(&[hash_integer(-7)], &mut filters),
+        numbers: Some((-7.0, 1e300)),
+        ..record(&[Kinds::INT, Kinds::UINT, Kinds::FLOAT], (7, 0))
+    };
+    let size = FieldRecords {
+        path: "\"box.size\".größe".to_owned(),
+        values: 8,
+        zones: vec![(1, numbers)],
+        filters,
+        ..FieldRecords::default()
+    };
+    let others = [Kinds::TRUE, Kinds::FALSE, Kinds::NAN, Kinds::OBJECT];
+    let plain = FieldRecords {
+        path: "z".to_owned(),
+        values: 4,
+        zones: vec![(1, record(&others, (4, 0)))],
+        ..FieldRecords::default()
+    };
+    let builder = StatisticsBuilder {
+        zone_ends: &[6, 60, 61],
+        exact_for: SeqNo(9),
+        complete: true,
+        fields: &[size, tags, plain],
+    };
+    builder.finish(writer(PartKind::Statistics)).unwrap().0
+}
+
+fn statistics_none() -> Vec<u8> {
+    let builder = StatisticsBuilder {
+        zone_ends: &[],
+        exact_for: SeqNo(0),
+        complete: false,
+        fields: &[],
+    };
+    builder.finish(writer(PartKind::Statistics)).unwrap().0
+}
+
+fn reencode_statistics(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let layout =
+        StatisticsLayout::open(&open(PartKind::Statistics, bytes)?, bytes).map_err(text)?;
+    let view = layout.view(bytes);
+    let fields: Vec<FieldRecords> = view.fields().map(|field| field.to_records()).collect();
+    let ends: Vec<u32> = (0..view.zones())
+        .map(|zone| view.zone_rows(zone).end)
+        .collect();
+    let builder = StatisticsBuilder {
+        zone_ends: &ends,
+        exact_for: view.exact_for(),
+        complete: view.is_complete(),
+        fields: &fields,
+    };
+    Ok(builder.finish(writer(PartKind::Statistics)).unwrap().0)
 }
 
 fn tombstones() -> Vec<u8> {

@@ -46,6 +46,27 @@ const CODES_META: Names = &[
     (40, "zero"),
 ];
 
+const ROWS_META: Names = &[
+    (4, "rows"),
+    (4, "numbers"),
+    (4, "flags"),
+    (4, "filter_blocks"),
+    (8, "seqno_min"),
+    (8, "seqno_max"),
+    (32, "zero"),
+];
+
+const STATISTICS_META: Names = &[
+    (4, "rows"),
+    (4, "zones"),
+    (4, "fields"),
+    (4, "numeric"),
+    (4, "flags"),
+    (4, "zero"),
+    (8, "exact_for"),
+    (32, "zero"),
+];
+
 const PRODUCT_META: Names = &[
     (4, "rows"),
     (4, "dim"),
@@ -59,15 +80,7 @@ const PRODUCT_META: Names = &[
 
 fn meta(kind: PartKind) -> Names {
     match kind {
-        PartKind::Rows => &[
-            (4, "rows"),
-            (4, "numbers"),
-            (4, "flags"),
-            (4, "filter_blocks"),
-            (8, "seqno_min"),
-            (8, "seqno_max"),
-            (32, "zero"),
-        ],
+        PartKind::Rows => ROWS_META,
         PartKind::Vectors => &[
             (4, "rows"),
             (4, "dim"),
@@ -126,6 +139,7 @@ fn meta(kind: PartKind) -> Names {
         ],
         PartKind::Codes => CODES_META,
         PartKind::Product => PRODUCT_META,
+        PartKind::Statistics => STATISTICS_META,
         PartKind::Sparse => &[],
     }
 }

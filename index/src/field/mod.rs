@@ -4,4 +4,6 @@ pub(crate) mod column;
 pub mod datetime;
 pub(crate) mod geo;
 pub(crate) mod path;
+pub(crate) mod picked;
+pub(crate) mod statistics;
 pub(crate) mod text;

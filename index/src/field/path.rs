@@ -94,6 +94,26 @@ impl FieldPath {
         }
     }
 
+    /// The path of these steps, which begin with a key.
+    pub(crate) fn of_items(items: Vec<PathItem>) -> FieldPath {
+        FieldPath {
+            items: items.into(),
+        }
+    }
+
+    /// The path that selects whatever this one does and the other elements of its arrays, and
+    /// whether it is this one.
+    #[must_use]
+    pub fn widened(&self) -> (FieldPath, bool) {
+        let every = |item: &PathItem| match item {
+            PathItem::Index(_) => PathItem::Every,
+            PathItem::Key(_) | PathItem::Every => item.clone(),
+        };
+        let items: Vec<PathItem> = self.items.iter().map(every).collect();
+        let same = items[..] == self.items[..];
+        (Self::of_items(items), same)
+    }
+
     /// The steps, in order.
     #[must_use]
     pub fn items(&self) -> &[PathItem] {

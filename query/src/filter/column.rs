@@ -217,7 +217,7 @@ fn as_f64(number: i64) -> f64 {
 /// The least and the greatest integer that is within the bounds once it is an f64.
 ///
 /// Conversion never changes the order, so both are found by bisection, exactly.
-fn integers(range: &Range) -> Option<(i64, i64)> {
+pub(crate) fn integers(range: &Range) -> Option<(i64, i64)> {
     let above = |n: i64| {
         let n = as_f64(n);
         range.gt.is_none_or(|bound| n > bound) && range.gte.is_none_or(|bound| n >= bound)

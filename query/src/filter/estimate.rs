@@ -1,4 +1,4 @@
-//! How many rows of a source match a filter, from column statistics alone.
+//! How many rows of a source match a filter, from columns and statistics alone.
 //!
 //! # Invariants
 //! - `min <= expected <= max <= rows`, and the true number is between `min` and `max`. What no
@@ -6,8 +6,8 @@
 
 use engine::Source;
 
+use super::access::Access;
 use super::bind::{Bound, Test};
-use super::column;
 use crate::error::QueryError;
 
 /// A number of rows, between bounds.
@@ -119,16 +119,10 @@ pub(crate) fn estimate_test(test: &Test<'_>, source: &Source) -> Result<Estimate
         }),
         Test::Never => Ok(Estimate::exact(0)),
         Test::Field(field) => {
-            let Some((name, _)) = &field.column else {
-                return Ok(Estimate::unknown(rows));
-            };
-            let Some(view) = column::open(source, name)? else {
-                return Ok(Estimate::unknown(rows));
-            };
             let patched = source
                 .patched()
                 .map_or(0, |patched| u64::from(patched.count()));
-            Ok(column::estimate(&view, &field.ask).loosened(patched, rows))
+            Ok(Access::of(field, source)?.estimate(&field.ask, rows, patched))
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Which rows of a source match a filter.
 //!
-//! Columns and ids answer first, for all rows at once and without reading a payload; what they
-//! leave open (fields without a column, patched rows, rows with values that the column does not
-//! hold) is tested on its payload, row after row in row order, so that each payload block is
-//! decompressed once.
+//! Columns, statistics and ids answer first, for all rows at once and without reading a payload; what
+//! they leave open (zones in which a field without a column may match, patched rows, rows with
+//! values that the column does not hold) is tested on its payload, row after row in row order, so
+//! that each payload block is decompressed once, and on several threads where that pays.
 //!
 //! ```text
-//!  must a = 1 (column)   b > 2 (no column)        live rows that have the vector
+//!  must a = 1 (column)   b > 2 (statistics)       live rows that have the vector
 //!        │                     │                              │
-//!   sure / perhaps  and   nothing / everything   ─►  sure rows, open rows  ─►  payloads
+//!   sure / perhaps  and    sure / perhaps        ─►  sure rows, open rows  ─►  payloads
 //! ```
 //!
 //! # Invariants
@@ -20,14 +20,17 @@ use std::ops::Range;
 use engine::{PayloadReader, Source};
 use format_spec::value::ValueRef;
 use index::{Row, RowSet};
+use rayon::prelude::*;
 
+use super::access::Access;
 use super::bind::{Bound, Field, Test};
-use super::column;
+use super::derive;
 use super::estimate::{Estimate, estimate_test};
 use super::eval_payload::{Known, matches};
 use super::subset::{Answer, Subset};
 use crate::budget::{Budget, PAYLOAD_ROWS};
 use crate::error::{QueryError, damaged_payload};
+use crate::plan;
 
 /// Once so few rows are left, their payloads answer sooner than the next column does.
 ///
@@ -155,17 +158,8 @@ impl Scope<'_> {
     }
 
     fn field(&self, field: &Field<'_>) -> Result<Answer, QueryError> {
-        let Some((name, _)) = &field.column else {
-            return Ok(Answer::OPEN);
-        };
-        let Some(view) = column::open(self.source, name)? else {
-            return Ok(Answer::OPEN);
-        };
-        let answer = column::answer(&view, &field.ask);
-        Ok(match self.patched {
-            Some(patched) => answer.with_open(patched),
-            None => answer,
-        })
+        let access = Access::of(field, self.source)?;
+        Ok(access.answer(&field.ask, self.rows, self.patched))
     }
 }
 
@@ -188,14 +182,26 @@ impl Candidates {
         source: &Source,
         budget: &Budget<'_>,
     ) -> Result<(), QueryError> {
-        let mut tester = RowTester::new(filter, source);
-        for (tested, row) in self.open.iter().enumerate() {
-            if tested % PAYLOAD_ROWS == 0 {
-                budget.check()?;
+        if derive::make(filter, source, self.open.count(), budget)? {
+            let left = candidates(filter, source, &self.open)?;
+            self.sure.or(&left.sure);
+            self.open = left.open;
+        }
+        let words = self.open.words().len();
+        let matching = match budget.helpers(plan::payload_walk_ns(self.open.count())) {
+            Some(pool) => {
+                // Some more parts than threads: matching rows are seldom spread evenly.
+                let parts = 4 * pool.current_num_threads();
+                let part = |n: usize| words * n / parts..words * (n + 1) / parts;
+                let test = |n| test_rows(filter, source, rows_of(&self.open, part(n)), budget);
+                let tested: Result<Vec<_>, _> =
+                    pool.install(|| (0..parts).into_par_iter().map(test).collect());
+                tested?
             }
-            if tester.test(row)? {
-                self.sure.insert(row);
-            }
+            None => vec![test_rows(filter, source, self.open.iter(), budget)?],
+        };
+        for row in matching.into_iter().flatten() {
+            self.sure.insert(row);
         }
         self.open = RowSet::new(self.open.len());
         Ok(())
@@ -207,6 +213,26 @@ impl Candidates {
         rows.or(&self.open);
         rows
     }
+}
+
+/// The rows that match.
+fn test_rows(
+    filter: &Bound<'_>,
+    source: &Source,
+    rows: impl Iterator<Item = Row>,
+    budget: &Budget<'_>,
+) -> Result<Vec<Row>, QueryError> {
+    let mut tester = RowTester::new(filter, source);
+    let mut matching = Vec::new();
+    for (tested, row) in rows.enumerate() {
+        if tested % PAYLOAD_ROWS == 0 {
+            budget.check()?;
+        }
+        if tester.test(row)? {
+            matching.push(row);
+        }
+    }
+    Ok(matching)
 }
 
 /// Tests rows of one source on their payloads. Neighbouring rows share a decompressed block.

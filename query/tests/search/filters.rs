@@ -61,8 +61,7 @@ fn holds(filter: &Filter, id: PointId, (has, payload): &([bool; 2], Value)) -> b
     oracle::matches(filter, id, &vectors, payload)
 }
 
-fn run(world: &World, steps: Vec<Step>) -> Model {
-    let mut model = Model::new();
+fn run(world: &World, steps: Vec<Step>, model: &mut Model) {
     for step in steps {
         match step {
             Step::Upsert(points) => {
@@ -102,7 +101,6 @@ fn run(world: &World, steps: Vec<Step>) -> Model {
             Step::Settle => world.settle(),
         }
     }
-    model
 }
 
 fn listed(world: &World, filter: &Filter, offset: u64, limit: usize) -> Vec<PointId> {
@@ -128,13 +126,20 @@ proptest! {
         fields in indexes(),
         steps in prop::collection::vec(step(), 1..10),
         filters in prop::collection::vec(oracle::filter(), 1..8),
+        more in prop::collection::vec(step(), 0..4),
         offset in 0u64..40,
         limit in 0usize..12,
     ) {
         let vectors = NAMES.map(|name| vector(name, 2, Metric::Euclid)).to_vec();
         let world = World::new(Schema { fields, vectors, ..Schema::default() });
-        let model = run(&world, steps);
-        for filter in filters {
+        let mut model = Model::new();
+        run(&world, steps, &mut model);
+        // Asked twice, the second time of what the first one left in memory.
+        let again = filters.len();
+        for (nth, filter) in filters.iter().chain(&filters).cloned().enumerate() {
+            if nth == again {
+                run(&world, more.clone(), &mut model);
+            }
             let truth: Vec<PointId> = model
                 .iter()
                 .filter(|(id, point)| holds(&filter, **id, point))

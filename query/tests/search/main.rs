@@ -7,5 +7,6 @@ mod cold;
 mod filters;
 mod nearest;
 mod oracle;
+mod unindexed;
 mod world;
 mod writes;

@@ -106,6 +106,11 @@ const GAUGES: &[Figure<engine::Counters>] = &[
         |c| c.memtable_bytes as f64,
     ),
     (
+        "cairn_derived_column_bytes",
+        "Bytes in memory of columns made for filters on fields without an index",
+        |c| c.derived_bytes as f64,
+    ),
+    (
         "cairn_retired_files",
         "Files that wait for their last reader",
         |c| c.retired_files as f64,

@@ -2,7 +2,8 @@
 
 use format_spec::{
     CodesLayout, ColumnLayout, ColumnValues, DecodeError, Element, GraphView, PartKind, PartLayout,
-    PatchesLayout, PayloadLayout, Postings, ProductLayout, RowsLayout, TombstonesView, VectorsView,
+    PatchesLayout, PayloadLayout, Postings, ProductLayout, RowsLayout, StatisticsLayout,
+    TombstonesView, VectorsView, Zone,
 };
 use half::f16;
 use serde_json::{Value as Tree, json};
@@ -20,6 +21,7 @@ pub(super) fn report(report: &mut Report, part: &PartLayout, bytes: &[u8], all: 
         PartKind::Patch => patches(part, bytes, all),
         PartKind::Codes => codes(part, bytes, all),
         PartKind::Product => product(part, bytes, all),
+        PartKind::Statistics => statistics(part, bytes, all),
         // A kind that has a name in the format and no chapter yet.
         PartKind::Sparse => Ok(Tree::Null),
     };
@@ -209,6 +211,46 @@ fn product(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeErr
     with_list(tree, all, "book", || {
         let numbers = view.book().into_iter().map(f64::from);
         Ok(numbers.map(Tree::from).collect())
+    })
+}
+
+fn statistics(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeError> {
+    let layout = StatisticsLayout::open(part, bytes)?;
+    let view = layout.view(bytes);
+    let fields = view.fields().map(|field| {
+        let figures = field.figures();
+        let mut tree = json!({
+            "path": field.path(),
+            "kinds": figures.kinds.bits(),
+            "rows_with_value": figures.rows_with_value,
+            "rows_with_null": figures.rows_with_null,
+            "values": figures.values,
+            "text_bytes": figures.text_bytes,
+            "numbers": figures.numbers,
+        });
+        if all {
+            tree["zones"] = field.zones().map(|zone| zone_report(&zone)).collect();
+        }
+        tree
+    });
+    Ok(json!({
+        "count": view.rows(),
+        "zones": view.zones(),
+        "exact_for": view.exact_for().0,
+        "complete": view.is_complete(),
+        "fields": fields.collect::<Vec<_>>(),
+    }))
+}
+
+fn zone_report(zone: &Zone<'_>) -> Tree {
+    json!({
+        "first_row": zone.rows.start,
+        "kinds": zone.record.kinds.bits(),
+        "rows_with_value": zone.record.rows_with_value,
+        "rows_with_null": zone.record.rows_with_null,
+        "distinct": zone.record.distinct,
+        "numbers": zone.record.numbers,
+        "filter": hex(zone.filter),
     })
 }
 

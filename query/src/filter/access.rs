@@ -1,0 +1,73 @@
+//! Where the answer to a test of a field comes from: a column, on disk or in memory, or statistics.
+//!
+//! # Invariants
+//! - Rows whose payload was patched are left open, and estimates loosened by them, whatever answers.
+
+use std::sync::Arc;
+
+use engine::{DerivedColumn, Source};
+use format_spec::ColumnView;
+use index::RowSet;
+
+use super::ask::Ask;
+use super::bind::Field;
+use super::estimate::Estimate;
+use super::subset::Answer;
+use super::zones::{self, Known};
+use super::{column, derive};
+use crate::error::QueryError;
+
+/// What a source has of a field, best first.
+#[derive(Debug)]
+pub(crate) enum Access<'s> {
+    /// The column of an index.
+    Column(ColumnView<'s>),
+    /// A column in memory, left behind by an earlier filter.
+    Derived(Arc<DerivedColumn>),
+    /// The statistics of the segment.
+    Zones(Known<'s>),
+    /// Nothing but the payloads.
+    Payloads,
+}
+
+impl<'s> Access<'s> {
+    /// The access to a field for what is asked of it.
+    pub(crate) fn of(field: &Field<'_>, source: &'s Source) -> Result<Self, QueryError> {
+        if let Some((name, _)) = &field.column
+            && let Some(view) = column::open(source, name)?
+        {
+            return Ok(Self::Column(view));
+        }
+        let statistics = zones::open(source)?;
+        let known = statistics.map(|view| zones::find(&view, field.path));
+        if let Some(column) = derive::find(field, source, known.as_ref()) {
+            return Ok(Self::Derived(column));
+        }
+        Ok(known.map_or(Self::Payloads, Self::Zones))
+    }
+
+    /// Answers without reading a payload.
+    pub(crate) fn answer(&self, ask: &Ask<'_>, rows: u32, patched: Option<&RowSet>) -> Answer {
+        let answer = match self {
+            Self::Column(view) => column::answer(view, ask),
+            Self::Derived(derived) => column::answer(&derived.view(), ask),
+            Self::Zones(known) => zones::answer(known, ask, rows),
+            Self::Payloads => return Answer::OPEN,
+        };
+        match patched {
+            Some(patched) => answer.with_open(patched),
+            None => answer,
+        }
+    }
+
+    /// How many of `rows` rows match.
+    pub(crate) fn estimate(&self, ask: &Ask<'_>, rows: u64, patched: u64) -> Estimate {
+        let estimate = match self {
+            Self::Column(view) => column::estimate(view, ask),
+            Self::Derived(derived) => column::estimate(&derived.view(), ask),
+            Self::Zones(known) => zones::estimate(known, ask, rows),
+            Self::Payloads => return Estimate::unknown(rows),
+        };
+        estimate.loosened(patched, rows)
+    }
+}

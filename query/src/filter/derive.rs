@@ -1,0 +1,230 @@
+//! Making columns of fields without an index, when a filter reads the payloads of a segment anyway.
+//!
+//! The first filter on such a field pays for the payloads; from then on the column that it leaves
+//! in memory answers, as the column of an index would.
+//!
+//! ```text
+//! rows left open ── turns (engine) ── payloads, on all threads ── picked values ── drafts ── kept
+//! ```
+//!
+//! # Invariants
+//! - A column is made of the payloads as the payload part has them, of all rows: it holds for every
+//!   snapshot.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use engine::{DerivedColumn, DerivedColumns, DerivedTurn, Source};
+use format_spec::schema::FieldType;
+use format_spec::value::ValueRef;
+use format_spec::{FieldFigures, Kinds};
+use index::{ColumnDraft, FieldPath, Picked, Row};
+use rayon::prelude::*;
+
+use super::ask::{Ask, ValueTest};
+use super::bind::{Bound, Field, Test};
+use super::zones::{self, Known};
+use crate::budget::Budget;
+use crate::error::{QueryError, damaged_payload};
+use crate::plan;
+
+/// Rows whose payloads one thread reads at a time.
+const CHUNK_ROWS: u32 = 2_048;
+
+/// The column in memory that answers what is asked of a field, if there is one.
+pub(crate) fn find(
+    field: &Field<'_>,
+    source: &Source,
+    known: Option<&Known<'_>>,
+) -> Option<Arc<DerivedColumn>> {
+    let columns = source.derived()?;
+    let (best, others) = types(&field.ask, figures(known))?;
+    let path = field.path.to_string();
+    let mut all = std::iter::once(&best).chain(others);
+    all.find_map(|&field_type| columns.get(&path, field_type))
+}
+
+fn figures<'k>(known: Option<&Known<'k>>) -> Option<&'k FieldFigures> {
+    match known {
+        Some(Known::Field { field, .. }) => Some(field.figures()),
+        Some(Known::Unknown | Known::Missing) | None => None,
+    }
+}
+
+/// The type of column that answers best, and others that do; `None` if none does.
+fn types(
+    ask: &Ask<'_>,
+    figures: Option<&FieldFigures>,
+) -> Option<(FieldType, &'static [FieldType])> {
+    Some(match ask {
+        // Every column knows the rows that are empty or null; that of booleans is the smallest.
+        Ask::IsEmpty(_) | Ask::IsNull(_) => {
+            let others = &[FieldType::Integer, FieldType::Float, FieldType::Keyword];
+            (FieldType::Bool, others)
+        }
+        // How many values an array has, no column tells.
+        Ask::Count(_) => return None,
+        Ask::Any(test) => match test {
+            ValueTest::Keyword(_)
+            | ValueTest::AnyKeyword(_)
+            | ValueTest::ExceptKeyword(_)
+            | ValueTest::Datetime(_)
+            | ValueTest::Prefix(_)
+            | ValueTest::Substring(_) => (FieldType::Keyword, &[]),
+            // Cutting texts into tokens costs more than reading them.
+            ValueTest::Text(_) | ValueTest::Geo(_) => return None,
+            ValueTest::Integer(_) | ValueTest::AnyInteger(_) | ValueTest::ExceptInteger(_) => {
+                (FieldType::Integer, &[])
+            }
+            ValueTest::Bool(_) => (FieldType::Bool, &[]),
+            ValueTest::Range(_) => {
+                let others = Kinds::UINT.union(Kinds::FLOAT).union(Kinds::NAN);
+                if figures.is_some_and(|figures| !figures.kinds.meets(others)) {
+                    (FieldType::Integer, &[FieldType::Float])
+                } else {
+                    (FieldType::Float, &[FieldType::Integer])
+                }
+            }
+        },
+    })
+}
+
+/// About how many bytes the column of a field has, if there are figures.
+fn bytes_of(field_type: FieldType, rows: u32, figures: Option<&FieldFigures>) -> u64 {
+    let bitmaps = u64::from(rows) / 4;
+    let values = figures.map_or(0, |figures| {
+        if field_type == FieldType::Bool {
+            0
+        } else if field_type == FieldType::Keyword {
+            figures.text_bytes + 20 * figures.values
+        } else {
+            12 * figures.values
+        }
+    });
+    bitmaps + values
+}
+
+/// A column in the making.
+struct Making<'a> {
+    path: &'a FieldPath,
+    draft: ColumnDraft,
+    turn: DerivedTurn<'a>,
+    /// Bytes of what was picked.
+    bytes: u64,
+}
+
+/// Makes the columns whose turn it is, now that `open` rows are to be read for `filter`; tells
+/// whether there are any.
+pub(crate) fn make(
+    filter: &Bound<'_>,
+    source: &Source,
+    open: u32,
+    budget: &Budget<'_>,
+) -> Result<bool, QueryError> {
+    let Some(columns) = source.derived().filter(|_| open > 0) else {
+        return Ok(false);
+    };
+    let mut making = Vec::new();
+    turns(filter, (source, columns), open, &mut making)?;
+    if making.is_empty() {
+        return Ok(false);
+    }
+    let paths: Vec<&FieldPath> = making.iter().map(|making| making.path).collect();
+    let rows = source.rows();
+    let pool = budget.helpers(plan::payload_walk_ns(rows));
+    let at_once = 2 * pool.map_or(1, rayon::ThreadPool::current_num_threads);
+    let starts = (0..rows).step_by(CHUNK_ROWS as usize);
+    let chunks: Vec<Range<Row>> = starts
+        .map(|start| start..start.saturating_add(CHUNK_ROWS).min(rows))
+        .collect();
+    for chunks in chunks.chunks(at_once) {
+        budget.check()?;
+        let pick = |chunk: &Range<Row>| pick(source, &paths, chunk.clone());
+        let picked: Result<Vec<Picked>, QueryError> = match pool {
+            Some(pool) => pool.install(|| chunks.par_iter().map(pick).collect()),
+            None => chunks.iter().map(pick).collect(),
+        };
+        pour(&picked?, &mut making)?;
+    }
+    let most = columns.bytes_max();
+    for making in making {
+        if making.bytes > most {
+            making.turn.refuse();
+        } else {
+            making.turn.keep(making.draft)?;
+        }
+    }
+    Ok(true)
+}
+
+/// Takes the turns of the fields of a filter that are answered from payloads.
+fn turns<'a>(
+    filter: &'a Bound<'_>,
+    (source, columns): (&'a Source, &'a DerivedColumns),
+    open: u32,
+    making: &mut Vec<Making<'a>>,
+) -> Result<(), QueryError> {
+    for test in filter.tests() {
+        let field = match test {
+            Test::Field(field) => field,
+            Test::Filter(inner) => {
+                turns(inner, (source, columns), open, making)?;
+                continue;
+            }
+            Test::HasId(_)
+            | Test::HasVector(_)
+            | Test::Slice(_)
+            | Test::Nested(..)
+            | Test::Never => continue,
+        };
+        if let Some((name, _)) = &field.column
+            && super::column::open(source, name)?.is_some()
+        {
+            continue;
+        }
+        let known = zones::open(source)?.map(|view| zones::find(&view, field.path));
+        if matches!(known, Some(Known::Missing)) || find(field, source, known.as_ref()).is_some() {
+            continue;
+        }
+        let figures = figures(known.as_ref());
+        let Some((field_type, _)) = types(&field.ask, figures) else {
+            continue;
+        };
+        let rows = source.rows();
+        let bytes = bytes_of(field_type, rows, figures);
+        let path = field.path.to_string();
+        // Asked a second time for one field, the turn is taken already.
+        if let Some(turn) = columns.turn(&path, field_type, (open, rows), bytes) {
+            making.push(Making {
+                path: field.path,
+                draft: Picked::draft(field_type),
+                turn,
+                bytes: 0,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What `paths` select of the payloads of some rows.
+fn pick(source: &Source, paths: &[&FieldPath], rows: Range<Row>) -> Result<Picked, QueryError> {
+    let mut payloads = source.unpatched_payloads();
+    let mut picked = Picked::new(paths.len());
+    for row in rows {
+        let payload = ValueRef::new(payloads.get(row)?).map_err(damaged_payload)?;
+        picked.push(paths, payload).map_err(damaged_payload)?;
+    }
+    Ok(picked)
+}
+
+fn pour(picked: &[Picked], making: &mut [Making<'_>]) -> Result<(), QueryError> {
+    for picked in picked {
+        for (nth, making) in making.iter_mut().enumerate() {
+            making.bytes += picked.bytes(nth) as u64;
+            picked
+                .pour(nth, &mut making.draft)
+                .map_err(damaged_payload)?;
+        }
+    }
+    Ok(())
+}

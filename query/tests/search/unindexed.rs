@@ -1,0 +1,205 @@
+//! Filters on fields without an index: what they leave in memory is bounded, is used, and never
+//! outlives what it was made of.
+
+use engine::{Settings, UpsertRows};
+use format_spec::{FieldType, PointId, Schema, Value};
+use query::{AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, Selector, WriteOp};
+
+use crate::world::{World, number};
+
+const ROWS: u64 = 4_000;
+/// Numbers that are not in the order of the rows.
+const STEP: u64 = 1_237;
+
+fn payload(row: u64) -> Value {
+    let member = |key: &str, value| (key.to_owned(), value);
+    Value::Object(vec![
+        member("n", Value::Int((row * STEP % ROWS).cast_signed())),
+        member("word", Value::Text(format!("w{}", row * STEP % 97))),
+        member("filler", Value::Text("x".repeat(100))),
+        member("odd", Value::Bool(row % 2 == 1)),
+    ])
+}
+
+fn fill(world: &World, ids: std::ops::Range<u64>) {
+    let mut rows = UpsertRows::new(&world.collection.schema());
+    for id in ids {
+        rows.begin(number(id));
+        rows.payload(&payload(id).to_bytes());
+    }
+    world.upsert(rows);
+    world.flush();
+}
+
+fn only(path: &str, test: FieldTest) -> Filter {
+    let path = FieldPath::parse(path).unwrap();
+    Filter {
+        must: vec![Condition::Field { path, test }],
+        ..Filter::default()
+    }
+}
+
+fn below(most: u64) -> Filter {
+    let test = FieldTest::Range {
+        gt: None,
+        gte: None,
+        lt: Some(most as f64),
+        lte: None,
+    };
+    only("n", test)
+}
+
+fn word(nth: u64) -> Filter {
+    only(
+        "word",
+        FieldTest::Match(MatchValue::Keyword(format!("w{nth}"))),
+    )
+}
+
+fn count(world: &World, filter: &Filter) -> u64 {
+    query::count(&world.snapshot(), Some(filter), true, &world.env()).unwrap()
+}
+
+fn has(world: &World, path: &str, field_type: FieldType) -> bool {
+    let snapshot = world.snapshot();
+    let mut sources = snapshot.sources().iter();
+    sources.all(|source| {
+        let columns = source.derived().unwrap();
+        columns.get(path, field_type).is_some()
+    })
+}
+
+fn bytes(world: &World) -> u64 {
+    world.collection.counters().derived_bytes
+}
+
+#[test]
+fn the_first_filter_leaves_a_column_and_the_next_ones_use_it() {
+    let world = World::new(Schema::default());
+    fill(&world, 0..ROWS);
+    assert_eq!(count(&world, &below(40)), 40);
+    assert!(has(&world, "n", FieldType::Integer), "whole numbers only");
+    let (before, expected) = (bytes(&world), ROWS * 12);
+    assert!(
+        (expected..expected * 3 / 2 + 40_000).contains(&before),
+        "{before}"
+    );
+    for most in [0, 1, 17, 399, ROWS] {
+        assert_eq!(count(&world, &below(most)), most);
+    }
+    assert_eq!(bytes(&world), before);
+    // A word in a block is seldom another, so few blocks are read until it comes to a scan.
+    let expected = |nth| (0..ROWS).filter(|row| row * STEP % 97 == nth).count() as u64;
+    for nth in 0..97 {
+        assert_eq!(count(&world, &word(nth)), expected(nth));
+    }
+    assert!(has(&world, "word", FieldType::Keyword));
+    let odd = only("odd", FieldTest::Match(MatchValue::Bool(true)));
+    assert_eq!(count(&world, &odd), ROWS / 2);
+    assert!(has(&world, "odd", FieldType::Bool));
+    let both = Filter {
+        must: below(100).must.into_iter().chain(odd.must).collect(),
+        ..Filter::default()
+    };
+    let truth = |row: &u64| row * STEP % ROWS < 100 && row % 2 == 1;
+    assert_eq!(count(&world, &both), (0..ROWS).filter(truth).count() as u64);
+}
+
+#[test]
+fn what_statistics_rule_out_is_not_read_and_leaves_nothing() {
+    let world = World::new(Schema::default());
+    fill(&world, 0..ROWS);
+    let any = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    for filter in [
+        only("n", FieldTest::Match(MatchValue::Keyword("w1".into()))),
+        only("missing", FieldTest::Any(AnyOf::Keywords(any(&["a", "b"])))),
+        below(0),
+        only("filler", FieldTest::IsEmpty(true)),
+        only("word", FieldTest::IsNull(true)),
+    ] {
+        assert_eq!(count(&world, &filter), 0);
+    }
+    assert_eq!(
+        count(&world, &only("filler", FieldTest::IsEmpty(false))),
+        ROWS
+    );
+    assert_eq!(count(&world, &below(ROWS * 2)), ROWS);
+    assert_eq!(bytes(&world), 0);
+}
+
+#[test]
+fn patches_and_deaths_are_honoured_and_a_merge_begins_anew() {
+    let world = World::new(Schema::default());
+    fill(&world, 0..ROWS / 2);
+    fill(&world, ROWS / 2..ROWS);
+    assert_eq!(count(&world, &below(40)), 40);
+    assert!(has(&world, "n", FieldType::Integer) && bytes(&world) > 0);
+    let of_before = world.snapshot();
+    let patched: Vec<PointId> = (0..ROWS)
+        .filter(|row| row * STEP % ROWS < 10)
+        .map(number)
+        .collect();
+    let payload = Value::Object(vec![("n".to_owned(), Value::Int(39))]);
+    let select = Selector::Ids(patched);
+    world
+        .write(vec![WriteOp::OverwritePayload { payload, select }])
+        .unwrap();
+    let dead = (0..ROWS).filter(|row| (20..25).contains(&(row * STEP % ROWS)));
+    let dead = Selector::Ids(dead.map(number).collect());
+    world.write(vec![WriteOp::Delete(dead)]).unwrap();
+    let patched = |world: &World| {
+        let thirty_nine = only("n", FieldTest::Match(MatchValue::Integer(39)));
+        assert_eq!(count(world, &below(40)), 35);
+        assert_eq!(count(world, &below(39)), 24);
+        assert_eq!(count(world, &thirty_nine), 11);
+    };
+    patched(&world);
+    let before = query::count(&of_before, Some(&below(40)), true, &world.env()).unwrap();
+    assert_eq!(before, 40, "a snapshot from before sees what was there");
+    drop(of_before);
+    // A flush writes patches and deaths, and the payloads stay.
+    world.flush();
+    assert!(has(&world, "n", FieldType::Integer));
+    patched(&world);
+    // A fold or merge writes the payloads anew, and the columns of the old ones go.
+    world.settle();
+    assert_eq!(bytes(&world), 0);
+    patched(&world);
+    assert!(has(&world, "n", FieldType::Integer));
+    patched(&world);
+}
+
+#[test]
+fn columns_stay_within_their_room() {
+    let room = 220_000;
+    let with_room = |derived_bytes_max| {
+        let settings = Settings {
+            derived_bytes_max,
+            ..Settings::default()
+        };
+        World::with_settings(Schema::default(), settings)
+    };
+    let world = with_room(room);
+    fill(&world, 0..ROWS);
+    let by_kind = |nth: u64| match nth % 4 {
+        0 => only("odd", FieldTest::Match(MatchValue::Bool(nth % 8 == 0))),
+        1 => word(nth),
+        2 => below(nth),
+        _ => only(
+            "filler",
+            FieldTest::Except(AnyOf::Keywords(vec!["x".to_owned()])),
+        ),
+    };
+    for nth in 0..400 {
+        count(&world, &by_kind(nth));
+        assert!(bytes(&world) <= room);
+    }
+    assert!(
+        !has(&world, "filler", FieldType::Keyword),
+        "too large for a part of the room"
+    );
+    let none = with_room(0);
+    fill(&none, 0..ROWS);
+    assert_eq!(count(&none, &below(40)), 40);
+    assert_eq!(bytes(&none), 0);
+}
