@@ -279,6 +279,42 @@ fn damaged_codes_are_made_again() {
     assert!(collection.status().damaged.is_empty());
 }
 
+/// A patched segment whose statistics are damaged: they are made again of the same payloads, and a
+/// fold makes them of the patched ones.
+#[test]
+fn damaged_statistics_are_made_again_and_folds_renew_them() {
+    let disk = SimDisk::default();
+    let db = open(&disk);
+    db.create_collection("c", schema()).unwrap();
+    upsert(&db, 0..100, 1);
+    flush(&db);
+    let extremes = |db: &Db| {
+        let snapshot = db.collection("c").unwrap().snapshot();
+        let view = snapshot.sources()[0].statistics();
+        view.map(|view| view.unwrap().field("n").unwrap().figures().numbers)
+    };
+    assert_eq!(extremes(&db).unwrap(), Some((1.0, 1.0)));
+    let mut batch = WriteBatch::new();
+    let nine: Arc<[u8]> = payload(9).into();
+    let patch = |id| (PointId::Number(id), Arc::clone(&nine));
+    batch.patch((0..3).map(patch).collect());
+    db.collection("c").unwrap().write(batch).unwrap();
+    drop(db);
+    let files = disk.files().into_iter();
+    let part: Vec<String> = files.filter(|path| path.ends_with(".statistics")).collect();
+    assert_eq!(part.len(), 1);
+    disk.flip_bit(&part[0], 4_100, 3).unwrap();
+    let db = open(&disk);
+    assert_eq!(extremes(&db).unwrap_err().kind(), ErrorKind::Corrupt);
+    while db.step() {}
+    assert_eq!(extremes(&db).unwrap(), Some((1.0, 1.0)));
+    // Asked for, patches are folded in.
+    db.collection("c").unwrap().run_now();
+    while db.step() {}
+    assert_eq!(extremes(&db).unwrap(), Some((1.0, 9.0)));
+    assert!(db.collection("c").unwrap().status().damaged.is_empty());
+}
+
 fn upsert_random(collection: &engine::Collection, ids: std::ops::Range<u64>) {
     let mut rows = UpsertRows::new(&collection.schema());
     for id in ids {

@@ -17,6 +17,7 @@ mod eval;
 mod eval_payload;
 mod subset;
 mod text_test;
+mod unindexed;
 mod zones;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod oracle;
 
 pub use ast::{AnyOf, Condition, DEPTH_MAX, FieldTest, Filter, MatchValue, MinShould};
 pub use index::{FieldPath, GeoPoint, PathError, PathItem, datetime};
+pub use unindexed::{Unindexed, unindexed};
 
 pub(crate) use bind::{Bound, bind};
 pub(crate) use estimate::estimate;

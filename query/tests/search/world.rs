@@ -17,11 +17,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(schema: Schema) -> Self {
-        Self::with_settings(schema, Settings::default())
+        Self::with_room(schema, Settings::default().derived_bytes_max)
     }
 
-    /// The same with other settings, as far as tests leave a choice.
-    pub(crate) fn with_settings(schema: Schema, settings: Settings) -> Self {
+    /// The same with so many bytes for derived columns.
+    pub(crate) fn with_room(schema: Schema, derived_bytes_max: u64) -> Self {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let settings = Settings {
             wal_file_bytes: 1 << 16,
@@ -31,7 +31,8 @@ impl World {
             codes_bytes_min: 0,
             graph_rows_min: 0,
             build_threads: 1,
-            ..settings
+            derived_bytes_max,
+            ..Settings::default()
         };
         let for_db: Arc<dyn Clock> = clock.clone();
         let db = Db::open(Arc::new(SimDisk::default()), for_db, settings).unwrap();
