@@ -116,7 +116,8 @@ impl ZoneRecord {
         [a, b, c, d, e, f, g, h]
     }
 
-    /// Reads a record of a zone of `rows` rows, and its numbers at `number_at`, if the field has any.
+    /// Reads a record of a zone of `rows` rows, and its numbers at `number_at`, if the field has
+    /// any.
     pub(crate) fn decode(
         mut reader: Reader<'_>,
         rows: usize,

@@ -134,7 +134,8 @@ impl<'a> Overlay<'a> {
         passes(filter, chosen.id, &vectors, self.payload(chosen)?)
     }
 
-    /// Which of the vectors that the filter asks for a point has, which is in the overlay or stored.
+    /// Which of the vectors that the filter asks for a point has, which is in the overlay or
+    /// stored.
     fn has_vectors(
         &self,
         filter: &Bound<'_>,

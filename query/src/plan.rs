@@ -6,8 +6,8 @@
 //! | [`Gather`](AccessPath::Gather) | codes of the matching rows, one by one | some match |
 //! | [`Codes`](AccessPath::Codes) | blocks of codes with matching rows | many match |
 //! | [`Graph`](AccessPath::Graph) | graph; other rows lead the way | most of a large source match |
-//! | [`GraphTwoHops`](AccessPath::GraphTwoHops) | graph; others are looked through | some per cent |
-//! | [`GraphThenPayloads`](AccessPath::GraphThenPayloads) | graph, then payloads | payloads decide |
+//! | [`GraphTwoHops`](AccessPath::GraphTwoHops) | graph; others are looked through | few per cent |
+//! | [`GraphThenPayloads`](AccessPath::GraphThenPayloads) | graph, payloads after | they decide |
 //! | [`ScanThenPayloads`](AccessPath::ScanThenPayloads) | a scan, then payloads | the same |
 //!
 //! A plan is a value: [`choose`] computes it from [`Facts`] alone with the one cost function of

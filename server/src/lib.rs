@@ -34,6 +34,7 @@ mod reply;
 mod route;
 mod run;
 mod serve;
+mod setting;
 pub mod settings;
 mod state;
 mod telemetry;

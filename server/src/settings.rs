@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use config::{Config, File, FileFormat, ValueKind};
 
+use crate::setting::{absent, flag, no_authentication, number, positive, put, seconds};
+
 /// Everything that is decided before the server starts.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -546,61 +548,6 @@ const KEYS: &[(&str, Set)] = &[
         Ok(())
     }),
 ];
-
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
-    text.parse()
-        .map_err(|_| format!("expected a number ({})", std::any::type_name::<T>()))
-}
-
-fn put<T: std::str::FromStr>(field: &mut T, text: &str) -> Result<(), String> {
-    *field = number(text)?;
-    Ok(())
-}
-
-fn positive<T: std::str::FromStr + Default + PartialEq>(text: &str) -> Result<T, String> {
-    let value: T = number(text)?;
-    if value == T::default() {
-        return Err("expected 1 or more".to_owned());
-    }
-    Ok(value)
-}
-
-fn seconds(field: &mut Duration, text: &str) -> Result<(), String> {
-    // A day is more than any of these can mean, and keeps sums of times from overflowing.
-    let value: u64 = positive(text)?;
-    if value > 86_400 {
-        return Err("expected at most 86400 seconds".to_owned());
-    }
-    *field = Duration::from_secs(value);
-    Ok(())
-}
-
-fn flag(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" | "yes" | "on" => Ok(true),
-        "false" | "0" | "no" | "off" => Ok(false),
-        _ => Err("expected true or false".to_owned()),
-    }
-}
-
-/// An empty key means none, as in Qdrant.
-fn no_authentication(text: &str) -> Result<(), String> {
-    if text.is_empty() {
-        return Ok(());
-    }
-    Err(
-        "this version has no authentication, and will not start as if it had: \
-         put a proxy in front and remove the setting"
-            .to_owned(),
-    )
-}
-
-fn absent(text: &str, what: &str) -> Result<(), String> {
-    if flag(text)? {
-        return Err(format!("this version does not have {what}"));
-    }
-    Ok(())
-}
 
 #[cfg(test)]
 mod tests {

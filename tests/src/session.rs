@@ -83,6 +83,7 @@ pub fn settings() -> Settings {
         codes_bytes_min: 0,
         graph_rows_min: 0,
         coded_graph_bytes_max: 1 << 20,
+        derived_bytes_max: 1 << 20,
         build_threads: 1,
         workers: 0,
         seed: 7,

@@ -9,7 +9,8 @@
 //! query, as `peers/filters.py` makes them. The collection has an index of each integer unless
 //! `--unindexed`; one segment, with codes as the engine comes, with `--graph` a graph with codes in
 //! its nodes, with `--plain` a graph and no codes. Once it is made, each line of standard input is
-//! asked: `{"filter": name or null, "exact": bool, "ef": number or null}`, and with `"explain": true`
+//! asked: `{"filter": name or null, "exact": bool, "ef": number or null}`, and with
+//! `"explain": true`
 //! answered with the paths taken and the medians of what they did, along `"path"` if one is named.
 
 #![expect(clippy::print_stdout, reason = "it answers on standard output")]
@@ -166,7 +167,7 @@ impl Bench {
         };
         let mut paths = std::collections::BTreeMap::new();
         for done in told.iter().filter_map(|source| source.actual.as_ref()) {
-            let path = done.path.map_or("-", query::AccessPath::name);
+            let path = done.path.map_or("-", AccessPath::name);
             let switched = done.switched.map_or("", query::Switch::name);
             *paths.entry(format!("{path} {switched}")).or_insert(0_u32) += 1;
         }

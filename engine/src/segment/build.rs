@@ -3,8 +3,8 @@
 //! # Invariants
 //! - A segment's rows are the selected rows, selection after selection, in their order.
 //! - Payload parts have all patches of their sources folded in.
-//! - Columns and statistics are made from the payloads of the same pass, and name the payload part's
-//!   hash.
+//! - Columns and statistics are made from the payloads of the same pass, and name the payload
+//!   part's hash.
 
 use std::sync::Arc;
 

@@ -23,7 +23,8 @@ use format_spec::{
 use crate::Row;
 use crate::field::path::{FieldPath, PathItem};
 
-/// Steps that are followed at once; the paths of payloads with more keys than that are not all kept.
+/// Steps that are followed at once; the paths of payloads with more keys than that are not all
+/// kept.
 const STEPS_MAX: usize = 1_024;
 /// Bytes of records that are held before the rarest fields are given up, beside a share of the
 /// payloads: one in 16.

@@ -1,7 +1,8 @@
 //! Where the answer to a test of a field comes from: a column, on disk or in memory, or statistics.
 //!
 //! # Invariants
-//! - Rows whose payload was patched are left open, and estimates loosened by them, whatever answers.
+//! - Rows whose payload was patched are left open, and estimates loosened by them, whatever
+//!   answers.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Which rows of a source match a filter.
 //!
-//! Columns, statistics and ids answer first, for all rows at once and without reading a payload; what
-//! they leave open (zones in which a field without a column may match, patched rows, rows with
+//! Columns, statistics and ids answer first, for all rows at once and without reading a payload;
+//! what they leave open (zones in which a field without a column may match, patched rows, rows with
 //! values that the column does not hold) is tested on its payload, row after row in row order, so
 //! that each payload block is decompressed once, and on several threads where that pays.
 //!

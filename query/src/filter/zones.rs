@@ -468,7 +468,7 @@ mod tests {
 
     fn truth(filter: &Filter, payloads: &[Value]) -> Vec<bool> {
         let id = PointId::Number(0);
-        let matches = |payload| oracle::matches(filter, id, payload);
+        let matches = |payload| oracle::matches(filter, id, &[], payload);
         payloads.iter().map(matches).collect()
     }
 

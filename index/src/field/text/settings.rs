@@ -114,7 +114,7 @@ impl TextSettings {
     /// # Errors
     /// The first parameter that is not of its type or names what there is not.
     pub fn from_value(params: &Value) -> Result<Self, TextSettingsError> {
-        let at = Params(params);
+        let at = Given(params);
         let lengths = (at.length("min_token_len")?, at.length("max_token_len")?);
         let (stop_languages, stop_words) = stop_words(at.get("stopwords"))?;
         Ok(Self {
@@ -179,9 +179,9 @@ fn lower(letter: char) -> bool {
     letter.is_ascii() || letter.to_lowercase().eq(std::iter::once(letter))
 }
 
-struct Params<'v>(&'v Value);
+struct Given<'v>(&'v Value);
 
-impl<'v> Params<'v> {
+impl<'v> Given<'v> {
     fn get(&self, key: &str) -> Option<&'v Value> {
         self.0.get(key).filter(|value| **value != Value::Null)
     }
@@ -258,7 +258,7 @@ fn stop_language(field: &'static str, value: &Value) -> Result<StopLanguage, Tex
 fn stop_words(
     value: Option<&Value>,
 ) -> Result<(Vec<StopLanguage>, Vec<String>), TextSettingsError> {
-    let list = |key: &str, field| match value.and_then(|value| Params(value).get(key)) {
+    let list = |key: &str, field| match value.and_then(|value| Given(value).get(key)) {
         None => Ok([].as_slice()),
         Some(Value::Array(list)) => Ok(list.as_slice()),
         Some(_) => Err(wrong(field, "expected an array of strings")),
@@ -289,7 +289,7 @@ fn stemmer(value: Option<&Value>) -> Result<Option<StemLanguage>, TextSettingsEr
     let Some(value) = value else {
         return Ok(None);
     };
-    let params = Params(value);
+    let params = Given(value);
     let kind = params
         .get("type")
         .ok_or_else(|| wrong("stemmer", "missing field `type`"))?;
