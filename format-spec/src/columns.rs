@@ -405,6 +405,11 @@ mod tests {
         let mut bits = vec![0; rows.div_ceil(64) as usize];
         found.or_into(&mut bits);
         assert_eq!(bits, words(rows, expected.iter().copied()));
+        assert!((0..rows).all(|row| found.contains(row) == expected.contains(&row)));
+        let thirds: BTreeSet<u32> = (0..rows).step_by(3).collect();
+        let within = found.count_in(&words(rows, thirds.iter().copied()));
+        assert_eq!(within, expected.intersection(&thirds).count() as u64);
+        assert_eq!(found.count_in(&[]), 0);
     }
 
     fn check_numbers<N: Number + std::fmt::Debug>(

@@ -119,6 +119,38 @@ impl<'a> Postings<'a> {
         list.iter().map(|row| row.get()).chain(dense).chain(bitmap)
     }
 
+    /// Number of the rows whose bit is set in `words`, 64 rows a word; for a range, of the pairs.
+    pub fn count_in(&self, words: &[u64]) -> u64 {
+        let set = |row: Row| {
+            let word = words.get(row as usize / 64).copied().unwrap_or_default();
+            word >> (row % 64) & 1
+        };
+        match self.0 {
+            Shape::List(list) => list.iter().map(|row| set(row.get())).sum(),
+            Shape::Words { words: ours, .. } => {
+                let both = ours.iter().zip(words);
+                both.map(|(ours, theirs)| u64::from((ours.get() & theirs).count_ones()))
+                    .sum()
+            }
+            Shape::Bitmap(rows) => {
+                let both = rows.to_words().into_iter().zip(words);
+                both.map(|(ours, theirs)| u64::from((ours & theirs).count_ones()))
+                    .sum()
+            }
+        }
+    }
+
+    /// Whether `row` is one of the ascending rows of one value; of a range, it may be missed.
+    pub fn contains(&self, row: Row) -> bool {
+        match self.0 {
+            Shape::List(list) => list.binary_search_by_key(&row, |row| row.get()).is_ok(),
+            Shape::Words { words, .. } => words
+                .get(row as usize / 64)
+                .is_some_and(|word| word.get() >> (row % 64) & 1 == 1),
+            Shape::Bitmap(rows) => rows.contains(row),
+        }
+    }
+
     /// Sets the bit of every row in `words`, 64 rows a word. Words that are missing are left out.
     pub fn or_into(&self, out: &mut [u64]) {
         match self.0 {

@@ -3,10 +3,10 @@
 use engine::{Snapshot, Source};
 
 use crate::budget::Budget;
+use crate::cost;
 use crate::error::QueryError;
 use crate::filter::{Bound, Filter, RowTester, bind, candidates, estimate};
 use crate::parallel::{each_source, pays};
-use crate::plan;
 use crate::request::Env;
 
 /// Counts the points that match, all of them without a filter.
@@ -27,7 +27,7 @@ pub fn count(
     };
     let filter = bind(filter, snapshot.schema())?;
     let budget = Budget::new(env);
-    let cost = |source: &Source| plan::payload_walk_ns(source.live_count());
+    let cost = |source: &Source| cost::payload_walk_ns(source.live_count());
     let parallel = pays(snapshot.sources(), env, cost);
     let counts = each_source(snapshot.sources(), env, parallel, |_, source| {
         let estimate = estimate(&filter, source)?;

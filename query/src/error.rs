@@ -61,6 +61,16 @@ pub enum QueryError {
         /// What is wrong with it.
         message: String,
     },
+    /// No index puts the values of this field in an order.
+    NoRangeIndex {
+        /// The path.
+        key: String,
+    },
+    /// No index tells the different values of this field apart.
+    NoMapIndex {
+        /// The path.
+        key: String,
+    },
     /// The time allowed for the request is over.
     Deadline,
     /// Well-formed, but not something this version does.
@@ -104,6 +114,8 @@ impl fmt::Display for QueryError {
                 write!(f, "point {id} has no vector with name {name:?}")
             }
             Self::Invalid { field, message } => write!(f, "{field}: {message}"),
+            Self::NoRangeIndex { key } => write!(f, "no index puts {key} in an order"),
+            Self::NoMapIndex { key } => write!(f, "no index tells the values of {key} apart"),
             Self::Deadline => f.write_str("the time allowed for the request is over"),
             Self::Unsupported { what } => write!(f, "{what} is not supported"),
             Self::Damaged { what, .. } => write!(f, "{what} does not decode"),
@@ -125,6 +137,8 @@ impl std::error::Error for QueryError {
             | Self::PointNotFound { .. }
             | Self::VectorNotFound { .. }
             | Self::Invalid { .. }
+            | Self::NoRangeIndex { .. }
+            | Self::NoMapIndex { .. }
             | Self::Deadline
             | Self::Unsupported { .. } => None,
         }

@@ -128,6 +128,17 @@ pub struct Choice {
     pub visits_max: Option<u64>,
 }
 
+/// How many results there are.
+fn hits(found: Vec<Vec<Near>>, target: &BoundTarget<'_>, request: &QueryRequest) -> usize {
+    let metric = target.schema.metric;
+    let best = merge(found, target);
+    let scores = best
+        .iter()
+        .map(|(_, near)| quant::score(metric, near.distance));
+    let passing = scores.take_while(|score| target.is_better(*score, request.score_threshold));
+    passing.skip(request.offset).take(request.limit).count()
+}
+
 /// Tells how `request` is searched, and if asked what that does.
 ///
 /// # Errors
@@ -164,7 +175,7 @@ pub fn explain(
         sources.push(plan);
     }
     let reality = options.analyze.then(|| Reality {
-        hits: merge(found, &target, request).len(),
+        hits: hits(found, &target, request),
         time: env.clock.monotonic().saturating_sub(started),
     });
     Ok(Explanation {

@@ -136,6 +136,7 @@ pub(crate) fn hydrate(
                     version: source.seqno(row)?,
                     payload,
                     vectors,
+                    order_value: None,
                 });
             }
         }

@@ -9,7 +9,10 @@
 //! explain  the same, telling the plans, and what they did if it is to be tried
 //! search   bind ── plan per source ── execute ── rescore ── merge ── hydrate the final hits
 //! scroll   bind ── merge the sources' id orders ── test ── hydrate
+//! ordered  bind ── merge the sources' orders by a field ── test ── hydrate
 //! count    bind ── rows per source
+//! facet    bind ── counts of values per source ── merge
+//! groups   rounds of searches ── groups ── hydrate
 //! resolve  bind ── ids ── overlay of earlier operations ── whole points and payloads
 //! ```
 //!
@@ -39,18 +42,25 @@ mod effort;
 mod estimate;
 mod exec;
 mod explain;
+mod facet;
 mod graph;
+mod group;
 mod hydrate;
+mod matrix;
+mod order;
 mod overlay;
 mod parallel;
 mod payload;
 mod plan;
 mod product;
+mod rank;
 mod resolve;
 mod retrieve;
+mod sample;
 mod scroll;
 mod search;
 mod trace;
+mod values;
 
 pub use cost::Constants;
 pub use count::count;
@@ -58,9 +68,13 @@ pub use error::QueryError;
 pub use explain::{
     Choice, Curve, Explain, Explanation, KnownRecall, Matching, Reality, SourcePlan, explain,
 };
+pub use facet::{FacetHit, FacetRequest, FacetValue, facet};
 pub use filter::{
     AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, MinShould, Unindexed, unindexed,
 };
+pub use group::{Group, GroupKey, GroupsRequest, groups};
+pub use matrix::{Matrix, MatrixRequest, matrix};
+pub use order::{Direction, OrderBy, OrderValue, OrderedPage, OrderedRequest, ordered};
 pub use plan::{AccessPath, Why};
 pub use request::{
     CodeUse, Env, Hit, Page, PayloadSelector, QueryRequest, Record, ScrollRequest, SearchParams,

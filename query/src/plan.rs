@@ -32,8 +32,6 @@ use crate::cost::{
     self, CodeShape, DENSE_SHARE, GRAPH_SHARE_LEAST, Walk, blocks_touched, settle_ns,
 };
 
-pub(crate) use crate::cost::payload_walk_ns;
-
 /// A search followed by payloads looks for this much more than should be needed.
 const HEADROOM: f64 = 1.5;
 /// Visits below which giving up is not worth its trouble.

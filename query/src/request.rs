@@ -11,14 +11,22 @@ use format_spec::ids::{PointId, SeqNo};
 use format_spec::value::Value;
 
 use crate::filter::{FieldPath, Filter};
+use crate::order::{OrderBy, OrderValue};
 
-/// What to be near to.
+/// What ranks the points: what to be near to, or another order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// This vector.
     Vector(Vec<f32>),
     /// The vector of this point, which is not among the results itself.
     Point(PointId),
+    /// To nothing: points come in the order of a field, with score 1.
+    OrderBy(OrderBy),
+    /// To nothing: points are drawn at random, with score 1; the same for the same seed.
+    Random {
+        /// What the draw depends on.
+        seed: u64,
+    },
 }
 
 /// How a search uses codes.
@@ -145,6 +153,8 @@ pub struct Record {
     pub payload: Option<Value>,
     /// The selected vectors that the point has; `None` when none were asked for.
     pub vectors: Option<Vec<(String, Vec<f32>)>>,
+    /// The value it is listed for, when points are ordered by a field.
+    pub order_value: Option<OrderValue>,
 }
 
 /// A result of a search.

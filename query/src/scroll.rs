@@ -97,16 +97,8 @@ const ALONE_SHARE: u32 = 128;
 /// The matching rows of one source in id order.
 struct Cursor<'a> {
     ids: IdsInOrder<'a>,
-    test: Option<CursorTest<'a>>,
+    test: Option<OpenRows<'a>>,
     seen: usize,
-}
-
-struct CursorTest<'a> {
-    filter: &'a Bound<'a>,
-    source: &'a Source,
-    candidates: Candidates,
-    tester: RowTester<'a>,
-    tests_left: u32,
 }
 
 impl<'a> Cursor<'a> {
@@ -137,18 +129,9 @@ impl<'a> Cursor<'a> {
         } else {
             source.ids_from(start)
         };
-        let tests_left = ALONE + candidates.open.count() / ALONE_SHARE;
-        let tester = RowTester::new(filter, source);
-        let test = CursorTest {
-            filter,
-            source,
-            candidates,
-            tester,
-            tests_left,
-        };
         Ok(Self {
             ids,
-            test: Some(test),
+            test: Some(OpenRows::new(filter, source, candidates)),
             seen: 0,
         })
     }
@@ -172,8 +155,28 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl CursorTest<'_> {
-    fn passes(&mut self, row: Row, budget: &Budget<'_>) -> Result<bool, QueryError> {
+/// The rows of one source that may match, tested when they are asked for, in whatever order.
+pub(crate) struct OpenRows<'a> {
+    filter: &'a Bound<'a>,
+    source: &'a Source,
+    candidates: Candidates,
+    tester: RowTester<'a>,
+    tests_left: u32,
+}
+
+impl<'a> OpenRows<'a> {
+    pub(crate) fn new(filter: &'a Bound<'a>, source: &'a Source, candidates: Candidates) -> Self {
+        Self {
+            filter,
+            source,
+            tests_left: ALONE + candidates.open.count() / ALONE_SHARE,
+            tester: RowTester::new(filter, source),
+            candidates,
+        }
+    }
+
+    /// Whether the row matches.
+    pub(crate) fn passes(&mut self, row: Row, budget: &Budget<'_>) -> Result<bool, QueryError> {
         if !self.candidates.open.contains(row) {
             return Ok(self.candidates.sure.contains(row));
         }

@@ -10,7 +10,7 @@
 //! ```
 
 use engine::{Snapshot, Source};
-use format_spec::ids::{PointId, Row, SeqNo};
+use format_spec::ids::{PointId, Row};
 use format_spec::schema::{Schema, VectorSchema};
 use quant::{EncodeError, Query};
 
@@ -23,11 +23,11 @@ use crate::filter::{Bound, bind};
 use crate::hydrate::{Place, Projection, hydrate};
 use crate::parallel::{each_source, pays};
 use crate::product;
+use crate::rank::Ranking;
 use crate::request::{Env, Hit, QueryRequest, Target};
-use crate::scroll::list;
 use crate::trace::Trace;
 
-/// The points nearest to the target that match, best first; without a target the points in id
+/// The points that rank best by the target and match, best first; without a target the points in id
 /// order.
 ///
 /// # Errors
@@ -43,28 +43,39 @@ pub fn search(
     let filter = request.filter.as_ref().filter(|filter| !filter.is_empty());
     let filter = filter.map(|filter| bind(filter, schema)).transpose()?;
     let projection = Projection::bind(schema, &request.with_payload, &request.with_vector);
-    let Some(target) = &request.target else {
-        return in_id_order(snapshot, request, filter.as_ref(), &projection, &budget);
-    };
-    let target = BoundTarget::bind(snapshot, schema, &request.using, target)?;
-    let parallel = target.is_for_all_threads(snapshot, request, env);
-    let search = target.search(request, filter.as_ref(), budget, !parallel);
-    let found = if request.limit == 0 {
+    let ranking = Ranking::bind(snapshot, schema, request)?;
+    let mut best = if request.limit == 0 {
         Vec::new()
     } else {
-        let work = |_, source: &Source| search.source(source, &mut Trace::default());
-        each_source(snapshot.sources(), env, parallel, work)?
+        ranking.best(snapshot, filter.as_ref(), request, env)?
     };
-
-    let best = merge(found, &target, request);
-    let places: Vec<Place> = best.iter().map(|(_, place)| *place).collect();
+    best.truncate(ranking.passing(&best, request.score_threshold));
+    best.drain(..request.offset.min(best.len()));
+    let places: Vec<Place> = best.iter().map(|ranked| ranked.place).collect();
     let records = hydrate(snapshot, &places, &projection, &budget)?;
-    let scores = best.into_iter().map(|(score, _)| score);
     Ok(records
         .into_iter()
-        .zip(scores)
-        .map(|(record, score)| Hit { record, score })
+        .zip(&best)
+        .map(|(record, ranked)| ranking.hit(record, ranked))
         .collect())
+}
+
+/// The points nearest to the target that match, `offset` and `limit` of them as far as there are so
+/// many, each with the position of its source.
+pub(crate) fn nearest(
+    snapshot: &Snapshot,
+    target: &BoundTarget<'_>,
+    filter: Option<&Bound<'_>>,
+    request: &QueryRequest,
+    env: &Env<'_>,
+) -> Result<Vec<(usize, Near)>, QueryError> {
+    let parallel = target.is_for_all_threads(snapshot, request, env);
+    let search = target.search(request, filter, Budget::new(env), !parallel);
+    let work = |_, source: &Source| search.source(source, &mut Trace::default());
+    let found = each_source(snapshot.sources(), env, parallel, work)?;
+    let mut nearest = merge(found, target);
+    nearest.truncate(request.offset.saturating_add(request.limit));
+    Ok(nearest)
 }
 
 /// What to be near to, bound to the schema.
@@ -85,12 +96,7 @@ impl<'s> BoundTarget<'s> {
         using: &str,
         target: &Target,
     ) -> Result<Self, QueryError> {
-        let vector = whole.vectors.iter().position(|vector| vector.name == using);
-        let Some(vector) = vector else {
-            return Err(QueryError::UnknownVector {
-                name: using.to_owned(),
-            });
-        };
+        let vector = position(whole, using)?;
         let schema = &whole.vectors[vector];
         let (query, id) = match target {
             Target::Vector(values) => (prepare(schema, values)?, None),
@@ -101,6 +107,12 @@ impl<'s> BoundTarget<'s> {
                 let source = &snapshot.sources()[source];
                 (query_of_row(source, row, vector, schema, *id)?, Some(*id))
             }
+            Target::OrderBy(_) | Target::Random { .. } => {
+                return Err(QueryError::Invalid {
+                    field: "query".to_owned(),
+                    message: "its points are not put in order by a vector".to_owned(),
+                });
+            }
         };
         Ok(Self {
             vector,
@@ -109,6 +121,17 @@ impl<'s> BoundTarget<'s> {
             query,
             id,
         })
+    }
+
+    /// Whether a score is better than the threshold.
+    pub(crate) fn is_better(&self, score: f32, threshold: Option<f32>) -> bool {
+        match threshold {
+            None => true,
+            Some(threshold) if quant::larger_score_is_better(self.schema.metric) => {
+                score > threshold
+            }
+            Some(threshold) => score < threshold,
+        }
     }
 
     /// Whether the sources are to be searched side by side.
@@ -169,6 +192,15 @@ impl<'s> BoundTarget<'s> {
     }
 }
 
+/// The position of a vector in the schema.
+pub(crate) fn position(schema: &Schema, using: &str) -> Result<usize, QueryError> {
+    let named = |vector: &VectorSchema| vector.name == using;
+    let position = schema.vectors.iter().position(named);
+    position.ok_or_else(|| QueryError::UnknownVector {
+        name: using.to_owned(),
+    })
+}
+
 /// Checks and prepares a query vector.
 fn prepare(schema: &VectorSchema, values: &[f32]) -> Result<Query, QueryError> {
     let dim = schema.dim as usize;
@@ -223,61 +255,14 @@ fn query_of_row(
     }
 }
 
-/// The hits of all sources: nearest first and, among equals, smallest id first; from `offset` on,
-/// at most `limit`, and only those with a better score than the threshold.
-pub(crate) fn merge(
-    found: Vec<Vec<Near>>,
-    target: &BoundTarget<'_>,
-    request: &QueryRequest,
-) -> Vec<(f32, Place)> {
+/// The hits of all sources but the target itself: nearest first and, among equals, smallest id
+/// first.
+pub(crate) fn merge(found: Vec<Vec<Near>>, target: &BoundTarget<'_>) -> Vec<(usize, Near)> {
     let of_all = found.into_iter().enumerate();
     let mut all: Vec<(usize, Near)> = of_all
         .flat_map(|(source, near)| near.into_iter().map(move |n| (source, n)))
         .collect();
     all.retain(|(_, near)| Some(near.id) != target.id);
     all.sort_unstable_by(|(_, a), (_, b)| a.distance.total_cmp(&b.distance).then(a.id.cmp(&b.id)));
-    let metric = target.schema.metric;
-    let better = |score: f32| match request.score_threshold {
-        None => true,
-        Some(threshold) if quant::larger_score_is_better(metric) => score > threshold,
-        Some(threshold) => score < threshold,
-    };
-    all.into_iter()
-        .map(|(source, near)| {
-            (
-                quant::score(metric, near.distance),
-                Place {
-                    source,
-                    row: near.row,
-                },
-            )
-        })
-        .take_while(|(score, _)| better(*score))
-        .skip(request.offset)
-        .take(request.limit)
-        .collect()
-}
-
-/// The answer when there is nothing to be near to.
-fn in_id_order(
-    snapshot: &Snapshot,
-    request: &QueryRequest,
-    filter: Option<&Bound<'_>>,
-    projection: &Projection<'_>,
-    budget: &Budget<'_>,
-) -> Result<Vec<Hit>, QueryError> {
-    let wanted = request.offset.saturating_add(request.limit);
-    let listed = list(snapshot, filter, None, wanted, budget)?;
-    let places: Vec<Place> = listed
-        .into_iter()
-        .skip(request.offset)
-        .map(|(_, place)| place)
-        .collect();
-    let records = hydrate(snapshot, &places, projection, budget)?;
-    let hit = |mut record: crate::request::Record| {
-        // Nothing was scored: the score says so, and so does the version, as in Qdrant.
-        record.version = SeqNo(0);
-        Hit { record, score: 1.0 }
-    };
-    Ok(records.into_iter().map(hit).collect())
+    all
 }

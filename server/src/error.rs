@@ -224,6 +224,16 @@ pub(crate) fn of_query(error: QueryError, operation: &str, limit: Duration) -> A
             ApiError::not_found(format!("No vector with name {name:?} in point {id}"))
         }
         E::Invalid { field, message } => ApiError::bad_request(format!("{field}: {message}")),
+        E::NoRangeIndex { key } => ApiError::bad_input(format!(
+            "No range index for `order_by` key: `{key}`. Please create one to use `order_by`. \
+             Check https://qdrant.tech/documentation/concepts/indexing/#payload-index to see \
+             which payload schemas support Range conditions"
+        )),
+        E::NoMapIndex { key } => ApiError::bad_input(format!(
+            "No appropriate index for faceting: `{key}`. Please create one to facet on this field. \
+             Check https://qdrant.tech/documentation/concepts/indexing/#payload-index to see \
+             which payload schemas support Match conditions"
+        )),
         E::Deadline => ApiError::timeout(operation, limit),
         E::Unsupported { what } => ApiError::not_yet(what),
         E::Damaged { what, source } => {

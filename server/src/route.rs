@@ -11,7 +11,7 @@ use hyper::Method;
 use matchit::Router;
 
 use crate::error::ApiError;
-use crate::handler::{Kind, collections, indexes, plans, points, reads, service};
+use crate::handler::{Kind, collections, indexes, lists, plans, points, reads, service};
 
 /// One operation: its pattern is also its name in the metrics.
 #[derive(Clone, Debug)]
@@ -242,7 +242,11 @@ const TABLE: &[(Method, &str, Kind)] = &[
         C!("/points/query/explain"),
         Read("Explain", plans::explain),
     ),
-    (Method::POST, C!("/points/query/groups"), NOT_YET),
+    (
+        Method::POST,
+        C!("/points/query/groups"),
+        Read("Query groups", lists::query_groups),
+    ),
     (
         Method::POST,
         C!("/points/search"),
@@ -253,15 +257,27 @@ const TABLE: &[(Method, &str, Kind)] = &[
         C!("/points/search/batch"),
         Read("Search batch", reads::search_batch),
     ),
-    (Method::POST, C!("/points/search/groups"), NOT_YET),
-    (Method::POST, C!("/points/search/matrix/pairs"), NOT_YET),
-    (Method::POST, C!("/points/search/matrix/offsets"), NOT_YET),
+    (
+        Method::POST,
+        C!("/points/search/groups"),
+        Read("Search groups", lists::search_groups),
+    ),
+    (
+        Method::POST,
+        C!("/points/search/matrix/pairs"),
+        Read("Search matrix", lists::matrix_pairs),
+    ),
+    (
+        Method::POST,
+        C!("/points/search/matrix/offsets"),
+        Read("Search matrix", lists::matrix_offsets),
+    ),
     (Method::POST, C!("/points/recommend"), NOT_YET),
     (Method::POST, C!("/points/recommend/batch"), NOT_YET),
     (Method::POST, C!("/points/recommend/groups"), NOT_YET),
     (Method::POST, C!("/points/discover"), NOT_YET),
     (Method::POST, C!("/points/discover/batch"), NOT_YET),
-    (Method::POST, C!("/facet"), NOT_YET),
+    (Method::POST, C!("/facet"), Read("Facet", lists::facet)),
 ];
 
 impl Routes {

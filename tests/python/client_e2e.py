@@ -12,11 +12,15 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from e2e import collections, concurrent, payloads, points, quantizations, reads, service, writes_refused
+from e2e import (
+    collections, concurrent, lists, payloads, points, quantizations, reads, service, writes_refused,
+)
 from e2e.checks import Checks
 from node import Node
 
-MODULES = [service, collections, points, payloads, reads, quantizations, writes_refused, concurrent]
+MODULES = [
+    service, collections, points, payloads, reads, lists, quantizations, writes_refused, concurrent,
+]
 
 
 def main() -> int:

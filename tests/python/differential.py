@@ -39,6 +39,17 @@ from operations import WRITES, Query, Write, draw_query, draw_write
 from oracle import EVERYTHING, REFUSALS, Oracle
 from worlds import INDEX_FIELDS, INDEX_TYPES, World
 
+# Fields whose values are all of the types that these indexes hold, so that in-memory mode, which
+# takes what it finds, agrees.
+NUMBER_INDEXES = [models.PayloadSchemaType.INTEGER, models.PayloadSchemaType.FLOAT]
+ORDERED = {"count": NUMBER_INDEXES, "meta.a": NUMBER_INDEXES, "price": NUMBER_INDEXES[1:]}
+FACETED = {
+    "color": [models.PayloadSchemaType.KEYWORD], "tags": [models.PayloadSchemaType.KEYWORD],
+    "items[].k": [models.PayloadSchemaType.KEYWORD], "count": [models.PayloadSchemaType.INTEGER],
+    "flag": [models.PayloadSchemaType.BOOL],
+}
+GROUPED = ["color", "count", "tags", "mixed", "meta.a", "items[].k", "absent.path"]
+
 # Deleting an id that no world draws: changes nothing, and is applied after all earlier writes.
 BARRIER_ID = 2**62
 
@@ -84,8 +95,9 @@ class Run:
     def step(self) -> None:
         kind = self.rng.choices(
             [self.write, self.query, self.scroll, self.count, self.retrieve, self.batch_query,
-             self.index, self.optimize, self.restart, self.crash_during_write, self.settings],
-            weights=[40, 22, 8, 8, 5, 3, 5, 4, 1, 1, 1],
+             self.ordered, self.facet, self.groups, self.index, self.optimize, self.restart,
+             self.crash_during_write, self.settings],
+            weights=[40, 22, 8, 8, 5, 3, 5, 4, 4, 5, 4, 1, 1, 1],
         )[0]
         kind()
         self.counts["operations"] += 1
@@ -323,6 +335,87 @@ class Run:
         require(rest == true_rest, f"scroll: next page at {rest!r}, should be {true_rest!r}")
         self.counts["scrolls"] += 1
 
+    def ordered(self) -> None:
+        """Some pages by a field, or the refusal of a field without an order."""
+        key = self.rng.choice(list(ORDERED))
+        order: dict[str, Any] = {"key": key, "direction": self.rng.choice(["asc", "desc"])}
+        if self.rng.random() < 0.4:
+            order["start_from"] = self.rng.choice([0, 2, -0.25, 1.5])
+        filter_, limit = self.world.maybe_filter(), self.rng.choice([2, 10, 100])
+        self.note(f"order by {order} {brief(filter_)}")
+        arguments = {"scroll_filter": filter_, "order_by": models.OrderBy(**order)}
+        if self.indexes.get(key) not in ORDERED[key]:
+            if key not in self.indexes:
+                self.refused("order_by", lambda: self.server.scroll(self.name, **arguments))
+            return
+        truth, _ = self.oracle.client.scroll(self.name, limit=EVERYTHING, **arguments)
+        got, _ = self.server.scroll(self.name, limit=limit, **arguments)
+        # In-memory mode leaves equal values in the order of their points, the server in that of
+        # their ids.
+        values = [record.order_value for record in truth[:limit]]
+        require([r.order_value for r in got] == values, f"order by {order}: {got}, not {values}")
+        known = {(record.order_value, record.id): record for record in truth}
+        for record in got:
+            true = known.pop((record.order_value, record.id), None)
+            require(true is not None, f"order by {order}: {record.id} is not there, or twice")
+            compare.check_record(self.world, f"order by {order}", record, true)
+        self.counts["listings"] += 1
+
+    def facet(self) -> None:
+        key = self.rng.choice(list(FACETED))
+        arguments = {"key": key, "facet_filter": self.world.maybe_filter(),
+                     "limit": self.rng.choice([1, 5, 100])}
+        self.note(f"facet {brief(arguments)}")
+        if self.indexes.get(key) not in FACETED[key]:
+            if key not in self.indexes:
+                self.refused("facet", lambda: self.server.facet(self.name, **arguments))
+            return
+        got = self.server.facet(self.name, **arguments)
+        want = self.oracle.client.facet(self.name, **arguments)
+        require(got == want, f"facet of {key}: {got}, should be {want}")
+        self.counts["facets"] += 1
+
+    def groups(self) -> None:
+        """Groups of an exact query, of which all are known."""
+        drawn = draw_query(self.world, self.oracle.live_ids())
+        arguments = self.arguments(drawn, None) | {
+            "search_params": models.SearchParams(exact=True), "group_by": self.rng.choice(GROUPED),
+            "limit": self.rng.choice([1, 3, 100]), "group_size": self.rng.choice([1, 2, 30]),
+        }
+        del arguments["offset"]
+        self.note(f"groups {brief(arguments)}")
+        if isinstance(self.truth(drawn), Exception):
+            return
+        got = self.server.query_points_groups(self.name, **arguments).groups
+        everything = arguments | {"limit": EVERYTHING, "group_size": EVERYTHING}
+        truth = self.oracle.client.query_points_groups(self.name, **everything).groups
+        want = {group.id: group.hits for group in truth}
+        require(len(got) == min(len(want), arguments["limit"]), f"{len(got)} of {len(want)} groups")
+        require(len({group.id for group in got}) == len(got), "a group occurs twice")
+        for group in got:
+            ranking = want.get(group.id)
+            require(ranking is not None, f"there is no group {group.id!r}")
+            window = slice(0, arguments["group_size"])
+            if drawn.query is None:
+                compare.check_records(self.world, "group", group.hits, ranking[window])
+            else:
+                compare.check_hits(
+                    self.world, f"group {group.id!r}", drawn.using, group.hits, ranking, window, True
+                )
+        self.counts["groups"] += len(got)
+
+    def refused(self, what: str, call: Any) -> None:
+        """The server refuses what in-memory mode, which has no indexes, would do."""
+        if isinstance(self.server, Memory):
+            return
+        try:
+            call()
+        except UnexpectedResponse as error:
+            require(error.status_code == 400, f"{what}: status {error.status_code}")
+            self.counts["refusals"] += 1
+            return
+        raise Divergence(f"{what} without an index was accepted")
+
     def count(self) -> None:
         drawn = self.world.filter()
         self.note(f"count {brief(drawn)}")
@@ -369,7 +462,8 @@ class Server(QdrantClient):
 class Memory:
     """In-memory mode in the server's place, to test the suite itself."""
 
-    READS = {"query_points", "query_batch_points", "scroll", "count", "retrieve"}
+    READS = {"query_points", "query_batch_points", "scroll", "count", "retrieve", "facet",
+             "query_points_groups"}
     WRITES = {kind.__name__ for kind, _ in WRITES} | {"batch_update_points"}
 
     def create_collection(self, name: str, **arguments: Any) -> None:

@@ -175,7 +175,7 @@ fn all_pairs<'a>(view: &ColumnView<'a>) -> Vec<Postings<'a>> {
 }
 
 /// The rows with values that the column cannot hold, if there are any.
-fn strangers(view: &ColumnView<'_>) -> Option<RowSet> {
+pub(crate) fn strangers(view: &ColumnView<'_>) -> Option<RowSet> {
     if view.stats().rows_indexed == view.stats().rows_with_value {
         return None;
     }
@@ -188,7 +188,7 @@ fn strangers(view: &ColumnView<'_>) -> Option<RowSet> {
 }
 
 /// The rows whose bits `fill` sets.
-fn rows(view: &ColumnView<'_>, fill: impl FnOnce(&mut [u64])) -> RowSet {
+pub(crate) fn rows(view: &ColumnView<'_>, fill: impl FnOnce(&mut [u64])) -> RowSet {
     let len = view.stats().rows;
     let mut words = vec![0; len.div_ceil(64) as usize];
     fill(&mut words);

@@ -25,8 +25,8 @@ use super::ask::{Ask, ValueTest};
 use super::bind::{Bound, Field, Test};
 use super::zones::{self, Known};
 use crate::budget::Budget;
+use crate::cost;
 use crate::error::{QueryError, damaged_payload};
-use crate::plan;
 
 /// Rows whose payloads one thread reads at a time.
 const CHUNK_ROWS: u32 = 2_048;
@@ -131,7 +131,7 @@ pub(crate) fn make(
     }
     let paths: Vec<&FieldPath> = making.iter().map(|making| making.path).collect();
     let rows = source.rows();
-    let pool = budget.helpers(plan::payload_walk_ns(rows));
+    let pool = budget.helpers(cost::payload_walk_ns(rows));
     let at_once = 2 * pool.map_or(1, rayon::ThreadPool::current_num_threads);
     let starts = (0..rows).step_by(CHUNK_ROWS as usize);
     let chunks: Vec<Range<Row>> = starts

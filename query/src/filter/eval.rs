@@ -18,6 +18,7 @@
 use std::ops::Range;
 
 use engine::{PayloadReader, Source};
+use format_spec::ids::PointId;
 use format_spec::value::ValueRef;
 use index::{Row, RowSet};
 use rayon::prelude::*;
@@ -29,8 +30,8 @@ use super::estimate::{Estimate, estimate_test};
 use super::eval_payload::{Known, matches};
 use super::subset::{Answer, Subset};
 use crate::budget::{Budget, PAYLOAD_ROWS};
+use crate::cost;
 use crate::error::{QueryError, damaged_payload};
-use crate::plan;
 
 /// Once so few rows are left, their payloads answer sooner than the next column does.
 ///
@@ -188,7 +189,7 @@ impl Candidates {
             self.open = left.open;
         }
         let words = self.open.words().len();
-        let matching = match budget.helpers(plan::payload_walk_ns(self.open.count())) {
+        let matching = match budget.helpers(cost::payload_walk_ns(self.open.count())) {
             Some(pool) => {
                 // Some more parts than threads: matching rows are seldom spread evenly.
                 let parts = 4 * pool.current_num_threads();
@@ -256,21 +257,39 @@ impl<'a> RowTester<'a> {
 
     /// Whether the row matches.
     pub(crate) fn test(&mut self, row: Row) -> Result<bool, QueryError> {
-        let id = if self.filter.asks_id {
-            Some(self.source.id(row)?)
-        } else {
-            None
-        };
-        self.vectors.clear();
-        for position in &self.filter.vectors {
-            self.vectors.push(self.source.has_vector(*position, row)?);
-        }
+        let id = self.learn(row)?;
         let known = Known {
             id,
             vectors: &self.vectors,
         };
         let payload = ValueRef::new(self.payloads.get(row)?).map_err(damaged_payload)?;
         matches(self.filter, known, payload).map_err(damaged_payload)
+    }
+
+    /// Whether the row matches, its payload being this.
+    pub(crate) fn test_read(
+        &mut self,
+        row: Row,
+        payload: ValueRef<'_>,
+    ) -> Result<bool, QueryError> {
+        let id = self.learn(row)?;
+        let known = Known {
+            id,
+            vectors: &self.vectors,
+        };
+        matches(self.filter, known, payload).map_err(damaged_payload)
+    }
+
+    /// Finds out what the filter asks beside the payload: the id, and which vectors the row has.
+    fn learn(&mut self, row: Row) -> Result<Option<PointId>, QueryError> {
+        self.vectors.clear();
+        for position in &self.filter.vectors {
+            self.vectors.push(self.source.has_vector(*position, row)?);
+        }
+        if self.filter.asks_id {
+            return Ok(Some(self.source.id(row)?));
+        }
+        Ok(None)
     }
 
     /// Tests a few runs of neighbouring rows of `open`, spread over the source: how many were

@@ -15,6 +15,7 @@ mod derive;
 mod estimate;
 mod eval;
 mod eval_payload;
+pub(crate) mod split;
 mod subset;
 mod text_test;
 mod unindexed;

@@ -15,7 +15,7 @@ use crate::world::{World, number, vector};
 
 /// What happens to the points before the filter is asked.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Upsert(Vec<(u64, [bool; 2], Value)>),
     Overwrite(Vec<u64>, Value),
     Delete(Vec<u64>),
@@ -23,7 +23,7 @@ enum Step {
     Settle,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let ids = || prop::collection::vec(0u64..40, 0..8);
     let point = (0u64..40, any::<[bool; 2]>(), oracle::payload());
     prop_oneof![
@@ -35,7 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn indexes() -> impl Strategy<Value = Vec<FieldIndex>> {
+pub(crate) fn indexes() -> impl Strategy<Value = Vec<FieldIndex>> {
     let paths = prop::sample::subsequence(oracle::PATHS.to_vec(), 0..=oracle::PATHS.len());
     let types = prop::collection::vec(prop::sample::select(FieldType::ALL.to_vec()), 9);
     (paths, types).prop_map(|(paths, types)| {
@@ -48,11 +48,11 @@ fn indexes() -> impl Strategy<Value = Vec<FieldIndex>> {
     })
 }
 
-type Model = BTreeMap<PointId, ([bool; 2], Value)>;
+pub(crate) type Model = BTreeMap<PointId, ([bool; 2], Value)>;
 
-const NAMES: [&str; 2] = ["", "image"];
+pub(crate) const NAMES: [&str; 2] = ["", "image"];
 
-fn holds(filter: &Filter, id: PointId, (has, payload): &([bool; 2], Value)) -> bool {
+pub(crate) fn holds(filter: &Filter, id: PointId, (has, payload): &([bool; 2], Value)) -> bool {
     let named = NAMES.iter().zip(has);
     let vectors: Vec<&str> = named
         .filter(|(_, has)| **has)
@@ -61,7 +61,7 @@ fn holds(filter: &Filter, id: PointId, (has, payload): &([bool; 2], Value)) -> b
     oracle::matches(filter, id, &vectors, payload)
 }
 
-fn run(world: &World, steps: Vec<Step>, model: &mut Model) {
+pub(crate) fn run(world: &World, steps: Vec<Step>, model: &mut Model) {
     for step in steps {
         match step {
             Step::Upsert(points) => {
@@ -103,6 +103,16 @@ fn run(world: &World, steps: Vec<Step>, model: &mut Model) {
     }
 }
 
+/// A world with these indexes and the vectors that points may have.
+pub(crate) fn world(fields: Vec<FieldIndex>) -> World {
+    let vectors = NAMES.map(|name| vector(name, 2, Metric::Euclid)).to_vec();
+    World::new(Schema {
+        fields,
+        vectors,
+        ..Schema::default()
+    })
+}
+
 fn listed(world: &World, filter: &Filter, offset: u64, limit: usize) -> Vec<PointId> {
     let request = ScrollRequest {
         offset: Some(number(offset)),
@@ -130,8 +140,7 @@ proptest! {
         offset in 0u64..40,
         limit in 0usize..12,
     ) {
-        let vectors = NAMES.map(|name| vector(name, 2, Metric::Euclid)).to_vec();
-        let world = World::new(Schema { fields, vectors, ..Schema::default() });
+        let world = world(fields);
         let mut model = Model::new();
         run(&world, steps, &mut model);
         // Asked twice, the second time of what the first one left in memory.

@@ -5,6 +5,7 @@
 mod codecs;
 mod cold;
 mod filters;
+mod lists;
 mod nearest;
 mod oracle;
 mod unindexed;

@@ -271,7 +271,7 @@ fn whole(value: &Value, items: &[PathItem]) -> Vec<Value> {
 }
 
 /// The selected values, with the elements of arrays in the place of the arrays.
-fn flat(payload: &Value, path: &FieldPath) -> Vec<Value> {
+pub(crate) fn flat(payload: &Value, path: &FieldPath) -> Vec<Value> {
     let one_level = |value| {
         let Value::Array(items) = value else {
             return vec![value];

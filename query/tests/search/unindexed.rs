@@ -175,7 +175,10 @@ fn columns_stay_within_their_room() {
     let world = World::with_room(Schema::default(), room);
     fill(&world, 0..ROWS);
     let by_kind = |nth: u64| match nth % 4 {
-        0 => only("odd", FieldTest::Match(MatchValue::Bool(!nth.is_multiple_of(8)))),
+        0 => only(
+            "odd",
+            FieldTest::Match(MatchValue::Bool(!nth.is_multiple_of(8))),
+        ),
         1 => word(nth),
         2 => below(nth),
         _ => only(

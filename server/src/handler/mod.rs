@@ -25,6 +25,7 @@ use crate::wire::parameters::Parameters;
 
 pub(crate) mod collections;
 pub(crate) mod indexes;
+pub(crate) mod lists;
 pub(crate) mod plans;
 pub(crate) mod points;
 pub(crate) mod reads;

@@ -2,7 +2,7 @@
 //!
 //! A request reads one snapshot; a batch reads one for all its searches.
 
-use query::{QueryError, QueryRequest};
+use query::{QueryError, QueryRequest, Target};
 use serde::Serialize;
 
 use super::Call;
@@ -10,8 +10,11 @@ use crate::error::{ApiError, of_query};
 use crate::reply::Reply;
 use crate::wire::id::{self, Id};
 use crate::wire::json;
+use crate::wire::order::NextOrderBy;
 use crate::wire::record::{JsonHit, JsonRecord};
-use crate::wire::search::{BatchBody, CountBody, QueryBody, RetrieveBody, ScrollBody, SearchBody};
+use crate::wire::search::{
+    BatchBody, CountBody, QueryBody, RetrieveBody, Scroll, ScrollBody, SearchBody,
+};
 
 #[derive(Serialize)]
 struct Points {
@@ -22,6 +25,14 @@ struct Points {
 struct Page {
     points: Vec<JsonRecord>,
     next_page_offset: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cairn: Option<NextPage>,
+}
+
+/// Cairn's own: what to ask for next, of a listing that an id does not continue.
+#[derive(Serialize)]
+struct NextPage {
+    next_order_by: NextOrderBy,
 }
 
 #[derive(Serialize)]
@@ -29,16 +40,32 @@ struct Count {
     count: u64,
 }
 
-fn failed(call: &Call, operation: &str, error: QueryError) -> ApiError {
+pub(super) fn failed(call: &Call, operation: &str, error: QueryError) -> ApiError {
     of_query(error, operation, call.read_limit())
+}
+
+/// What the draws of a request depend on: the time, and which of its searches it is.
+pub(super) fn seed(call: &Call, number: usize) -> u64 {
+    let nanos = call.state.clock.monotonic().as_nanos();
+    (nanos as u64).rotate_left(20) ^ number as u64
+}
+
+/// Gives the searches that draw at random each a seed of its own.
+pub(super) fn seeded(call: &Call, requests: &mut [QueryRequest]) {
+    for (number, request) in requests.iter_mut().enumerate() {
+        if let Some(Target::Random { seed: unset }) = &mut request.target {
+            *unset = seed(call, number);
+        }
+    }
 }
 
 /// Runs searches one after the other on one snapshot.
 fn run(
     call: &Call,
     operation: &str,
-    requests: &[QueryRequest],
+    mut requests: Vec<QueryRequest>,
 ) -> Result<Vec<Vec<JsonHit>>, ApiError> {
+    seeded(call, &mut requests);
     let snapshot = call.collection()?.snapshot();
     let env = call.env(Some(call.deadline()));
     requests
@@ -53,7 +80,7 @@ fn run(
 }
 
 fn single(call: &Call, operation: &str, request: QueryRequest) -> Result<Vec<JsonHit>, ApiError> {
-    let results = run(call, operation, &[request])?;
+    let results = run(call, operation, vec![request])?;
     Ok(results.into_iter().next().unwrap_or_default())
 }
 
@@ -83,7 +110,7 @@ pub(crate) fn query_batch(call: &Call) -> Result<Reply, ApiError> {
     let results = run(
         call,
         "Query batch",
-        &batch(body.searches, QueryBody::convert)?,
+        batch(body.searches, QueryBody::convert)?,
     )?;
     let results: Vec<_> = results
         .into_iter()
@@ -106,7 +133,7 @@ pub(crate) fn search_batch(call: &Call) -> Result<Reply, ApiError> {
     let results = run(
         call,
         "Search batch",
-        &batch(body.searches, SearchBody::convert)?,
+        batch(body.searches, SearchBody::convert)?,
     )?;
     call.ok(results)
 }
@@ -115,12 +142,26 @@ pub(crate) fn search_batch(call: &Call) -> Result<Reply, ApiError> {
 pub(crate) fn scroll(call: &Call) -> Result<Reply, ApiError> {
     let snapshot = call.collection()?.snapshot();
     let request = json::read::<ScrollBody>(call.body.bytes())?.convert()?;
-    call.note(snapshot.schema(), request.filter.as_ref());
-    let page = query::scroll(&snapshot, &request, &call.env(Some(call.deadline())))
-        .map_err(|error| failed(call, "Scroll", error))?;
+    let env = call.env(Some(call.deadline()));
+    let failed = |error| failed(call, "Scroll", error);
+    let (points, next, next_order_by) = match request {
+        Scroll::ById(request) => {
+            call.note(snapshot.schema(), request.filter.as_ref());
+            let page = query::scroll(&snapshot, &request, &env).map_err(failed)?;
+            (page.points, page.next, None)
+        }
+        Scroll::ByField(request) => {
+            call.note(snapshot.schema(), request.filter.as_ref());
+            let page = query::ordered(&snapshot, &request, &env).map_err(failed)?;
+            (page.points, None, page.next)
+        }
+    };
     call.ok(Page {
-        points: page.points.into_iter().map(JsonRecord).collect(),
-        next_page_offset: page.next.map(Id),
+        points: points.into_iter().map(JsonRecord).collect(),
+        next_page_offset: next.map(Id),
+        cairn: next_order_by.map(|next| NextPage {
+            next_order_by: NextOrderBy(next),
+        }),
     })
 }
 

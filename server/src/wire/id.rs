@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub(crate) struct Id(pub(crate) PointId);
 
 /// A UUID with or without hyphens, braces or `urn:uuid:`.
-fn parse_uuid(text: &str) -> Option<PointId> {
+pub(crate) fn parse_uuid(text: &str) -> Option<PointId> {
     let uuid = Uuid::try_parse(text).ok()?;
     Some(PointId::Uuid(uuid.as_u128()))
 }

@@ -4,6 +4,7 @@ use query::{Hit, Record};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::id::Id;
+use super::order::JsonOrderValue;
 use super::value::AsJson;
 
 /// A point without a score.
@@ -32,6 +33,9 @@ fn members<M: SerializeMap>(map: &mut M, record: &Record) -> Result<(), M::Error
     }
     if let Some(vectors) = &record.vectors {
         map.serialize_entry("vector", &Vectors(vectors))?;
+    }
+    if let Some(value) = record.order_value {
+        map.serialize_entry("order_value", &JsonOrderValue(value))?;
     }
     Ok(())
 }
@@ -71,6 +75,7 @@ mod tests {
             version: SeqNo(3),
             payload,
             vectors,
+            order_value: None,
         }
     }
 
@@ -83,6 +88,10 @@ mod tests {
         assert_eq!(json(Some(unnamed)), r#"{"id":7,"vector":[0.5,1.0]}"#);
         assert_eq!(json(Some(named)), r#"{"id":7,"vector":{"a":[0.1]}}"#);
         assert_eq!(json(Some(vec![])), r#"{"id":7,"vector":{}}"#);
+        let mut listed = record(None, None);
+        listed.order_value = query::OrderValue::float(2.0);
+        let json = serde_json::to_string(&JsonRecord(listed)).unwrap();
+        assert_eq!(json, r#"{"id":7,"order_value":2.0}"#);
     }
 
     #[test]

@@ -5,13 +5,15 @@ use std::fmt;
 use format_spec::PointId;
 use query::filter::Filter;
 use query::{
-    CodeUse, PayloadSelector, QueryRequest, ScrollRequest, SearchParams, Target, VectorSelector,
+    CodeUse, OrderedRequest, PayloadSelector, QueryRequest, ScrollRequest, SearchParams, Target,
+    VectorSelector,
 };
 use serde::Deserialize;
 use serde::de::{self, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 
 use super::filter::JsonFilter;
 use super::id::{Id, plain};
+use super::order::JsonOrderBy;
 use super::select::{ShardKey, WithPayload, WithVector};
 use super::vector::{FloatsSeed, Shape, float};
 use crate::error::{ApiError, Part};
@@ -26,39 +28,39 @@ const LIMIT_MAX: u64 = u32::MAX as u64;
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object that describes a query")]
 pub(crate) struct QueryBody {
-    prefetch: Option<Present>,
-    query: Option<QueryInput>,
-    using: Option<String>,
-    filter: Option<JsonFilter>,
-    params: Option<SearchOptions>,
+    pub(super) prefetch: Option<Present>,
+    pub(super) query: Option<QueryInput>,
+    pub(super) using: Option<String>,
+    pub(super) filter: Option<JsonFilter>,
+    pub(super) params: Option<SearchOptions>,
     #[serde(default, deserialize_with = "float")]
-    score_threshold: Option<f32>,
-    limit: Option<u64>,
-    offset: Option<u64>,
+    pub(super) score_threshold: Option<f32>,
+    pub(super) limit: Option<u64>,
+    pub(super) offset: Option<u64>,
     #[serde(alias = "with_vectors")]
-    with_vector: Option<WithVector>,
-    with_payload: Option<WithPayload>,
-    lookup_from: Option<IgnoredAny>,
+    pub(super) with_vector: Option<WithVector>,
+    pub(super) with_payload: Option<WithPayload>,
+    pub(super) lookup_from: Option<IgnoredAny>,
     #[serde(default)]
-    shard_key: ShardKey,
+    pub(super) shard_key: ShardKey,
 }
 
 /// Body of `points/search`.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object with `vector` and `limit`")]
 pub(crate) struct SearchBody {
-    vector: SearchVector,
-    filter: Option<JsonFilter>,
-    params: Option<SearchOptions>,
+    pub(super) vector: SearchVector,
+    pub(super) filter: Option<JsonFilter>,
+    pub(super) params: Option<SearchOptions>,
     #[serde(default, deserialize_with = "float")]
-    score_threshold: Option<f32>,
-    limit: u64,
-    offset: Option<u64>,
+    pub(super) score_threshold: Option<f32>,
+    pub(super) limit: u64,
+    pub(super) offset: Option<u64>,
     #[serde(alias = "with_vectors")]
-    with_vector: Option<WithVector>,
-    with_payload: Option<WithPayload>,
+    pub(super) with_vector: Option<WithVector>,
+    pub(super) with_payload: Option<WithPayload>,
     #[serde(default)]
-    shard_key: ShardKey,
+    pub(super) shard_key: ShardKey,
 }
 
 /// Body of the batch forms.
@@ -78,9 +80,18 @@ pub(crate) struct ScrollBody {
     with_payload: Option<WithPayload>,
     #[serde(alias = "with_vectors")]
     with_vector: Option<WithVector>,
-    order_by: Option<IgnoredAny>,
+    order_by: Option<JsonOrderBy>,
     #[serde(default)]
     shard_key: ShardKey,
+}
+
+/// A scroll, checked.
+#[derive(Debug)]
+pub(crate) enum Scroll {
+    /// In the order of ids.
+    ById(ScrollRequest),
+    /// In the order of a field.
+    ByField(OrderedRequest),
 }
 
 /// Body of `points/count`.
@@ -115,7 +126,7 @@ pub(crate) struct Retrieve {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(expecting = "an object of search parameters")]
-struct SearchOptions {
+pub(super) struct SearchOptions {
     hnsw_ef: Option<usize>,
     exact: Option<bool>,
     indexed_only: Option<bool>,
@@ -155,7 +166,7 @@ struct Acorn {
 
 /// Whether a value, or a list of them, is there.
 #[derive(Debug)]
-struct Present(bool);
+pub(super) struct Present(bool);
 
 impl SearchOptions {
     fn convert(params: Option<Self>, field: &str) -> Result<SearchParams, ApiError> {
@@ -193,7 +204,7 @@ impl SearchOptions {
     }
 }
 
-fn limit(value: u64, field: &str) -> Result<usize, ApiError> {
+pub(super) fn limit(value: u64, field: &str) -> Result<usize, ApiError> {
     match value {
         0 => Err(ApiError::validation(
             Part::Body,
@@ -218,7 +229,7 @@ fn too_far(value: u64, field: &str, least: u64) -> ApiError {
     )
 }
 
-fn filter(filter: Option<JsonFilter>, field: &str) -> Result<Option<Filter>, ApiError> {
+pub(super) fn filter(filter: Option<JsonFilter>, field: &str) -> Result<Option<Filter>, ApiError> {
     filter.map(|filter| filter.convert(field)).transpose()
 }
 
@@ -240,6 +251,12 @@ impl QueryBody {
             return Err(ApiError::bad_request(
                 "A query is needed to use the score_threshold. \
                  Can't have score_threshold without defining a query.",
+            ));
+        }
+        let by_field = matches!(self.query, Some(QueryInput::OrderBy(_)));
+        if by_field && self.score_threshold.is_some() {
+            return Err(ApiError::bad_request(
+                "Can't use score_threshold with an order_by query.",
             ));
         }
         Ok(QueryRequest {
@@ -285,20 +302,35 @@ impl SearchBody {
 
 impl ScrollBody {
     /// The request, checked.
-    pub(crate) fn convert(self) -> Result<ScrollRequest, ApiError> {
+    pub(crate) fn convert(self) -> Result<Scroll, ApiError> {
         self.shard_key.refuse()?;
-        if self.order_by.is_some() {
-            return Err(ApiError::not_yet(
-                "ordering by a payload field, asked for in order_by",
+        let limit = limit(self.limit.unwrap_or(LIMIT_DEFAULT), "scroll_request.limit")?;
+        let filter = filter(self.filter, "filter")?;
+        let with_payload = WithPayload::convert(self.with_payload, true)?;
+        let with_vector = WithVector::convert(self.with_vector);
+        let Some(order_by) = self.order_by else {
+            return Ok(Scroll::ById(ScrollRequest {
+                offset: self.offset.map(|Id(id)| id),
+                limit,
+                filter,
+                with_payload,
+                with_vector,
+            }));
+        };
+        if self.offset.is_some() {
+            return Err(ApiError::bad_input(
+                "Cannot use an `offset` when using `order_by`. The alternative for paging is to \
+                 use `order_by.start_from` and a filter to exclude the IDs that you've already \
+                 seen for the `order_by.start_from` value",
             ));
         }
-        Ok(ScrollRequest {
-            offset: self.offset.map(|Id(id)| id),
-            limit: limit(self.limit.unwrap_or(LIMIT_DEFAULT), "scroll_request.limit")?,
-            filter: filter(self.filter, "filter")?,
-            with_payload: WithPayload::convert(self.with_payload, true)?,
-            with_vector: WithVector::convert(self.with_vector),
-        })
+        Ok(Scroll::ByField(OrderedRequest {
+            order_by: order_by.convert("order_by")?,
+            limit,
+            filter,
+            with_payload,
+            with_vector,
+        }))
     }
 }
 
@@ -322,11 +354,20 @@ impl RetrieveBody {
     }
 }
 
-/// What stands in `query`: an id or a vector, bare or under `nearest`.
+/// How a sample is drawn.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sample {
+    Random,
+}
+
+/// What stands in `query`: an id or a vector, bare or under `nearest`, or another order.
 #[derive(Debug)]
-enum QueryInput {
+pub(super) enum QueryInput {
     Vector(Vec<f32>),
     Id(PointId),
+    OrderBy(JsonOrderBy),
+    Random,
     Unsupported(&'static str),
 }
 
@@ -335,6 +376,12 @@ impl QueryInput {
         match self {
             Self::Vector(floats) => Ok(Target::Vector(floats)),
             Self::Id(id) => Ok(Target::Point(id)),
+            Self::OrderBy(order_by) => {
+                let order_by = order_by.convert(&format!("{place}query.order_by"))?;
+                Ok(Target::OrderBy(order_by))
+            }
+            // Whoever runs the query chooses the seed.
+            Self::Random => Ok(Target::Random { seed: 0 }),
             Self::Unsupported(what) => Err(ApiError::not_yet(format!(
                 "{what}, asked for in {place}query"
             ))),
@@ -396,13 +443,20 @@ impl<'de> Visitor<'de> for QueryVisitor {
                     }
                     continue;
                 }
+                "order_by" => {
+                    input = Some(QueryInput::OrderBy(members.next_value()?));
+                    continue;
+                }
+                "sample" => {
+                    let Sample::Random = members.next_value()?;
+                    input = Some(QueryInput::Random);
+                    continue;
+                }
                 "recommend" => "recommend queries",
                 "discover" => "discover queries",
                 "context" => "context queries",
-                "order_by" => "ordering by a payload field",
                 "fusion" | "rrf" => "fusion queries",
                 "formula" => "formula queries",
-                "sample" => "random samples",
                 "relevance_feedback" => "relevance feedback queries",
                 "indices" | "values" => super::vector::SPARSE,
                 "text" | "image" | "object" | "model" => super::vector::INFERENCE,
@@ -424,7 +478,7 @@ fn id<'de, E: de::Error>(value: impl IntoDeserializer<'de, E>) -> Result<QueryIn
 
 /// What stands in `vector` of a search: a list, or a list and its name.
 #[derive(Debug)]
-struct SearchVector {
+pub(super) struct SearchVector {
     name: String,
     floats: Vec<f32>,
     shape: Shape,
@@ -537,11 +591,46 @@ mod tests {
         assert_eq!(request.with_payload, PayloadSelector::All(false));
         assert_eq!(request.using, "");
         let body: ScrollBody = json::read(b"{}").unwrap();
-        let request = body.convert().unwrap();
+        let Scroll::ById(request) = body.convert().unwrap() else {
+            panic!("no field was named");
+        };
         assert_eq!(request.limit, 10);
         assert_eq!(request.with_payload, PayloadSelector::All(true));
         let body: CountBody = json::read(b"{}").unwrap();
         assert!(body.convert().unwrap().1);
+    }
+
+    #[test]
+    fn a_query_may_be_another_order() {
+        let order_by = query(r#"{"query": {"order_by": {"key": "n"}}}"#)
+            .unwrap()
+            .target;
+        assert!(matches!(order_by, Some(Target::OrderBy(by)) if by.path.to_string() == "n"));
+        let order_by = query(r#"{"query": {"order_by": "n"}}"#).unwrap().target;
+        assert!(matches!(order_by, Some(Target::OrderBy(_))));
+        let sample = query(r#"{"query": {"sample": "random"}}"#).unwrap().target;
+        assert!(matches!(sample, Some(Target::Random { .. })));
+        let text = r#"{"query": {"order_by": "n"}, "score_threshold": 1}"#;
+        let error = query(text).unwrap_err();
+        assert_eq!(error.status(), 400);
+        let message = "Bad request: Can't use score_threshold with an order_by query.";
+        assert_eq!(error.message(), message);
+        for text in [
+            r#"{"query": {"order_by": 7}}"#,
+            r#"{"query": {"order_by": "a..b"}}"#,
+            r#"{"query": {"sample": "sorted"}}"#,
+            r#"{"query": {"sample": null}}"#,
+        ] {
+            assert_eq!(query(text).unwrap_err().status(), 400, "{text}");
+        }
+        let scroll = |text: &str| json::read::<ScrollBody>(text.as_bytes())?.convert();
+        assert!(matches!(
+            scroll(r#"{"order_by": "n"}"#),
+            Ok(Scroll::ByField(_))
+        ));
+        let error = scroll(r#"{"order_by": "n", "offset": 3}"#).unwrap_err();
+        let text = "Wrong input: Cannot use an `offset` when using `order_by`. The alternative";
+        assert!(error.message().starts_with(text), "{error}");
     }
 
     #[test]

@@ -126,6 +126,11 @@ impl<'de> Deserialize<'de> for WithPayload {
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<WithPayload, A::Error> {
                 let mut selector = None;
                 while let Some(key) = members.next_key::<String>()? {
+                    if selector.is_some() {
+                        return Err(de::Error::custom(
+                            "expected one of `include` and `exclude`, not both",
+                        ));
+                    }
                     selector = Some(match key.as_str() {
                         "include" => WithPayload::Include(members.next_value()?),
                         "exclude" => WithPayload::Exclude(members.next_value()?),
@@ -194,6 +199,9 @@ mod tests {
         let exclude = payload(r#"{"exclude": ["a.b"]}"#).unwrap();
         assert_eq!(exclude, PayloadSelector::Exclude(keys()));
         assert!(payload(r#"{"exlude": ["a.b"]}"#).is_err());
+        assert!(payload(r#"{"include": ["a"], "exclude": ["b"]}"#).is_err());
+        assert!(payload(r#"{"include": ["a"], "more": ["b"]}"#).is_err());
+        assert!(payload("{}").is_err());
         assert!(payload("7").is_err());
     }
 

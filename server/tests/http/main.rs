@@ -14,6 +14,7 @@ mod command;
 mod harness;
 mod inspecting;
 mod limits;
+mod lists;
 mod operators;
 mod plans;
 mod reads;

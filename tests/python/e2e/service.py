@@ -82,9 +82,6 @@ def routes_that_are_not_there_yet(t: Checks) -> None:
         ("collection aliases", lambda: client.get_collection_aliases(name)),
         ("snapshots", lambda: client.list_snapshots(name)),
         ("create snapshot", lambda: client.create_snapshot(name)),
-        ("facet", lambda: client.facet(name, key="a")),
-        ("groups", lambda: client.query_points_groups(name, group_by="a", query=[1.0] * 4)),
-        ("matrix", lambda: client.search_matrix_pairs(name)),
         ("prefetch", lambda: client.query_points(
             name, prefetch=models.Prefetch(query=[1.0] * 4), query=query)),
     ]:
