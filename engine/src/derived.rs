@@ -219,18 +219,30 @@ impl DerivedColumns {
         if !self.room.fits(bytes) {
             return None;
         }
+        let key = (path.to_owned(), field_type.tag());
+        self.wish(key.clone(), |wish| {
+            wish.rows += u64::from(rows);
+            if wish.rows * 2 < u64::from(of) || wish.making || wish.refused {
+                return None;
+            }
+            wish.making = true;
+            Some(DerivedTurn { columns: self, key })
+        })
+    }
+
+    /// Notes that `rows` payloads were read because there is no such column.
+    pub fn note(&self, path: &str, field_type: FieldType, rows: u32) {
+        self.wish((path.to_owned(), field_type.tag()), |wish| {
+            wish.rows += u64::from(rows);
+        });
+    }
+
+    fn wish<T>(&self, key: (String, u8), change: impl FnOnce(&mut Wish) -> T) -> T {
         let mut wishes = self.wishes.lock();
         if wishes.len() >= WISHES_MAX {
             wishes.retain(|_, wish| wish.making);
         }
-        let key = (path.to_owned(), field_type.tag());
-        let wish = wishes.entry(key.clone()).or_default();
-        wish.rows += u64::from(rows);
-        if wish.rows * 2 < u64::from(of) || wish.making || wish.refused {
-            return None;
-        }
-        wish.making = true;
-        Some(DerivedTurn { columns: self, key })
+        change(wishes.entry(key).or_default())
     }
 
     /// Bytes of its columns.

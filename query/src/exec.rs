@@ -23,7 +23,7 @@ use crate::budget::{Budget, SCAN_ROWS};
 use crate::codes;
 use crate::effort::Effort;
 use crate::error::QueryError;
-use crate::filter::{Bound, Candidates, RowTester, candidates};
+use crate::filter::{Bound, Candidates, RowTester, candidates, make_columns, note_payloads};
 use crate::graph::{self, Among};
 use crate::plan::{AccessPath, Facts, Plan, Rules, Share, choose};
 use crate::product;
@@ -119,6 +119,9 @@ impl Search<'_> {
         considered: Considered,
         trace: &mut Trace<'_>,
     ) -> Result<Vec<Near>, QueryError> {
+        let Some(considered) = self.with_columns(source, considered)? else {
+            return Ok(Vec::new());
+        };
         let Considered {
             found,
             mut facts,
@@ -144,6 +147,18 @@ impl Search<'_> {
         }
         trace.actual.matching = Some(facts.sure);
         self.along(source, &rows, &plan, trace)
+    }
+
+    /// What may match, once the columns are made for want of which many payloads were read.
+    fn with_columns(
+        &self,
+        source: &Source,
+        considered: Considered,
+    ) -> Result<Option<Considered>, QueryError> {
+        match self.filter.filter(|_| considered.facts.open > 0) {
+            Some(filter) if make_columns(filter, source, 0, &self.budget)? => self.consider(source),
+            Some(_) | None => Ok(Some(considered)),
+        }
     }
 
     /// Takes the path of a plan among the rows that match.
@@ -570,13 +585,16 @@ impl Search<'_> {
         nearest.sort_unstable_by_key(|near| near.row);
         let mut tester = RowTester::new(filter, source);
         let mut matching = Vec::with_capacity(nearest.len());
+        let mut tested = 0;
         for near in nearest {
             let sure = found.sure.contains(near.row);
-            trace.actual.payloads += u64::from(!sure);
+            tested += u32::from(!sure);
             if sure || tester.test(near.row)? {
                 matching.push(near);
             }
         }
+        trace.actual.payloads += u64::from(tested);
+        note_payloads(filter, source, tested)?;
         matching.sort_unstable();
         Ok(matching)
     }

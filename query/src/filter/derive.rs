@@ -14,7 +14,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use engine::{DerivedColumn, DerivedColumns, DerivedTurn, Source};
+use engine::{DerivedColumn, DerivedTurn, Source};
 use format_spec::schema::FieldType;
 use format_spec::value::ValueRef;
 use format_spec::{FieldFigures, Kinds};
@@ -30,6 +30,8 @@ use crate::error::{QueryError, damaged_payload};
 
 /// Rows whose payloads one thread reads at a time.
 const CHUNK_ROWS: u32 = 2_048;
+/// Rows of a payload block, at most, where no statistics tell.
+const BLOCK_ROWS: u32 = 64;
 
 /// The column in memory that answers what is asked of a field, if there is one.
 pub(crate) fn find(
@@ -121,16 +123,59 @@ pub(crate) fn make(
     open: u32,
     budget: &Budget<'_>,
 ) -> Result<bool, QueryError> {
-    let Some(columns) = source.derived().filter(|_| open > 0) else {
+    let Some(columns) = source.derived() else {
         return Ok(false);
     };
-    let mut making = Vec::new();
-    turns(filter, (source, columns), open, &mut making)?;
+    let (rows, mut making) = (source.rows(), Vec::new());
+    each_wanted(filter, source, &mut |wanted| {
+        // Asked a second time for one field, the turn is taken already.
+        let (path, bytes) = (wanted.path.to_string(), wanted.bytes);
+        let turn = columns.turn(&path, wanted.field_type, (open, rows), bytes);
+        making.extend(turn.map(|turn| Making {
+            path: wanted.path,
+            draft: Picked::draft(wanted.field_type),
+            turn,
+            bytes: 0,
+        }));
+    })?;
     if making.is_empty() {
         return Ok(false);
     }
-    let paths: Vec<&FieldPath> = making.iter().map(|making| making.path).collect();
+    read_all(source, &mut making, budget)?;
+    let most = columns.bytes_max();
+    for making in making {
+        if making.bytes > most {
+            making.turn.refuse();
+        } else {
+            making.turn.keep(making.draft)?;
+        }
+    }
+    Ok(true)
+}
+
+/// Notes that some payloads here and there were read for `filter`, each with its whole block: for
+/// the next filter it may be worth while to make the columns.
+pub(crate) fn note(filter: &Bound<'_>, source: &Source, payloads: u32) -> Result<(), QueryError> {
+    let Some(columns) = source.derived().filter(|_| payloads > 0) else {
+        return Ok(());
+    };
     let rows = source.rows();
+    let blocks = zones::open(source)?.map_or(0, |view| view.zones());
+    let of_block = rows / blocks.clamp(rows / BLOCK_ROWS, rows).max(1);
+    let read = payloads.saturating_mul(of_block).min(rows);
+    each_wanted(filter, source, &mut |wanted| {
+        columns.note(&wanted.path.to_string(), wanted.field_type, read);
+    })
+}
+
+/// Reads the payloads of all rows into columns.
+fn read_all(
+    source: &Source,
+    making: &mut [Making<'_>],
+    budget: &Budget<'_>,
+) -> Result<(), QueryError> {
+    let rows = source.rows();
+    let paths: Vec<&FieldPath> = making.iter().map(|making| making.path).collect();
     let pool = budget.helpers(cost::payload_walk_ns(rows));
     let at_once = 2 * pool.map_or(1, rayon::ThreadPool::current_num_threads);
     let starts = (0..rows).step_by(CHUNK_ROWS as usize);
@@ -144,31 +189,31 @@ pub(crate) fn make(
             Some(pool) => pool.install(|| chunks.par_iter().map(pick).collect()),
             None => chunks.iter().map(pick).collect(),
         };
-        pour(&picked?, &mut making)?;
+        pour(&picked?, making)?;
     }
-    let most = columns.bytes_max();
-    for making in making {
-        if making.bytes > most {
-            making.turn.refuse();
-        } else {
-            making.turn.keep(making.draft)?;
-        }
-    }
-    Ok(true)
+    Ok(())
 }
 
-/// Takes the turns of the fields of a filter that are answered from payloads.
-fn turns<'a>(
+/// A column that a filter would have use for.
+struct Wanted<'a> {
+    path: &'a FieldPath,
+    field_type: FieldType,
+    /// About what it takes.
+    bytes: u64,
+}
+
+/// Gives the columns to `take` that there are not, of the fields of a filter that are answered from
+/// payloads.
+fn each_wanted<'a>(
     filter: &'a Bound<'_>,
-    (source, columns): (&'a Source, &'a DerivedColumns),
-    open: u32,
-    making: &mut Vec<Making<'a>>,
+    source: &Source,
+    take: &mut impl FnMut(Wanted<'a>),
 ) -> Result<(), QueryError> {
     for test in filter.tests() {
         let field = match test {
             Test::Field(field) => field,
             Test::Filter(inner) => {
-                turns(inner, (source, columns), open, making)?;
+                each_wanted(inner, source, take)?;
                 continue;
             }
             Test::HasId(_)
@@ -183,23 +228,16 @@ fn turns<'a>(
             continue;
         }
         let known = zones::open(source)?.map(|view| zones::find(&view, field.path));
-        if matches!(known, Some(Known::Missing)) || find(field, source, known.as_ref()).is_some() {
+        let there = find(field, source, known.as_ref()).is_some();
+        if there || matches!(known, Some(Known::Missing)) {
             continue;
         }
         let figures = figures(known.as_ref());
-        let Some((field_type, _)) = types(&field.ask, figures) else {
-            continue;
-        };
-        let rows = source.rows();
-        let bytes = bytes_of(field_type, rows, figures);
-        let path = field.path.to_string();
-        // Asked a second time for one field, the turn is taken already.
-        if let Some(turn) = columns.turn(&path, field_type, (open, rows), bytes) {
-            making.push(Making {
+        if let Some((field_type, _)) = types(&field.ask, figures) {
+            take(Wanted {
                 path: field.path,
-                draft: Picked::draft(field_type),
-                turn,
-                bytes: 0,
+                field_type,
+                bytes: bytes_of(field_type, source.rows(), figures),
             });
         }
     }

@@ -30,6 +30,7 @@ pub use index::{FieldPath, GeoPoint, PathError, PathItem, datetime};
 pub use unindexed::{Unindexed, unindexed};
 
 pub(crate) use bind::{Bound, bind};
+pub(crate) use derive::{make as make_columns, note as note_payloads};
 pub(crate) use estimate::estimate;
 pub(crate) use eval::{Candidates, RowTester, candidates};
 pub(crate) use eval_payload::{Known, matches};
