@@ -13,7 +13,9 @@ use format_spec::schema::Schema;
 use crate::budget::Budget;
 use crate::error::QueryError;
 use crate::exec::{Near, Search};
-use crate::filter::{Bound, RowTester, Unindexed, bind, estimate, unindexed};
+use crate::filter::{
+    Bound, FieldAccess, RowTester, Unindexed, accesses, bind, estimate, unindexed,
+};
 use crate::plan::{AccessPath, Facts, Plan, Share, Why, choose};
 use crate::request::{Env, QueryRequest};
 use crate::search::{BoundTarget, merge};
@@ -96,6 +98,8 @@ pub struct SourcePlan {
     pub rows: u32,
     /// Live rows.
     pub live: u32,
+    /// How it answers each test of a field, in the order of the filter.
+    pub fields: Vec<FieldAccess>,
     /// From the statistics of columns alone, before any is read.
     pub statistics: Matching,
     /// Once columns are read, and of what they leave open a sample.
@@ -205,6 +209,7 @@ fn planned(search: &Search<'_>, source: &Source) -> Result<SourcePlan, QueryErro
         segment: source.segment_id(),
         rows: source.rows(),
         live: source.live_count(),
+        fields: Vec::new(),
         statistics,
         matching: Matching {
             min: 0,
@@ -217,6 +222,9 @@ fn planned(search: &Search<'_>, source: &Source) -> Result<SourcePlan, QueryErro
         recall: recall(search, source),
         actual: None,
     };
+    if let Some(filter) = search.filter {
+        accesses(filter, source, &mut plan.fields)?;
+    }
     let Some(mut considered) = search.consider(source)? else {
         return Ok(plan);
     };

@@ -70,7 +70,8 @@ pub use explain::{
 };
 pub use facet::{FacetHit, FacetRequest, FacetValue, facet};
 pub use filter::{
-    AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, MinShould, Unindexed, unindexed,
+    AnyOf, Condition, FieldAccess, FieldPath, FieldTest, Filter, MatchValue, MinShould, Unindexed,
+    ZoneCounts, unindexed,
 };
 pub use group::{Group, GroupKey, GroupsRequest, groups};
 pub use matrix::{Matrix, MatrixRequest, matrix};

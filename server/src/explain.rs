@@ -124,7 +124,9 @@ fn title(source: &Value) -> String {
 
 fn lines(source: &Value) -> Vec<String> {
     let matching = &source["matching"];
-    let mut lines = vec![format!(
+    let fields = source["fields"].as_array();
+    let mut lines: Vec<String> = fields.into_iter().flatten().map(field).collect();
+    lines.push(format!(
         "matching: {} ({} to {}, by {}; by statistics {} to {})",
         matching["expected"],
         matching["min"],
@@ -132,7 +134,7 @@ fn lines(source: &Value) -> Vec<String> {
         text(&matching["how"]),
         matching["statistics"]["min"],
         matching["statistics"]["max"],
-    )];
+    ));
     match source["plan"].as_object() {
         None => lines.push("nothing to search".to_owned()),
         Some(plan) => {
@@ -160,6 +162,17 @@ fn lines(source: &Value) -> Vec<String> {
         lines.extend(done(actual));
     }
     lines
+}
+
+fn field(field: &Value) -> String {
+    let (name, by) = (text(&field["field"]), text(&field["by"]));
+    match field["zones"].as_object() {
+        None => format!("{name} by {by}"),
+        Some(zones) => format!(
+            "{name} by {by}: {} zones without a match, {} matching, {} open",
+            zones["none"], zones["all"], zones["open"]
+        ),
+    }
 }
 
 /// What was done: first how, then the counts that are not 0.
@@ -246,6 +259,11 @@ mod tests {
             "sources": [
                 {
                     "segment": 7, "rows": 100, "live": 90,
+                    "fields": [
+                        {"field": "color", "by": "statistics",
+                         "zones": {"none": 4, "all": 1, "open": 3}},
+                        {"field": "size", "by": "memory"},
+                    ],
                     "matching": {
                         "min": 5, "expected": 6.5, "max": 8, "how": "a sample of the payloads",
                         "open": 90, "statistics": {"min": 0, "expected": 45.0, "max": 90},
@@ -284,6 +302,8 @@ docs: 10 wanted of each of 2 sources, one after the other
 7 hits in 30.1 us
 ! color has no index: payloads are read; an index of type keyword would answer
 ├─ segment 7: 100 rows, 90 live
+│  ├─ color by statistics: 4 zones without a match, 1 matching, 3 open
+│  ├─ size by memory
 │  ├─ matching: 6.5 (5 to 8, by a sample of the payloads; by statistics 0 to 90)
 │  ├─ plan: graph, cheapest, 12.5 us
 │  ├─ paths: exact_scan 20.0 us, graph 12.5 us

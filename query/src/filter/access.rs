@@ -11,7 +11,7 @@ use format_spec::ColumnView;
 use index::RowSet;
 
 use super::ask::Ask;
-use super::bind::Field;
+use super::bind::{Bound, Field, Test};
 use super::estimate::Estimate;
 use super::subset::Answer;
 use super::zones::{self, Known};
@@ -71,4 +71,59 @@ impl<'s> Access<'s> {
         };
         estimate.loosened(patched, rows)
     }
+}
+
+/// How a source answers what a filter asks of one field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldAccess {
+    /// The path as it is written shortest.
+    pub path: String,
+    /// `index`, `memory` (a column that an earlier filter left), `statistics` or `payloads`.
+    pub by: &'static str,
+    /// What statistics tell of the zones that the rows are cut into.
+    pub zones: Option<ZoneCounts>,
+}
+
+/// Zones, by what is known of their rows.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ZoneCounts {
+    /// No row matches.
+    pub none: u32,
+    /// Every row matches.
+    pub all: u32,
+    /// Payloads have to tell.
+    pub open: u32,
+}
+
+/// How `source` answers each test of a field in the filter.
+pub(crate) fn accesses(
+    filter: &Bound<'_>,
+    source: &Source,
+    found: &mut Vec<FieldAccess>,
+) -> Result<(), QueryError> {
+    for test in filter.tests() {
+        match test {
+            Test::Filter(inner) => accesses(inner, source, found)?,
+            Test::Field(field) => {
+                let access = Access::of(field, source)?;
+                let (by, zones) = match &access {
+                    Access::Column(_) => ("index", None),
+                    Access::Derived(_) => ("memory", None),
+                    Access::Zones(known) => ("statistics", Some(zones::counts(known, &field.ask))),
+                    Access::Payloads => ("payloads", None),
+                };
+                found.push(FieldAccess {
+                    path: field.path.to_string(),
+                    by,
+                    zones,
+                });
+            }
+            Test::HasId(_)
+            | Test::HasVector(_)
+            | Test::Slice(_)
+            | Test::Nested(..)
+            | Test::Never => {}
+        }
+    }
+    Ok(())
 }

@@ -29,6 +29,9 @@ pub use ast::{AnyOf, Condition, DEPTH_MAX, FieldTest, Filter, MatchValue, MinSho
 pub use index::{FieldPath, GeoPoint, PathError, PathItem, datetime};
 pub use unindexed::{Unindexed, unindexed};
 
+pub use access::{FieldAccess, ZoneCounts};
+
+pub(crate) use access::accesses;
 pub(crate) use bind::{Bound, bind};
 pub(crate) use derive::{make as make_columns, note as note_payloads};
 pub(crate) use estimate::estimate;

@@ -12,6 +12,7 @@ use format_spec::statistics::{hash_integer, hash_text};
 use format_spec::{FieldStatistics, Kinds, StatisticsView, Zone};
 use index::{FieldPath, RowSet};
 
+use super::access::ZoneCounts;
 use super::ask::{Ask, Range, ValueTest};
 use super::estimate::{Estimate, to_f64};
 use super::subset::{Answer, Subset};
@@ -329,6 +330,22 @@ pub(crate) fn answer(known: &Known<'_>, ask: &Ask<'_>, rows: u32) -> Answer {
         sure: Subset::These(sure),
         perhaps: Subset::These(perhaps),
     }
+}
+
+/// How many zones there are of which is known what.
+pub(crate) fn counts(known: &Known<'_>, ask: &Ask<'_>) -> ZoneCounts {
+    let mut counts = ZoneCounts::default();
+    if let Known::Field { field, exact } = known {
+        let lookup = Lookup::new(ask, *exact);
+        for zone in field.zones() {
+            match lookup.zone(&zone) {
+                Matching::None => counts.none += 1,
+                Matching::All => counts.all += 1,
+                Matching::Some { .. } => counts.open += 1,
+            }
+        }
+    }
+    counts
 }
 
 /// Whether a row of which the path selects nothing matches.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use query::{Actual, Choice, Curve, Explanation, KnownRecall, Matching, SourcePlan, Unindexed};
+use query::{
+    Actual, Choice, Curve, Explanation, FieldAccess, KnownRecall, Matching, SourcePlan, Unindexed,
+};
 use serde::{Deserialize, Serialize};
 
 /// What the body has beyond that of a query.
@@ -51,12 +53,31 @@ struct JsonSource {
     segment: Option<u64>,
     rows: u32,
     live: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fields: Vec<JsonField>,
     matching: JsonMatching,
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<JsonPlan>,
     recall: JsonRecall,
     #[serde(skip_serializing_if = "Option::is_none")]
     actual: Option<JsonActual>,
+}
+
+/// How a field is answered.
+#[derive(Debug, Serialize)]
+struct JsonField {
+    field: String,
+    by: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zones: Option<JsonZones>,
+}
+
+/// Zones of rows of which statistics tell that none match, all do, or nothing.
+#[derive(Debug, Serialize)]
+struct JsonZones {
+    none: u32,
+    all: u32,
+    open: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -160,6 +181,7 @@ fn source(plan: &SourcePlan) -> JsonSource {
         segment: plan.segment.map(|id| id.0),
         rows: plan.rows,
         live: plan.live,
+        fields: plan.fields.iter().map(access).collect(),
         matching: JsonMatching {
             bounds: bounds(&plan.matching),
             how: plan.matching.how,
@@ -169,6 +191,18 @@ fn source(plan: &SourcePlan) -> JsonSource {
         plan: plan.choice.as_ref().map(choice),
         recall: recall(&plan.recall),
         actual: plan.actual.as_ref().map(|done| actual(done, predicted)),
+    }
+}
+
+fn access(access: &FieldAccess) -> JsonField {
+    JsonField {
+        field: access.path.clone(),
+        by: access.by,
+        zones: access.zones.map(|zones| JsonZones {
+            none: zones.none,
+            all: zones.all,
+            open: zones.open,
+        }),
     }
 }
 
