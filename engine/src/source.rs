@@ -197,6 +197,23 @@ impl Source {
         }
     }
 
+    /// How many rows, dead or alive, have the vector; `None` when that is not known at once.
+    ///
+    /// # Errors
+    /// As [`Self::vector`].
+    pub fn present_count(&self, vector_index: usize) -> Result<Option<u32>> {
+        match self {
+            Self::Memtable(view) if view.is_complete(vector_index) => Ok(Some(view.rows())),
+            Self::Memtable(_) => Ok(None),
+            Self::Segment(view) => {
+                let vectors = view.0.segment.vectors(vector_index)?;
+                Ok(Some(
+                    vectors.map_or(0, |vectors| vectors.view.present_count()),
+                ))
+            }
+        }
+    }
+
     /// The rows, dead or alive, that have the vector; `None` when all have it.
     ///
     /// # Errors

@@ -36,8 +36,12 @@ pub(crate) enum Test<'f> {
     Field(Field<'f>),
     /// Sorted, without repetition.
     HasId(Box<[PointId]>),
-    /// The vector at this place in [`Bound::vectors`].
-    HasVector(usize),
+    HasVector {
+        /// Its place in [`Bound::vectors`],
+        place: usize,
+        /// and the position in the schema that is there.
+        position: usize,
+    },
     Slice(Slice),
     /// The path of the array, and what one object in it must match.
     Nested(FieldPath, Box<Bound<'f>>),
@@ -136,7 +140,7 @@ impl Binder<'_> {
         let asks_id = bound.tests().any(|test| match test {
             Test::HasId(_) | Test::Slice(_) => true,
             Test::Filter(inner) => inner.asks_id,
-            Test::Field(_) | Test::HasVector(_) | Test::Nested(..) | Test::Never => false,
+            Test::Field(_) | Test::HasVector { .. } | Test::Nested(..) | Test::Never => false,
         });
         bound.asks_id = asks_id;
         Ok(bound)
@@ -225,11 +229,12 @@ impl Binder<'_> {
         let Some(position) = vectors.iter().position(|vector| vector.name == name) else {
             return Test::Never;
         };
-        let place = self.vectors.iter().position(|asked| *asked == position);
-        Test::HasVector(place.unwrap_or_else(|| {
+        let asked = self.vectors.iter().position(|asked| *asked == position);
+        let place = asked.unwrap_or_else(|| {
             self.vectors.push(position);
             self.vectors.len() - 1
-        }))
+        });
+        Test::HasVector { place, position }
     }
 }
 

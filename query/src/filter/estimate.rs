@@ -112,7 +112,11 @@ pub(crate) fn estimate_test(test: &Test<'_>, source: &Source) -> Result<Estimate
                 max: most,
             })
         }
-        Test::HasVector(_) | Test::Nested(..) => Ok(Estimate::unknown(rows)),
+        Test::HasVector { position, .. } => Ok(match source.present_count(*position)? {
+            Some(count) => Estimate::exact(count.into()),
+            None => Estimate::unknown(rows),
+        }),
+        Test::Nested(..) => Ok(Estimate::unknown(rows)),
         Test::Slice(slice) => Ok(Estimate {
             expected: to_f64(rows) * slice.share(),
             ..Estimate::unknown(rows)

@@ -59,7 +59,6 @@ pub(crate) fn candidates(
         source,
         patched: patched.as_ref(),
         rows: source.rows(),
-        vectors: &filter.vectors,
     };
     let answer = scope.filter(filter, within)?;
     let sure = answer.sure.of(within);
@@ -72,8 +71,6 @@ struct Scope<'s> {
     source: &'s Source,
     patched: Option<&'s RowSet>,
     rows: u32,
-    /// [`Bound::vectors`] of the whole filter.
-    vectors: &'s [usize],
 }
 
 impl Scope<'_> {
@@ -139,8 +136,8 @@ impl Scope<'_> {
                 }
                 Ok(Answer::exact(rows))
             }
-            Test::HasVector(place) => {
-                let present = self.source.present(self.vectors[*place])?;
+            Test::HasVector { position, .. } => {
+                let present = self.source.present(*position)?;
                 Ok(present.map_or(Answer::ALL, Answer::exact))
             }
             Test::Slice(slice) => {

@@ -90,7 +90,7 @@ fn holds(test: &Test<'_>, known: Known<'_>, payload: ValueRef<'_>) -> Result<boo
             debug_assert!(known.id.is_some(), "a filter over slices is given the id");
             Ok(known.id.is_some_and(|id| slice.contains(id)))
         }
-        Test::HasVector(place) => {
+        Test::HasVector { place, .. } => {
             debug_assert!(*place < known.vectors.len(), "vectors asked for are given");
             Ok(known.vectors.get(*place).is_some_and(|has| *has))
         }
