@@ -40,6 +40,7 @@ mod cost;
 mod count;
 mod effort;
 mod estimate;
+mod exact;
 mod exec;
 mod explain;
 mod facet;

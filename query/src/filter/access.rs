@@ -119,7 +119,7 @@ pub(crate) fn accesses(
                 });
             }
             Test::HasId(_)
-            | Test::HasVector(_)
+            | Test::HasVector { .. }
             | Test::Slice(_)
             | Test::Nested(..)
             | Test::Never => {}

@@ -217,7 +217,7 @@ fn each_wanted<'a>(
                 continue;
             }
             Test::HasId(_)
-            | Test::HasVector(_)
+            | Test::HasVector { .. }
             | Test::Slice(_)
             | Test::Nested(..)
             | Test::Never => continue,
