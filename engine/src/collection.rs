@@ -7,6 +7,7 @@ use format_spec::{CollectionEntry, CollectionId, Schema, SeqNo};
 
 use crate::batch::WriteBatch;
 use crate::error::Result;
+use crate::field_index::FieldIndexReport;
 use crate::placement::{Placement, PlacementReport};
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
@@ -143,9 +144,9 @@ impl Collection {
         self.shard.counters()
     }
 
-    /// Points that the index of `path` covers: all rows of the segments that have its column.
-    pub fn field_indexed_points(&self, path: &str) -> u64 {
-        self.shard.field_indexed_points(path)
+    /// What there is of the index of `path`.
+    pub fn field_index(&self, path: &str) -> FieldIndexReport {
+        self.shard.field_index(path)
     }
 
     /// Waits until every segment has the column of `path`; false when `deadline` passes first.

@@ -316,7 +316,8 @@ mod tests {
     const ROWS: u32 = 1_000;
 
     fn draft() -> ColumnDraft {
-        let mut draft = ColumnDraft::new(FieldPath::parse("a").unwrap(), FieldType::Integer);
+        let mut draft =
+            ColumnDraft::new(FieldPath::parse("a").unwrap(), &FieldType::Integer.into());
         for row in 0..ROWS {
             let payload = Value::Object(vec![("a".to_owned(), Value::Int(row.into()))]).to_bytes();
             draft.push(ValueRef::new(&payload).unwrap()).unwrap();

@@ -9,9 +9,9 @@
 //! - **Pinned**: mapped, read in at once and locked; as cached where the process may lock no more
 //!   (`RLIMIT_MEMLOCK`).
 //!
-//! Codes and graphs that are cold stay mapped: a search reads them from place to place, each read
-//! waiting for the one before. The kernel is told not to read ahead, and no copy of the graph with
-//! codes in its nodes is made in memory.
+//! Codes, graphs and columns that are cold stay mapped: a search reads them from place to place,
+//! each read waiting for the one before. The kernel is told not to read ahead, and no copy of the
+//! graph with codes in its nodes is made in memory.
 
 use std::collections::BTreeMap;
 
@@ -51,13 +51,16 @@ pub struct VectorPlacement {
     pub graph: Residency,
 }
 
-/// Where everything of a collection is to be; a vector that is not named is cached.
+/// Where everything of a collection is to be; a vector or index that is not named is
+/// cached.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Placement {
     /// By the name of the vector.
     pub vectors: BTreeMap<String, VectorPlacement>,
     /// Payloads.
     pub payload: Residency,
+    /// Columns, by the path of their index.
+    pub fields: BTreeMap<String, Residency>,
 }
 
 impl Placement {
@@ -69,9 +72,9 @@ impl Placement {
             PartKind::Codes | PartKind::Product => vector.codes,
             PartKind::Graph => vector.graph,
             PartKind::Payload => self.payload,
+            PartKind::Column => self.fields.get(name).copied().unwrap_or_default(),
             PartKind::Rows
             | PartKind::Sparse
-            | PartKind::Column
             | PartKind::Statistics
             | PartKind::Tombstones
             | PartKind::Patch => Residency::Cached,

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 
 use crate::compaction::{Choice, is_indexing};
 use crate::derived::DerivedColumns;
-use crate::error::Result;
 use crate::segment::codes::{lacks_codes, planned};
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
@@ -173,27 +172,13 @@ impl Shard {
         }
     }
 
-    /// Live points whose value of the field the index knows or evaluates on the fly: those in
-    /// segments with the column, counted by its rows with a value.
-    pub(crate) fn field_indexed_points(&self, path: &str) -> u64 {
-        let count = |state: &SegmentState| -> Result<u64> {
-            let column = state.segment.column(path)?;
-            Ok(column.map_or(0, |column| u64::from(column.stats().rows_indexed)))
-        };
-        self.state()
-            .segments
-            .iter()
-            .map(|state| count(state).unwrap_or(0))
-            .sum()
-    }
-
     /// Whether every segment has the column of the field index of `path`.
     pub(crate) fn is_field_indexed(&self, path: &str) -> bool {
         let state = self.state();
         let Some(field) = state.schema.fields.iter().find(|field| field.path == path) else {
             return false;
         };
-        let has = |state: &SegmentState| state.segment.has_column(path, field.field_type);
+        let has = |state: &SegmentState| state.segment.has_column(field);
         !self.closed.load(Ordering::Acquire) && state.segments.iter().all(|segment| has(segment))
     }
 }

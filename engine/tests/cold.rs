@@ -47,6 +47,7 @@ fn cold() -> Placement {
     Placement {
         vectors: [(String::new(), originals)].into(),
         payload: Residency::Cold,
+        ..Placement::default()
     }
 }
 

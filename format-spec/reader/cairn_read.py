@@ -15,6 +15,7 @@ and not judged. Needs Python 3.9 and the package `zstandard`.
 import argparse
 import bisect
 import hashlib
+import itertools
 import json
 import math
 import os
@@ -48,7 +49,7 @@ METRICS = {1: "cosine", 2: "dot", 3: "euclid", 4: "manhattan"}
 ELEMENTS = {1: "f32", 2: "f16", 3: "u8"}
 CODECS = dict(enumerate("auto bits1 bits2 bits4 bits8 product4 product8 product16 product32 product64".split(), 1))
 ELEMENT_WIDTH = {"f32": 4, "f16": 2, "u8": 1}
-FIELD_TYPES = {1: "keyword", 2: "integer", 3: "float", 4: "bool"}
+FIELD_TYPES = {1: "keyword", 2: "integer", 3: "float", 4: "bool", 5: "datetime", 6: "uuid", 7: "geo", 8: "text"}
 
 
 def up(number, multiple):
@@ -647,19 +648,21 @@ def read_payload_part(part):
 
 # ---------------------------------------------------------------- chapter 10: columns
 
-COLUMN_SECTIONS = {"keyword": "POST POFF TEXT TOFF", "integer": "KEYS ROWS", "float": "KEYS ROWS", "bool": "TRUE FALS"}
+COLUMN_SECTIONS = {"keyword": "POST POFF TEXT TOFF", "bool": "TRUE FALS", "text": "POST POFF TEXT TOFF MANY",
+                   "phrases": "POST POFF TEXT TOFF POSN PNOF MANY"}
+KEY_FORMS = {"integer": "<q", "float": "<d", "datetime": "<q", "uuid": "16s", "geo": "<2d"}
 
 
 def read_column(part):
     part.demand("META")
-    (tag, rows, exact_for, values, distinct, with_value, with_null, indexed, zero, low, high) = \
-        part.meta("IIQQQIIII8s8s")
+    (tag, rows, exact_for, values, distinct, with_value, with_null, indexed, flags, low, high, settings) = \
+        part.meta("IIQQQIIII8s8sQ")
     at = part.at("META")
     kind = one_of(FIELD_TYPES, tag, at, "type")
-    part.demand(COLUMN_SECTIONS[kind] + " HASV HNUL META")
-    check(zero == 0, at + 44, "zero", "not zero")
+    check(flags <= (kind == "text"), at + 44, "flags", "unknown")
+    part.demand(COLUMN_SECTIONS.get("phrases" if flags else kind, "KEYS ROWS") + " OPEN HASV HNUL META")
     has_value, has_null = (read_bitmap(part.raw(tag), rows, part.at(tag), tag) for tag in ("HASV", "HNUL"))
-    read = {"keyword": read_keywords, "bool": read_bools}.get(kind, read_numbers)
+    read = {"keyword": read_keywords, "bool": read_bools, "text": read_keywords}.get(kind, read_numbers)
     postings, extremes = read(part, kind, rows, values, distinct)
     pairs = sum(len(rows) for _, rows in postings)
     found = (pairs, sum(1 for _, rows in postings if rows), len(has_value), len(has_null))
@@ -667,11 +670,18 @@ def read_column(part):
     check(extremes == (low, high), at + 48, "min, max", "not those of the content")
     in_column = {row for _, rows in postings for row in rows}
     check(len(in_column) == indexed, at + 40, "rows_indexed", f"{indexed} instead of {len(in_column)}")
-    check(in_column <= set(has_value), part.at("HASV"), "HASV", "lacks a row that has a pair")
+    without = read_bitmap(part.raw("OPEN"), rows, part.at("OPEN"), "OPEN")
+    check(set(has_value) == in_column | set(without) and not in_column & set(without), part.at("OPEN"), "OPEN",
+          "not the rows in HASV without a pair")
     about = {"type": kind, "count": rows, "exact_for": exact_for, "values_count": values, "distinct": distinct,
-             "rows_with_value": with_value, "rows_with_null": with_null, "rows_indexed": indexed}
+             "rows_with_value": with_value, "rows_with_null": with_null, "rows_indexed": indexed, "settings": settings}
     listed = [{"value": value, "rows": rows} for value, rows in postings]
-    if kind in ("integer", "float"):
+    if kind == "text":
+        read_bitmap(part.raw("MANY"), rows, part.at("MANY"), "MANY")
+    if flags:
+        listed = [{"value": value, "rows": [{"row": row, "positions": where} for row, where in zip(rows, places)]}
+                  for (value, rows), places in zip(postings, read_positions(part, postings))]
+    if kind in KEY_FORMS:
         listed = [{"value": value, "row": row} for value, rows in postings for row in rows]
     return about, {"has_value": has_value, "has_null": has_null, "values": listed}
 
@@ -691,31 +701,83 @@ def read_keywords(part, _kind, rows, _values, distinct):
     for text, raw in zip(texts, offset_table(part, "POFF", "POST", distinct)):
         if len(raw) == words_len:
             found, count = bits_of(raw[8:]), struct.unpack_from("<Q", raw)[0]
-            check(count == len(found) and 4 * count >= words_len, part.at("POST"), "POST", f"count {count}")
+            gaps = [len(found), *found[:1], *(b - a for a, b in zip(found, found[1:]))]
+            shorter = sum(-(-max(gap.bit_length(), 1) // 7) for gap in gaps) < words_len
+            check(count == len(found) and not shorter, part.at("POST"), "POST", f"count {count}")
         else:
-            check(0 < len(raw) < words_len and len(raw) % 4 == 0, part.at("POST"), "POST", f"{len(raw)} bytes")
-            found = [row for (row,) in struct.iter_unpack("<I", raw)]
+            check(0 < len(raw) < words_len, part.at("POST"), "POST", f"{len(raw)} bytes")
+            gaps = varints(raw, part.at("POST"), "POST")
+            check(len(gaps) > 1 and gaps[0] == len(gaps) - 1, part.at("POST"), "POST", f"count {gaps[0]}")
+            found = list(itertools.accumulate(gaps[1:]))
             ascending(found, part.at("POST"), "POST")
         check(found[-1] < rows, part.at("POST"), "POST", "a row out of range")
         listed.append((utf8(text, part.at("TEXT"), "TEXT"), found))
     return listed, (bytes(8), bytes(8))
 
 
+def varints(raw, base, field):
+    """The varints that fill some bytes."""
+    numbers, at = [], 0
+    while at < len(raw):
+        number, at = varint(raw, at, len(raw), field)
+        numbers.append(number)
+    check(numbers, base, field, "empty")
+    return numbers
+
+
+def read_positions(part, postings):
+    """For each token, for each of its rows, the positions."""
+    at = part.at("POSN")
+    for (_, rows), raw in zip(postings, offset_table(part, "PNOF", "POSN", len(postings))):
+        steps, places = iter(varints(raw, at, "POSN")), []
+        for _ in rows:
+            step = next(steps, None)
+            check(step is not None, at, "POSN", "ends before the last row")
+            where = [step >> 1]
+            while step & 1:
+                step = next(steps, None)
+                check(step is not None, at, "POSN", "ends within a row")
+                where.append(where[-1] + (step >> 1))
+            ascending(where, at, "POSN")
+            check(where[-1] < 1 << 31, at, "POSN", "a position too great")
+            places.append(where)
+        check(next(steps, None) is None, at, "POSN", "more than the rows have")
+        yield places
+
+
+def morton(lon, lat):
+    cells = [min(int(share * 4294967296.0), (1 << 32) - 1) for share in ((lon + 180.0) / 360.0, (lat + 90.0) / 180.0)]
+    return sum((cells[0] >> bit & 1) << 2 * bit + 1 | (cells[1] >> bit & 1) << 2 * bit for bit in range(32))
+
+
+def readable_key(kind, key):
+    if kind == "uuid":
+        return str(uuid.UUID(bytes=key[0]))
+    return {"lon": key[0], "lat": key[1]} if kind == "geo" else key[0]
+
+
 def read_numbers(part, kind, rows, values, _distinct):
-    raw = part.raw("KEYS", 8 * values)
-    keys = [key for (key,) in struct.iter_unpack("<q" if kind == "integer" else "<d", raw)]
+    form = KEY_FORMS[kind]
+    raw = part.raw("KEYS", struct.calcsize(form) * values)
+    keys = list(struct.iter_unpack(form, raw))
     row_of = part.array("ROWS", "I", values)
+    if kind == "geo":
+        bad = any(not (abs(lon) <= 180 and abs(lat) <= 90) or "-0.0" in (str(lon), str(lat)) for lon, lat in keys)
+        check(not bad, part.at("KEYS"), "KEYS", "off the globe, or -0")
     if kind == "float":
-        bad = any(math.isnan(key) or key == 0 and math.copysign(1, key) < 0 for key in keys)
+        bad = any(math.isnan(key) or key == 0 and math.copysign(1, key) < 0 for (key,) in keys)
         check(not bad, part.at("KEYS"), "KEYS", "NaN or -0")
-    ascending(list(zip(keys, row_of)), part.at("KEYS"), "KEYS")
+    order = [(morton(*key), *key) for key in keys] if kind == "geo" else keys
+    ascending(list(zip(order, row_of)), part.at("KEYS"), "KEYS")
     check(not any(row >= rows for row in row_of), part.at("ROWS"), "ROWS", "a row out of range")
     listed = []
     for key, row in zip(keys, row_of):
         if not listed or listed[-1][0] != key:
             listed.append((key, []))
         listed[-1][1].append(row)
-    return listed, (raw[:8], raw[-8:]) if values else (bytes(8), bytes(8))
+    listed = [(readable_key(kind, key), rows) for key, rows in listed]
+    bounded = values and kind not in ("uuid", "geo")
+    return listed, (raw[:8], raw[-8:]) if bounded else (bytes(8), bytes(8))
 
 
 def read_bools(part, _kind, rows, _values, _distinct):

@@ -7,6 +7,7 @@ Each case has a name and says whether the file is valid. `cairn_read.py` must ju
 so must `cairn inspect`. What differs is printed, and the exit code is 1.
 """
 import argparse
+import itertools
 import json
 import os
 import struct
@@ -565,33 +566,58 @@ def payload_cases():
     yield "ends that do not reach", False, payload_part([[EMPTY, EMPTY]], lambda raw: pack("<II", 6, 11) + EMPTY * 2)
 
 
-def column_part(tag, sections, rows, pairs, distinct, has_value, indexed, low=bytes(8), high=bytes(8)):
+def column_part(tag, sections, rows, pairs, distinct, has_value, indexed, low=bytes(8), high=bytes(8), flags=0, without=()):
     sections = [(name, bitmap(rows, raw) if isinstance(raw, list) else raw) for name, raw in sections]
-    meta = pack("<IIQQQIII4x8s8s32x", tag, rows, 5, pairs, distinct, len(has_value), 0, indexed, low, high)
-    return part("column", [*sections, ("HASV", bitmap(rows, has_value)), ("HNUL", bitmap(rows, [])), ("META", meta)])
+    meta = pack("<IIQQQIIII8s8sQ24x", tag, rows, 5, pairs, distinct, len(has_value), 0, indexed, flags, low, high, 7)
+    sections += [("OPEN", bitmap(rows, list(without))), ("HASV", bitmap(rows, has_value))]
+    return part("column", [*sections, ("HNUL", bitmap(rows, [])), ("META", meta)])
 
 
-def number_part(code, pairs, rows=10, distinct=None, has_value=None):
-    raw = b"".join(pack("<" + code, key) for key, _ in pairs)
+def number_part(code, pairs, rows=10, distinct=None, has_value=None, tag=None, extremes=None, without=()):
+    raw = b"".join(pack("<" + code, *key) if isinstance(key, tuple) else pack("<" + code, key) for key, _ in pairs)
     found = sorted({row for _, row in pairs})
     distinct = len({key for key, _ in pairs}) if distinct is None else distinct
-    extremes = (raw[:8], raw[-8:]) if pairs else (bytes(8), bytes(8))
+    extremes = extremes or ((raw[:8], raw[-8:]) if pairs and code in "qd" else (bytes(8), bytes(8)))
     sections = [("KEYS", raw), ("ROWS", pack(f"<{len(pairs)}I", *[row for _, row in pairs]))]
-    return column_part(2 if code == "q" else 3, sections, rows, len(pairs), distinct,
-                       found if has_value is None else has_value, len(found), *extremes)
+    tag = tag or {"q": 2, "d": 3, "16s": 6, "2d": 7}[code]
+    return column_part(tag, sections, rows, len(pairs), distinct,
+                       found if has_value is None else has_value, len(found), *extremes, without=without)
 
 
-def keyword_part(values, rows=10, as_list=None):
+def varint(number):
+    return bytes([number]) if number < 128 else bytes([number & 127 | 128]) + varint(number >> 7)
+
+
+def gaps(rows):
+    return b"".join(varint(n) for n in [len(rows), *rows[:1], *(b - a for a, b in zip(rows, rows[1:]))])
+
+
+def dictionary(values, rows, as_list=None):
     post, texts, offsets, ends, found = b"", b"", [0], [0], set()
     for value, of_value in values:
-        listed = 4 * len(of_value) < 8 + 8 * -(-rows // 64) if as_list is None else as_list
-        post += pack(f"<{len(of_value)}I", *of_value) if listed else pack("<Q", len(of_value)) + bits(rows, of_value)
+        words = pack("<Q", len(of_value)) + bits(rows, of_value)
+        listed = of_value == sorted(of_value) and len(gaps(of_value)) < len(words) if as_list is None else as_list
+        post += gaps(of_value) if listed else words
         texts, found = texts + value, found | set(of_value)
         offsets.append(len(post))
         ends.append(len(texts))
     tables = [pack(f"<{len(t)}Q", *t) for t in (offsets, ends)]
     sections = [("POST", post), ("POFF", tables[0]), ("TEXT", texts), ("TOFF", tables[1])]
-    return column_part(1, sections, rows, sum(len(r) for _, r in values), len(values), sorted(found), len(found))
+    return sections, (rows, sum(len(r) for _, r in values), len(values), sorted(found), len(found))
+
+
+def keyword_part(values, rows=10, as_list=None):
+    sections, figures = dictionary(values, rows, as_list)
+    return column_part(1, sections, *figures)
+
+
+def text_part(values, places=None, many=(), rows=10):
+    """Tokens with their rows; `places` is the bytes of the positions of each token."""
+    sections, figures = dictionary(values, rows)
+    if places is not None:
+        ends = [0, *itertools.accumulate(map(len, places))]
+        sections += [("POSN", b"".join(places)), ("PNOF", pack(f"<{len(ends)}Q", *ends))]
+    return column_part(8, [*sections, ("MANY", list(many))], *figures, flags=int(places is not None))
 
 
 def column_cases():
@@ -603,6 +629,10 @@ def column_cases():
     yield "rows descending", False, number_part("q", [(3, 2), (3, 1)])
     yield "a row out of range", False, number_part("q", [(3, 10)], has_value=[])
     yield "a pair not in HASV", False, number_part("q", [(3, 1)], has_value=[2])
+    yield "open rows", True, number_part("q", [(3, 1)], has_value=[0, 1, 9], without=[0, 9])
+    yield "a pair in an open row", False, number_part("q", [(3, 1)], has_value=[0, 1], without=[1])
+    yield "an open row without a value", False, number_part("q", [(3, 1)], has_value=[0, 1], without=[2])
+    yield "a row that is neither", False, number_part("q", [(3, 1)], has_value=[0, 1])
     yield "wrong distinct", False, number_part("q", [(3, 1)], distinct=2)
     yield "floats", True, number_part("d", [(float("-inf"), 2), (-1.5, 1), (0.0, 0), (float("inf"), 0)])
     yield "floats descending", False, number_part("d", [(-1.0, 1), (-2.0, 0)])
@@ -610,15 +640,37 @@ def column_cases():
     yield "-0", False, number_part("d", [(-0.0, 1)])
     yield "keywords", True, keyword_part([(b"", [1]), (b"a", [1, 2, 3, 4]), (b"b", [2])])
     yield "no keywords", True, keyword_part([])
-    yield "a list that should be words", False, keyword_part([(b"a", [1, 2, 3, 4])], as_list=True)
-    yield "a longer list that should be words", False, keyword_part([(b"a", [1, 2, 3, 4, 5])], as_list=True)
-    yield "words that should be a list", False, keyword_part([(b"a", [1, 2, 3])], as_list=False)
+    everywhere = list(range(200))
+    yield "gaps that should be words", False, keyword_part([(b"a", everywhere)], 200, as_list=True)
+    yield "words where gaps would do", False, keyword_part([(b"a", [1, 2, 3])], 10, as_list=False)
+    yield "few rows as gaps", True, keyword_part([(b"a", list(range(10)))], 10)
+    yield "all rows as words", True, keyword_part([(b"a", everywhere)], 200)
+    yield "a row twice", False, keyword_part([(b"a", [1, 1])], as_list=True)
+    yield "a row beyond", False, keyword_part([(b"a", [10])], as_list=True)
     yield "no postings", False, keyword_part([(b"a", [])])
     yield "keywords descending", False, keyword_part([(b"b", [1]), (b"a", [2])])
     yield "a keyword twice", False, keyword_part([(b"b", [1]), (b"b", [2])])
     yield "a keyword that is not UTF-8", False, keyword_part([(b"\xff", [1])])
     yield "a character cut in two", False, keyword_part([(b"a\xc3", [1]), (b"\xbc", [1])])
     yield "postings descending", False, keyword_part([(b"a", [2, 1])])
+    yield "datetimes", True, number_part("q", [(-5, 1), (3, 0), (3, 2)], tag=5)
+    yield "datetimes without bounds", False, number_part("q", [(3, 0)], tag=5, extremes=(bytes(8), bytes(8)))
+    yield "uuids", True, number_part("16s", [(bytes(16), 1), (b"\1" * 16, 1), (b"\xff" * 16, 0)])
+    yield "uuids descending", False, number_part("16s", [(b"\1" * 16, 1), (bytes(16), 1)])
+    yield "places", True, number_part("2d", [((-180.0, -90.0), 1), ((13.4, 52.5), 0), ((180.0, 90.0), 2)])
+    yield "places by longitude", False, number_part("2d", [((-90.0, 80.0), 1), ((-89.0, -80.0), 0)])
+    yield "places along the curve", True, number_part("2d", [((-89.0, -80.0), 0), ((-90.0, 80.0), 1)])
+    yield "a place off the globe", False, number_part("2d", [((0.0, 90.5), 1)])
+    yield "a place nowhere", False, number_part("2d", [((float("nan"), 0.0), 1)])
+    yield "a place at -0", False, number_part("2d", [((-0.0, 1.0), 1)])
+    yield "tokens", True, text_part([(b"a", [1, 2]), (b"b", [2])], many=[2])
+    yield "no tokens", True, text_part([])
+    yield "tokens with places", True, text_part([(b"a", [1, 2]), (b"b", [2])], [b"\0\3\2", b"\2"])
+    yield "places of a row too few", False, text_part([(b"a", [1, 2])], [b"\0"])
+    yield "places of a row too many", False, text_part([(b"a", [1, 2])], [b"\0\0\0"])
+    yield "a place twice", False, text_part([(b"a", [1])], [b"\1\0"])
+    yield "places that do not end", False, text_part([(b"a", [1])], [b"\1"])
+    yield "a place too far", False, text_part([(b"a", [1])], [varint(1 << 32)])
     yield "many rows", True, keyword_part([(b"a", list(range(0, 200, 2))), (b"b", [1])], rows=200)
     yield "bools", True, column_part(4, [("TRUE", [1]), ("FALS", [1, 2])], 10, 3, 2, [1, 2], 2)
     yield "one bool", True, column_part(4, [("TRUE", [1]), ("FALS", [])], 10, 1, 1, [1], 1)

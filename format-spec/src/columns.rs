@@ -7,11 +7,14 @@ pub use crate::columns_keyword::Keywords;
 use crate::columns_keyword::KeywordsLayout;
 pub use crate::columns_number::{Number, Numbers, storable};
 use crate::columns_number::{NumberFigures, NumbersLayout};
+use crate::columns_text::TextsLayout;
+pub use crate::columns_text::{Texts, TokenAt, TokenPositions};
 use crate::container::{PartLayout, tag};
 use crate::error::{DecodeError, Why};
 use crate::fields::{exact, failed, out_of_range, require_equal, rest_is_zero, u32_within};
 use crate::ids::SeqNo;
 use crate::path::PartKind;
+pub use crate::place::{Place, interleave, lat_cell, lon_cell};
 pub use crate::postings::Postings;
 use crate::schema::FieldType;
 
@@ -25,14 +28,22 @@ pub const POSTING_OFFSETS: u32 = tag(b"POFF");
 pub const TEXTS: u32 = tag(b"TEXT");
 /// Where each keyword begins.
 pub const TEXT_OFFSETS: u32 = tag(b"TOFF");
-/// Value of each pair of a number column.
+/// Key of each pair of a column of keys.
 pub const KEYS: u32 = tag(b"KEYS");
-/// Row of each pair of a number column.
+/// Row of each pair of a column of keys.
 pub const ROWS: u32 = tag(b"ROWS");
 /// Rows that have the value true.
 pub const TRUE: u32 = tag(b"TRUE");
 /// Rows that have the value false.
 pub const FALSE: u32 = tag(b"FALS");
+/// Rows of a text column with more than one text.
+pub const MANY_TEXTS: u32 = tag(b"MANY");
+/// Where the tokens of a text column are.
+pub const POSITIONS: u32 = tag(b"POSN");
+/// Where the positions of each token begin.
+pub const POSITION_OFFSETS: u32 = tag(b"PNOF");
+/// Rows with a value and without a pair.
+pub const OPEN: u32 = tag(b"OPEN");
 /// Rows whose field is not empty.
 pub const HAS_VALUE: u32 = tag(b"HASV");
 /// Rows whose field is null or holds a null.
@@ -61,11 +72,17 @@ pub struct ColumnStats {
     pub rows_with_null: u32,
     /// Rows with at least one value of the column's type.
     pub rows_indexed: u32,
-    /// Bits of the least value of a number column; 0 otherwise.
+    /// Bits of the least integer, float or datetime; 0 in columns of other types.
     pub min_bits: u64,
-    /// Bits of the greatest value of a number column; 0 otherwise.
+    /// Bits of the greatest value, likewise.
     pub max_bits: u64,
+    /// Whether a text column knows where its tokens are.
+    pub has_positions: bool,
+    /// Hash of the settings of the index that the content depends on; 0 without such settings.
+    pub settings: u64,
 }
+
+const HAS_POSITIONS: u32 = 1;
 
 impl ColumnStats {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -79,12 +96,13 @@ impl ColumnStats {
             self.rows_with_value,
             self.rows_with_null,
             self.rows_indexed,
-            0,
+            if self.has_positions { HAS_POSITIONS } else { 0 },
         ];
         out.extend(rows.iter().flat_map(|figure| figure.to_le_bytes()));
         out.extend_from_slice(&self.min_bits.to_le_bytes());
         out.extend_from_slice(&self.max_bits.to_le_bytes());
-        out.extend_from_slice(&[0; 32]);
+        out.extend_from_slice(&self.settings.to_le_bytes());
+        out.extend_from_slice(&[0; 24]);
         out
     }
 
@@ -100,9 +118,15 @@ impl ColumnStats {
         let rows_with_value = u32_within(&mut fields, 0, rows, "rows_with_value")?;
         let rows_with_null = u32_within(&mut fields, 0, rows, "rows_with_null")?;
         let rows_indexed = u32_within(&mut fields, 0, rows_with_value, "rows_indexed")?;
-        fields.zeros(4, "column meta")?;
+        let positions = if field_type == FieldType::Text {
+            HAS_POSITIONS
+        } else {
+            0
+        };
+        let flags = u32_within(&mut fields, 0, positions, "column flags")?;
         let min_bits = fields.u64("min")?;
         let max_bits = fields.u64("max")?;
+        let settings = fields.u64("settings")?;
         rest_is_zero(fields, "column meta")?;
         if distinct > values || u64::from(rows_indexed) > values {
             return Err(out_of_range(at + 24, "distinct", distinct, (0, values)));
@@ -118,8 +142,13 @@ impl ColumnStats {
             rows_indexed,
             min_bits,
             max_bits,
+            has_positions: flags & HAS_POSITIONS != 0,
+            settings,
         };
-        let numbers = matches!(field_type, FieldType::Integer | FieldType::Float);
+        let numbers = matches!(
+            field_type,
+            FieldType::Integer | FieldType::Float | FieldType::Datetime
+        );
         if !numbers && (min_bits, max_bits) != (0, 0) {
             return Err(failed(at + 48, "min", Why::NotZero));
         }
@@ -132,7 +161,74 @@ enum ValuesLayout {
     Keyword(KeywordsLayout),
     Integer(NumbersLayout),
     Float(NumbersLayout),
+    Datetime(NumbersLayout),
+    Uuid(NumbersLayout),
+    Geo(NumbersLayout),
+    Text(TextsLayout),
     Bool { yes: BitmapLayout, no: BitmapLayout },
+}
+
+/// A bitmap with a bit a row.
+fn row_bitmap(
+    part: &PartLayout,
+    bytes: &[u8],
+    rows: u32,
+    (tag, field): (u32, &'static str),
+) -> Result<BitmapLayout, DecodeError> {
+    let range = part.required_section(tag)?;
+    let at = range.start;
+    let layout = BitmapLayout::open(bytes, range, field)?;
+    require_equal(layout.len().into(), rows.into(), at, field)?;
+    Ok(layout)
+}
+
+impl ValuesLayout {
+    /// Checks the values; `at` is where the figures are, which must agree.
+    fn open(
+        part: &PartLayout,
+        bytes: &[u8],
+        stats: &ColumnStats,
+        at: u64,
+    ) -> Result<Self, DecodeError> {
+        let figures = NumberFigures {
+            rows: stats.rows,
+            values: stats.values,
+            distinct: stats.distinct,
+            min: stats.min_bits,
+            max: stats.max_bits,
+        };
+        Ok(match stats.field_type {
+            FieldType::Keyword => {
+                let opened = KeywordsLayout::open(part, bytes, stats.rows, stats.distinct)?;
+                let (layout, pairs) = opened;
+                require_equal(stats.values, pairs, at + 16, "values")?;
+                Self::Keyword(layout)
+            }
+            FieldType::Integer => Self::Integer(NumbersLayout::open::<i64>(part, bytes, figures)?),
+            FieldType::Float => Self::Float(NumbersLayout::open::<f64>(part, bytes, figures)?),
+            FieldType::Datetime => {
+                Self::Datetime(NumbersLayout::open::<i64>(part, bytes, figures)?)
+            }
+            FieldType::Uuid => Self::Uuid(NumbersLayout::open::<u128>(part, bytes, figures)?),
+            FieldType::Geo => Self::Geo(NumbersLayout::open::<Place>(part, bytes, figures)?),
+            FieldType::Text => {
+                let figures = (stats.rows, stats.distinct);
+                let opened = TextsLayout::open(part, bytes, figures, stats.has_positions)?;
+                let (layout, pairs) = opened;
+                require_equal(stats.values, pairs, at + 16, "values")?;
+                Self::Text(layout)
+            }
+            FieldType::Bool => {
+                let yes = row_bitmap(part, bytes, stats.rows, (TRUE, "true rows"))?;
+                let no = row_bitmap(part, bytes, stats.rows, (FALSE, "false rows"))?;
+                let pairs = u64::from(yes.count()) + u64::from(no.count());
+                require_equal(stats.values, pairs, at + 16, "values")?;
+                let distinct = u64::from(yes.count() > 0) + u64::from(no.count() > 0);
+                require_equal(stats.distinct, distinct, at + 24, "distinct")?;
+                Self::Bool { yes, no }
+            }
+        })
+    }
 }
 
 /// Where everything is in an opened column part, and its figures.
@@ -145,6 +241,7 @@ pub struct ColumnLayout {
     stats: ColumnStats,
     source_hash: [u8; 32],
     values: ValuesLayout,
+    open: BitmapLayout,
     has_value: BitmapLayout,
     has_null: BitmapLayout,
 }
@@ -163,15 +260,16 @@ impl ColumnLayout {
         let (range, meta) = part.section_bytes(bytes, META, "column meta")?;
         let at = range.start;
         let stats = ColumnStats::decode(exact(meta, at, META_LEN, "column meta")?)?;
-        let bitmap = |tag, field| {
-            let range = part.required_section(tag)?;
-            let at = range.start;
-            let layout = BitmapLayout::open(bytes, range, field)?;
-            require_equal(layout.len().into(), stats.rows.into(), at, field)?;
-            Ok(layout)
-        };
-        let has_value = bitmap(HAS_VALUE, "has_value")?;
-        let has_null = bitmap(HAS_NULL, "has_null")?;
+        let has_value = row_bitmap(part, bytes, stats.rows, (HAS_VALUE, "has_value"))?;
+        let has_null = row_bitmap(part, bytes, stats.rows, (HAS_NULL, "has_null"))?;
+        let open = row_bitmap(part, bytes, stats.rows, (OPEN, "open rows"))?;
+        let without_pair = stats.rows_with_value - stats.rows_indexed;
+        require_equal(
+            open.count().into(),
+            without_pair.into(),
+            at + 40,
+            "rows_indexed",
+        )?;
         let counts = [stats.rows_with_value, stats.rows_with_null];
         require_equal(
             has_value.count().into(),
@@ -185,39 +283,12 @@ impl ColumnLayout {
             at + 36,
             "rows_with_null",
         )?;
-        let figures = NumberFigures {
-            rows: stats.rows,
-            values: stats.values,
-            distinct: stats.distinct,
-            min: stats.min_bits,
-            max: stats.max_bits,
-        };
-        let values = match stats.field_type {
-            FieldType::Keyword => {
-                let opened = KeywordsLayout::open(part, bytes, stats.rows, stats.distinct)?;
-                let (layout, pairs) = opened;
-                require_equal(stats.values, pairs, at + 16, "values")?;
-                ValuesLayout::Keyword(layout)
-            }
-            FieldType::Integer => {
-                ValuesLayout::Integer(NumbersLayout::open::<i64>(part, bytes, figures)?)
-            }
-            FieldType::Float => {
-                ValuesLayout::Float(NumbersLayout::open::<f64>(part, bytes, figures)?)
-            }
-            FieldType::Bool => {
-                let (yes, no) = (bitmap(TRUE, "true rows")?, bitmap(FALSE, "false rows")?);
-                let pairs = u64::from(yes.count()) + u64::from(no.count());
-                require_equal(stats.values, pairs, at + 16, "values")?;
-                let distinct = u64::from(yes.count() > 0) + u64::from(no.count() > 0);
-                require_equal(stats.distinct, distinct, at + 24, "distinct")?;
-                ValuesLayout::Bool { yes, no }
-            }
-        };
+        let values = ValuesLayout::open(part, bytes, &stats, at)?;
         Ok(Self {
             stats,
             source_hash,
             values,
+            open,
             has_value,
             has_null,
         })
@@ -239,6 +310,10 @@ impl ColumnLayout {
             ValuesLayout::Keyword(layout) => ColumnValues::Keyword(layout.view(bytes)),
             ValuesLayout::Integer(layout) => ColumnValues::Integer(layout.view(bytes)),
             ValuesLayout::Float(layout) => ColumnValues::Float(layout.view(bytes)),
+            ValuesLayout::Datetime(layout) => ColumnValues::Datetime(layout.view(bytes)),
+            ValuesLayout::Uuid(layout) => ColumnValues::Uuid(layout.view(bytes)),
+            ValuesLayout::Geo(layout) => ColumnValues::Geo(layout.view(bytes)),
+            ValuesLayout::Text(layout) => ColumnValues::Text(layout.view(bytes)),
             ValuesLayout::Bool { yes, no } => ColumnValues::Bool(Bools {
                 yes: yes.view(bytes),
                 no: no.view(bytes),
@@ -247,6 +322,7 @@ impl ColumnLayout {
         ColumnView {
             stats: self.stats,
             values,
+            open: self.open.view(bytes),
             has_value: self.has_value.view(bytes),
             has_null: self.has_null.view(bytes),
         }
@@ -278,6 +354,35 @@ pub enum ColumnValues<'a> {
     Float(Numbers<'a, f64>),
     /// True and false.
     Bool(Bools<'a>),
+    /// Microseconds since 1970, UTC.
+    Datetime(Numbers<'a, i64>),
+    /// UUIDs, as RFC 4122 orders them.
+    Uuid(Numbers<'a, u128>),
+    /// Places, along a Morton curve.
+    Geo(Numbers<'a, Place>),
+    /// Tokens of texts.
+    Text(Texts<'a>),
+}
+
+impl ColumnValues<'_> {
+    /// Sets the bit of every row with a pair in `words`, 64 rows a word.
+    pub fn or_into(&self, words: &mut [u64]) {
+        match self {
+            Self::Keyword(values) => values.iter().for_each(|(_, rows)| rows.or_into(words)),
+            Self::Integer(values) | Self::Datetime(values) => values.range(..).or_into(words),
+            Self::Float(values) => values.range(..).or_into(words),
+            Self::Uuid(values) => values.range(..).or_into(words),
+            Self::Geo(values) => values.range(..).or_into(words),
+            Self::Text(values) => {
+                let tokens = values.tokens();
+                tokens.iter().for_each(|(_, rows)| rows.or_into(words));
+            }
+            Self::Bool(values) => {
+                values.equals(true).or_into(words);
+                values.equals(false).or_into(words);
+            }
+        }
+    }
 }
 
 /// The index of a payload field over the rows of a segment, read in place.
@@ -285,6 +390,7 @@ pub enum ColumnValues<'a> {
 pub struct ColumnView<'a> {
     stats: ColumnStats,
     values: ColumnValues<'a>,
+    open: BitmapView<'a>,
     has_value: BitmapView<'a>,
     has_null: BitmapView<'a>,
 }
@@ -308,6 +414,11 @@ impl<'a> ColumnView<'a> {
         self.values
     }
 
+    /// The rows with a value and without a pair: of these only the payload tells the values.
+    pub const fn open_rows(&self) -> BitmapView<'a> {
+        self.open
+    }
+
     /// The rows whose field is not empty: `is_empty` is the complement.
     pub const fn has_value(&self) -> BitmapView<'a> {
         self.has_value
@@ -318,25 +429,15 @@ impl<'a> ColumnView<'a> {
         self.has_null
     }
 
-    /// Checks what `open` leaves out: `rows_indexed`, and that rows with a value are not empty.
+    /// Checks what `open` leaves out: `rows_indexed`, that rows with a pair are not empty, and that
+    /// those with a value and without a pair are the open ones.
     ///
     /// # Errors
-    /// `OutOfRange` for the figure that differs; the offset is 0, the part as a whole is wrong.
+    /// `OutOfRange` for the figure that differs, `Order` for rows that do; the offset is 0, the
+    /// part as a whole is wrong.
     pub fn verify(&self) -> Result<(), DecodeError> {
         let mut words = vec![0_u64; self.stats.rows.div_ceil(64) as usize];
-        match self.values {
-            ColumnValues::Keyword(values) => {
-                values
-                    .iter()
-                    .for_each(|(_, postings)| postings.or_into(&mut words));
-            }
-            ColumnValues::Integer(values) => values.range(..).or_into(&mut words),
-            ColumnValues::Float(values) => values.range(..).or_into(&mut words),
-            ColumnValues::Bool(values) => {
-                values.equals(true).or_into(&mut words);
-                values.equals(false).or_into(&mut words);
-            }
-        }
+        self.values.or_into(&mut words);
         let indexed: u32 = words.iter().map(|word| word.count_ones()).sum();
         require_equal(
             self.stats.rows_indexed.into(),
@@ -344,14 +445,11 @@ impl<'a> ColumnView<'a> {
             0,
             "rows_indexed",
         )?;
-        self.has_value.or_into(&mut words);
-        let with_value: u32 = words.iter().map(|word| word.count_ones()).sum();
-        require_equal(
-            self.stats.rows_with_value.into(),
-            with_value.into(),
-            0,
-            "has_value",
-        )
+        self.open.or_into(&mut words);
+        if words == self.has_value.to_words() {
+            return Ok(());
+        }
+        Err(failed(0, "has_value", Why::Order))
     }
 }
 
@@ -382,6 +480,7 @@ mod tests {
         ColumnBuilder {
             rows,
             exact_for: SeqNo(11),
+            settings: 0,
             has_value,
             has_null,
         }
@@ -405,7 +504,6 @@ mod tests {
         let mut bits = vec![0; rows.div_ceil(64) as usize];
         found.or_into(&mut bits);
         assert_eq!(bits, words(rows, expected.iter().copied()));
-        assert!((0..rows).all(|row| found.contains(row) == expected.contains(&row)));
         let thirds: BTreeSet<u32> = (0..rows).step_by(3).collect();
         let within = found.count_in(&words(rows, thirds.iter().copied()));
         assert_eq!(within, expected.intersection(&thirds).count() as u64);
@@ -537,6 +635,76 @@ mod tests {
             let bytes = builder(256, &facts).floats(writer(KIND), &pairs).unwrap().0;
             let ColumnValues::Float(column) = open(&bytes, 256).values() else { panic!() };
             check_numbers(column, &pairs, (low as f64, (low + width) as f64 + 0.5));
+        }
+
+        #[test]
+        fn uuids_places_and_datetimes_round_trip(
+            uuids in prop::collection::btree_set((any::<u128>(), 0..200_u32), 0..60),
+            moments in prop::collection::btree_set((any::<i64>(), 0..200_u32), 0..60),
+            places in prop::collection::vec((-180.0..=180.0, -90.0..=90.0, 0..200_u32), 0..60),
+        ) {
+            let facts = facts(200);
+            let pairs: Vec<_> = uuids.into_iter().collect();
+            let bytes = builder(200, &facts).uuids(writer(KIND), &pairs).unwrap().0;
+            let ColumnValues::Uuid(column) = open(&bytes, 200).values() else { panic!() };
+            check_numbers(column, &pairs, (1 << 100, 1 << 127));
+            let pairs: Vec<_> = moments.into_iter().collect();
+            let bytes = builder(200, &facts).datetimes(writer(KIND), &pairs).unwrap().0;
+            let ColumnValues::Datetime(column) = open(&bytes, 200).values() else { panic!() };
+            check_numbers(column, &pairs, (-5, i64::MAX / 2));
+            let mut pairs: Vec<(Place, u32)> = places
+                .into_iter()
+                .map(|(lon, lat, row)| (Place::new(lon, lat).unwrap(), row))
+                .collect();
+            pairs.sort_by(|a, b| a.partial_cmp(b).unwrap());
+            pairs.dedup();
+            let bytes = builder(200, &facts).places(writer(KIND), &pairs).unwrap().0;
+            let ColumnValues::Geo(column) = open(&bytes, 200).values() else { panic!() };
+            let corner = |lon, lat| Place::new(lon, lat).unwrap();
+            check_numbers(column, &pairs, (corner(-90.0, -45.0), corner(60.0, 30.0)));
+            let after = column.first_where(|place| place.morton() >= 1 << 62);
+            prop_assert!(column.pairs(0..after).all(|(place, _)| place.morton() < 1 << 62));
+        }
+
+        #[test]
+        fn texts_round_trip(
+            rows in 1..900_u32,
+            places in prop::collection::btree_set((0..9_u8, 0..900_u32, 0..400_u32), 0..500),
+            with_positions: bool,
+        ) {
+            let names: Vec<String> = (0..9).map(|n| "ab".repeat(n)).collect();
+            let tokens: Vec<TokenAt<'_>> = places
+                .iter()
+                .filter(|(_, row, _)| *row < rows)
+                .map(|&(n, row, position)| TokenAt { token: &names[usize::from(n)], row, position })
+                .collect();
+            let (facts, many) = (facts(rows), words(rows, (0..rows).step_by(7)));
+            let column = builder(rows, &facts);
+            let written = column.texts(writer(KIND), tokens.clone(), &many, with_positions);
+            let bytes = written.unwrap().0;
+            let view = open(&bytes, rows);
+            let ColumnValues::Text(column) = view.values() else { panic!("not texts") };
+            prop_assert_eq!(column.has_positions(), with_positions);
+            prop_assert_eq!(column.many_texts().to_words(), many);
+            let mut found = Vec::new();
+            column.each(&mut |token| found.push(token));
+            let mut expected = tokens;
+            if !with_positions {
+                expected.iter_mut().for_each(|token| token.position = 0);
+                expected.dedup();
+            }
+            prop_assert_eq!(found, expected);
+            for (index, _) in column.tokens().iter().enumerate() {
+                let (mut passed, mut left) = (column.positions(index), column.positions(index));
+                passed.skip_row();
+                let (mut a, mut b) = (Vec::new(), Vec::new());
+                left.next_row(&mut a);
+                prop_assert_eq!(passed.next_row(&mut a), left.next_row(&mut b));
+                prop_assert_eq!(a, b);
+            }
+            let begins = column.tokens().starting_with("abab");
+            let starts = |n: &usize| column.tokens().text(*n).unwrap().starts_with("abab");
+            prop_assert!((0..column.tokens().len()).filter(starts).eq(begins));
         }
 
         #[test]

@@ -8,9 +8,11 @@ use std::io::Write;
 
 use crate::bitmap::encode_bitmap;
 use crate::columns::{
-    ColumnStats, FALSE, HAS_NULL, HAS_VALUE, KEYS, META, Number, POSTING_OFFSETS, POSTINGS, ROWS,
-    TEXT_OFFSETS, TEXTS, TRUE,
+    ColumnStats, FALSE, HAS_NULL, HAS_VALUE, KEYS, MANY_TEXTS, META, Number, OPEN,
+    POSITION_OFFSETS, POSITIONS, POSTING_OFFSETS, POSTINGS, Place, ROWS, TEXT_OFFSETS, TEXTS, TRUE,
+    TokenAt,
 };
+use crate::columns_text::{POSITION_MAX, encode_positions};
 use crate::container::{PartSummary, PartWriter, WriteError};
 use crate::ids::{Row, SeqNo};
 use crate::postings::encode_postings;
@@ -25,6 +27,8 @@ pub struct ColumnBuilder<'a> {
     pub rows: u32,
     /// Patches up to this SeqNo are folded in.
     pub exact_for: SeqNo,
+    /// Hash of the settings of the index that the content depends on; 0 without such settings.
+    pub settings: u64,
     /// Rows whose field is not empty, 64 a word. Every row with a value must be among them.
     pub has_value: &'a [u64],
     /// Rows whose field is null or holds a null, 64 a word.
@@ -39,6 +43,7 @@ struct Tally {
     distinct: u64,
     min_bits: u64,
     max_bits: u64,
+    has_positions: bool,
     indexed: Vec<u64>,
 }
 
@@ -51,8 +56,87 @@ impl Tally {
             distinct: 0,
             min_bits: 0,
             max_bits: 0,
+            has_positions: false,
             indexed,
         }
+    }
+}
+
+/// The tables of a dictionary while its postings are written.
+#[derive(Debug, Default)]
+struct Dictionary {
+    texts: Vec<u8>,
+    text_offsets: Vec<u8>,
+    posting_offsets: Vec<u8>,
+    positions: Vec<u8>,
+    position_offsets: Vec<u8>,
+    /// Of the last value.
+    rows: Vec<Row>,
+    /// Of the last value in its last row.
+    places: Vec<u32>,
+    encoded: Vec<u8>,
+}
+
+impl Dictionary {
+    /// Begins the next value, whose postings will be at `at`.
+    fn begin(&mut self, text: &str, at: u64) {
+        let offset = (self.texts.len() as u64).to_le_bytes();
+        self.text_offsets.extend_from_slice(&offset);
+        self.posting_offsets.extend_from_slice(&at.to_le_bytes());
+        let offset = (self.positions.len() as u64).to_le_bytes();
+        self.position_offsets.extend_from_slice(&offset);
+        self.texts.extend_from_slice(text.as_bytes());
+    }
+
+    fn end_row(&mut self) {
+        encode_positions(&self.places, &mut self.positions);
+        self.places.clear();
+    }
+
+    /// Writes the postings collected for the last value, if any.
+    fn end_value<W: Write>(
+        &mut self,
+        part: &mut PartWriter<W>,
+        rows: u32,
+        tally: &mut Tally,
+    ) -> Result<(), WriteError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        self.end_row();
+        tally.values += self.rows.len() as u64;
+        tally.distinct += 1;
+        self.encoded.clear();
+        encode_postings(&self.rows, rows, &mut self.encoded);
+        self.rows.clear();
+        Ok(part.write(&self.encoded)?)
+    }
+
+    fn finish<W: Write>(
+        mut self,
+        part: &mut PartWriter<W>,
+        with_positions: bool,
+    ) -> Result<(), WriteError> {
+        let ends = [self.texts.len(), self.positions.len()].map(|len| (len as u64).to_le_bytes());
+        let postings_end = part.section_len().to_le_bytes();
+        self.text_offsets.extend_from_slice(&ends[0]);
+        self.position_offsets.extend_from_slice(&ends[1]);
+        self.posting_offsets.extend_from_slice(&postings_end);
+        let sections = [
+            (POSTING_OFFSETS, &self.posting_offsets),
+            (TEXTS, &self.texts),
+            (TEXT_OFFSETS, &self.text_offsets),
+        ];
+        let positions = [
+            (POSITIONS, &self.positions),
+            (POSITION_OFFSETS, &self.position_offsets),
+        ];
+        let positions = positions.iter().filter(|_| with_positions);
+        for (tag, bytes) in sections.iter().chain(positions) {
+            part.begin_section(*tag)?;
+            part.write(bytes)?;
+        }
+        Ok(())
     }
 }
 
@@ -66,70 +150,72 @@ impl ColumnBuilder<'_> {
         mut part: PartWriter<W>,
         pairs: impl IntoIterator<Item = (&'t str, Row)>,
     ) -> Result<(W, PartSummary), WriteError> {
-        self.require_source(&part)?;
         let mut tally = Tally::new(FieldType::Keyword, self.rows);
-        let mut texts: Vec<u8> = Vec::new();
-        let mut text_offsets = vec![];
-        let mut posting_offsets = vec![];
-        let mut rows: Vec<Row> = Vec::new();
-        let mut before: Option<&str> = None;
-        let mut encoded = Vec::new();
-        part.begin_section(POSTINGS)?;
-        for (text, row) in pairs {
-            self.take(row, &mut tally)?;
-            match before.map(|before| before.cmp(text)) {
-                Some(std::cmp::Ordering::Equal) => {
-                    match rows.last() {
-                        Some(&last) if last == row => continue,
-                        Some(&last) if last > row => return Err(unsorted(row)),
-                        _ => rows.push(row),
-                    }
-                    continue;
-                }
-                Some(std::cmp::Ordering::Greater) => return Err(unsorted(row)),
-                Some(std::cmp::Ordering::Less) => {
-                    self.flush_postings(&mut part, &mut rows, &mut tally, &mut encoded)?;
-                }
-                None => {}
-            }
-            text_offsets.extend_from_slice(&(texts.len() as u64).to_le_bytes());
-            posting_offsets.extend_from_slice(&part.section_len().to_le_bytes());
-            texts.extend_from_slice(text.as_bytes());
-            rows.push(row);
-            before = Some(text);
-        }
-        self.flush_postings(&mut part, &mut rows, &mut tally, &mut encoded)?;
-        text_offsets.extend_from_slice(&(texts.len() as u64).to_le_bytes());
-        posting_offsets.extend_from_slice(&part.section_len().to_le_bytes());
-        let sections = [
-            (POSTING_OFFSETS, posting_offsets),
-            (TEXTS, texts),
-            (TEXT_OFFSETS, text_offsets),
-        ];
-        for (tag, bytes) in sections {
-            part.begin_section(tag)?;
-            part.write(&bytes)?;
-        }
+        let tokens = pairs.into_iter().map(|(token, row)| TokenAt {
+            token,
+            row,
+            position: 0,
+        });
+        self.dictionary(&mut part, tokens, &mut tally)?;
         self.finish(part, &tally)
     }
 
-    /// Writes the postings collected for one value, if any.
-    fn flush_postings<W: Write>(
+    /// Writes a text column from tokens ascending by token, row and position; `many` are the rows
+    /// with more than one text. Positions are kept if asked for.
+    ///
+    /// # Errors
+    /// The sink's; `Invalid` if a token is out of order or its row out of range or empty.
+    pub fn texts<'t, W: Write>(
+        self,
+        mut part: PartWriter<W>,
+        tokens: impl IntoIterator<Item = TokenAt<'t>>,
+        many: &[u64],
+        with_positions: bool,
+    ) -> Result<(W, PartSummary), WriteError> {
+        let mut tally = Tally::new(FieldType::Text, self.rows);
+        tally.has_positions = with_positions;
+        self.dictionary(&mut part, tokens, &mut tally)?;
+        let mut bitmap = Vec::new();
+        encode_bitmap(self.rows, many, &mut bitmap);
+        part.begin_section(MANY_TEXTS)?;
+        part.write(&bitmap)?;
+        self.finish(part, &tally)
+    }
+
+    fn dictionary<'t, W: Write>(
         &self,
         part: &mut PartWriter<W>,
-        rows: &mut Vec<Row>,
+        tokens: impl IntoIterator<Item = TokenAt<'t>>,
         tally: &mut Tally,
-        encoded: &mut Vec<u8>,
     ) -> Result<(), WriteError> {
-        if rows.is_empty() {
-            return Ok(());
+        self.require_source(part)?;
+        let mut dictionary = Dictionary::default();
+        let mut before: Option<TokenAt<'_>> = None;
+        part.begin_section(POSTINGS)?;
+        for next in tokens {
+            self.take(next.row, tally)?;
+            if before.is_some_and(|before| before > next) || next.position > POSITION_MAX {
+                return Err(unsorted(next.row));
+            }
+            let same = before.filter(|before| before.token == next.token);
+            if same.is_none() {
+                dictionary.end_value(part, self.rows, tally)?;
+                dictionary.begin(next.token, part.section_len());
+            }
+            let same_row = same.filter(|before| before.row == next.row);
+            if same_row.is_none() {
+                if same.is_some() {
+                    dictionary.end_row();
+                }
+                dictionary.rows.push(next.row);
+            }
+            if tally.has_positions && same_row.is_none_or(|same| same.position < next.position) {
+                dictionary.places.push(next.position);
+            }
+            before = Some(next);
         }
-        tally.values += rows.len() as u64;
-        tally.distinct += 1;
-        encoded.clear();
-        encode_postings(rows, self.rows, encoded);
-        rows.clear();
-        Ok(part.write(encoded)?)
+        dictionary.end_value(part, self.rows, tally)?;
+        dictionary.finish(part, tally.has_positions)
     }
 
     /// Writes an integer column from pairs ascending by value, then row.
@@ -142,6 +228,42 @@ impl ColumnBuilder<'_> {
         pairs: &[(i64, Row)],
     ) -> Result<(W, PartSummary), WriteError> {
         self.numbers(part, FieldType::Integer, pairs)
+    }
+
+    /// Writes a datetime column from pairs of microseconds since 1970 and row, ascending.
+    ///
+    /// # Errors
+    /// As [`Self::integers`].
+    pub fn datetimes<W: Write>(
+        self,
+        part: PartWriter<W>,
+        pairs: &[(i64, Row)],
+    ) -> Result<(W, PartSummary), WriteError> {
+        self.numbers(part, FieldType::Datetime, pairs)
+    }
+
+    /// Writes a UUID column from pairs ascending by UUID, then row.
+    ///
+    /// # Errors
+    /// As [`Self::integers`].
+    pub fn uuids<W: Write>(
+        self,
+        part: PartWriter<W>,
+        pairs: &[(u128, Row)],
+    ) -> Result<(W, PartSummary), WriteError> {
+        self.numbers(part, FieldType::Uuid, pairs)
+    }
+
+    /// Writes a geo column from pairs ascending by place, then row.
+    ///
+    /// # Errors
+    /// As [`Self::integers`].
+    pub fn places<W: Write>(
+        self,
+        part: PartWriter<W>,
+        pairs: &[(Place, Row)],
+    ) -> Result<(W, PartSummary), WriteError> {
+        self.numbers(part, FieldType::Geo, pairs)
     }
 
     /// Writes a float column from pairs ascending by value, then row. The values must be as
@@ -167,6 +289,7 @@ impl ColumnBuilder<'_> {
         self.require_source(&part)?;
         let mut tally = Tally::new(field_type, self.rows);
         let mut before: Option<(N, Row)> = None;
+        let mut stored = Vec::new();
         part.begin_section(KEYS)?;
         for &(key, row) in pairs {
             self.take(row, &mut tally)?;
@@ -177,13 +300,15 @@ impl ColumnBuilder<'_> {
                 return Err(unsorted(row));
             }
             if before.is_none() {
-                tally.min_bits = key.to_bits();
+                tally.min_bits = key.figure();
             }
-            tally.max_bits = key.to_bits();
+            tally.max_bits = key.figure();
             tally.distinct += u64::from(before.is_none_or(|(value, _)| value < key));
             tally.values += 1;
             before = Some((key, row));
-            part.write(&key.to_bits().to_le_bytes())?;
+            stored.clear();
+            key.store(&mut stored);
+            part.write(&stored)?;
         }
         part.begin_section(ROWS)?;
         let mut before: Option<(N, Row)> = None;
@@ -257,6 +382,12 @@ impl ColumnBuilder<'_> {
         tally: &Tally,
     ) -> Result<(W, PartSummary), WriteError> {
         let mut bitmap = Vec::new();
+        let words = self.has_value.iter().zip(&tally.indexed);
+        let open: Vec<u64> = words.map(|(value, indexed)| value & !indexed).collect();
+        encode_bitmap(self.rows, &open, &mut bitmap);
+        part.begin_section(OPEN)?;
+        part.write(&bitmap)?;
+        bitmap.clear();
         let rows_with_value = encode_bitmap(self.rows, self.has_value, &mut bitmap);
         part.begin_section(HAS_VALUE)?;
         part.write(&bitmap)?;
@@ -275,6 +406,8 @@ impl ColumnBuilder<'_> {
             rows_indexed: tally.indexed.iter().map(|word| word.count_ones()).sum(),
             min_bits: tally.min_bits,
             max_bits: tally.max_bits,
+            has_positions: tally.has_positions,
+            settings: self.settings,
         };
         part.begin_section(META)?;
         part.write(&stats.encode())?;

@@ -91,7 +91,11 @@ impl KeywordsLayout {
     }
 }
 
-fn check_offsets(offsets: &[U64], len: usize, range: &Range<u64>) -> Result<(), DecodeError> {
+pub(crate) fn check_offsets(
+    offsets: &[U64],
+    len: usize,
+    range: &Range<u64>,
+) -> Result<(), DecodeError> {
     let at = range.start;
     require_equal(
         offsets.first().map_or(1, |offset| offset.get()),
@@ -107,7 +111,7 @@ fn check_offsets(offsets: &[U64], len: usize, range: &Range<u64>) -> Result<(), 
 }
 
 /// The bytes between offset `index` and the next one.
-fn part_of<'a>(bytes: &'a [u8], offsets: &[U64], index: usize) -> &'a [u8] {
+pub(crate) fn part_of<'a>(bytes: &'a [u8], offsets: &[U64], index: usize) -> &'a [u8] {
     let (Some(start), Some(end)) = (offsets.get(index), offsets.get(index + 1)) else {
         return &[];
     };
@@ -177,6 +181,22 @@ impl<'a> Keywords<'a> {
         self.find(text)
             .map(|index| self.postings(index))
             .unwrap_or_default()
+    }
+
+    /// The numbers of the values that begin with a text.
+    pub fn starting_with(&self, prefix: &str) -> Range<usize> {
+        let start = self.find(prefix).unwrap_or_else(|first| first);
+        let begins = |index: &usize| self.text_bytes(*index).starts_with(prefix.as_bytes());
+        let (mut low, mut high) = (start, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if begins(&middle) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        start..low
     }
 
     /// All values with their rows, in order.

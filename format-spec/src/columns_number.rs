@@ -1,62 +1,125 @@
-//! Integer and float columns: pairs of value and row, ordered by value.
+//! Columns of keys of one width: pairs of key and row, ordered by key.
 //!
 //! # Invariants
-//! - A `Numbers` that `check` has accepted is strictly ascending by (value, row), without NaN and
-//!   without negative zero.
+//! - A `Numbers` that `check` has accepted is strictly ascending by (key, row), and every key is
+//!   storable.
 
 use std::ops::{Bound, Range, RangeBounds};
 
-use zerocopy::FromBytes;
-use zerocopy::little_endian::{U32, U64};
+use zerocopy::little_endian::{F64, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes as _, KnownLayout, big_endian};
 
 use crate::columns::{KEYS, ROWS};
 use crate::container::PartLayout;
 use crate::error::{DecodeError, Why};
 use crate::fields::{failed, opened, out_of_range, require_equal};
 use crate::ids::Row;
+use crate::place::Place;
 use crate::postings::Postings;
 
-/// A number a column can hold: `i64`, or `f64` other than NaN and negative zero.
+/// A key of a column: an integer or datetime (`i64`), a float (`f64` other than NaN and negative
+/// zero), a UUID (`u128`) or a [`Place`].
 pub trait Number: Copy + PartialOrd + private::Sealed {
-    /// The number of stored bits.
-    fn from_bits(bits: u64) -> Self;
-    /// The bits to store.
-    fn to_bits(self) -> u64;
+    /// The key in the file.
+    type Stored: FromBytes + Immutable + KnownLayout + Copy + std::fmt::Debug + 'static;
+    /// The key that is stored.
+    fn load(stored: &Self::Stored) -> Self;
+    /// Appends the key as it is stored.
+    fn store(self, out: &mut Vec<u8>);
     /// Whether a column may hold it.
     fn is_storable(self) -> bool;
+    /// What `META` says of it as the least or greatest key.
+    fn figure(self) -> u64;
 }
 
 mod private {
     pub trait Sealed {}
     impl Sealed for i64 {}
     impl Sealed for f64 {}
+    impl Sealed for u128 {}
+    impl Sealed for super::Place {}
 }
 
 impl Number for i64 {
-    fn from_bits(bits: u64) -> Self {
-        bits.cast_signed()
+    type Stored = U64;
+
+    fn load(stored: &U64) -> Self {
+        stored.get().cast_signed()
     }
 
-    fn to_bits(self) -> u64 {
-        self.cast_unsigned()
+    fn store(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
     }
 
     fn is_storable(self) -> bool {
         true
     }
+
+    fn figure(self) -> u64 {
+        self.cast_unsigned()
+    }
 }
 
 impl Number for f64 {
-    fn from_bits(bits: u64) -> Self {
-        Self::from_bits(bits)
+    type Stored = F64;
+
+    fn load(stored: &F64) -> Self {
+        stored.get()
     }
 
-    fn to_bits(self) -> u64 {
-        self.to_bits()
+    fn store(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.to_le_bytes());
     }
 
     fn is_storable(self) -> bool {
         !self.is_nan() && (self != 0.0 || self.is_sign_positive())
+    }
+
+    fn figure(self) -> u64 {
+        self.to_bits()
+    }
+}
+
+impl Number for u128 {
+    type Stored = big_endian::U128;
+
+    fn load(stored: &big_endian::U128) -> Self {
+        stored.get()
+    }
+
+    fn store(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(big_endian::U128::new(self).as_bytes());
+    }
+
+    fn is_storable(self) -> bool {
+        true
+    }
+
+    fn figure(self) -> u64 {
+        0
+    }
+}
+
+impl Number for Place {
+    type Stored = [F64; 2];
+
+    fn load(&[lon, lat]: &[F64; 2]) -> Self {
+        Self::unchecked(lon.get(), lat.get())
+    }
+
+    fn store(self, out: &mut Vec<u8>) {
+        self.lon().store(out);
+        self.lat().store(out);
+    }
+
+    fn is_storable(self) -> bool {
+        Self::new(self.lon(), self.lat()).is_some()
+            && self.lon().is_storable()
+            && self.lat().is_storable()
+    }
+
+    fn figure(self) -> u64 {
+        0
     }
 }
 
@@ -96,7 +159,7 @@ impl NumbersLayout {
             Ok(range)
         };
         let layout = Self {
-            keys: sized(KEYS, 8, "keys")?,
+            keys: sized(KEYS, size_of::<N::Stored>() as u64, "keys")?,
             rows: sized(ROWS, 4, "key rows")?,
         };
         layout.check(&layout.view::<N>(bytes), figures)?;
@@ -111,8 +174,8 @@ impl NumbersLayout {
         let mut before: Option<(N, Row)> = None;
         let mut distinct = 0;
         for ((index, key), row) in (0_u64..).zip(view.keys).zip(view.rows) {
-            let (key, row) = (N::from_bits(key.get()), row.get());
-            let at = self.keys.start + 8 * index;
+            let (key, row) = (N::load(key), row.get());
+            let at = self.keys.start + size_of::<N::Stored>() as u64 * index;
             let ascending = before.is_none_or(|(k, r)| k < key || (k == key && r < row));
             if !key.is_storable() || !ascending {
                 return Err(failed(at, "keys", Why::Order));
@@ -129,13 +192,13 @@ impl NumbersLayout {
         require_equal(figures.distinct, distinct, at, "distinct")?;
         require_equal(
             figures.min,
-            view.keys.first().map_or(0, |key| key.get()),
+            view.keys.first().map_or(0, |key| N::load(key).figure()),
             at,
             "min",
         )?;
         require_equal(
             figures.max,
-            view.keys.last().map_or(0, |key| key.get()),
+            view.keys.last().map_or(0, |key| N::load(key).figure()),
             at,
             "max",
         )
@@ -143,19 +206,17 @@ impl NumbersLayout {
 
     pub(crate) fn view<'a, N: Number>(&self, bytes: &'a [u8]) -> Numbers<'a, N> {
         Numbers {
-            keys: <[U64]>::ref_from_bytes(opened(bytes, &self.keys)).unwrap_or_default(),
+            keys: <[N::Stored]>::ref_from_bytes(opened(bytes, &self.keys)).unwrap_or_default(),
             rows: <[U32]>::ref_from_bytes(opened(bytes, &self.rows)).unwrap_or_default(),
-            number: std::marker::PhantomData,
         }
     }
 }
 
-/// The pairs of an integer or float column, in order of value, then row.
+/// The pairs of a column of keys, in order of key, then row.
 #[derive(Copy, Clone, Debug)]
-pub struct Numbers<'a, N> {
-    keys: &'a [U64],
+pub struct Numbers<'a, N: Number> {
+    keys: &'a [N::Stored],
     rows: &'a [U32],
-    number: std::marker::PhantomData<N>,
 }
 
 impl<'a, N: Number> Numbers<'a, N> {
@@ -172,19 +233,23 @@ impl<'a, N: Number> Numbers<'a, N> {
     /// The pair at a position.
     pub fn pair(&self, position: usize) -> Option<(N, Row)> {
         let key = self.keys.get(position)?;
-        Some((N::from_bits(key.get()), self.rows.get(position)?.get()))
+        Some((N::load(key), self.rows.get(position)?.get()))
     }
 
     /// The position of the first pair whose value is not less than `value`.
     pub fn first_ge(&self, value: N) -> usize {
-        self.keys
-            .partition_point(|key| N::from_bits(key.get()) < value)
+        self.keys.partition_point(|key| N::load(key) < value)
+    }
+
+    /// The position of the first pair for whose value `holds` is true, if it stays true from there
+    /// on.
+    pub fn first_where(&self, holds: impl Fn(N) -> bool) -> usize {
+        self.keys.partition_point(|key| !holds(N::load(key)))
     }
 
     /// The position of the first pair whose value is greater than `value`.
     pub fn first_gt(&self, value: N) -> usize {
-        self.keys
-            .partition_point(|key| N::from_bits(key.get()) <= value)
+        self.keys.partition_point(|key| N::load(key) <= value)
     }
 
     /// The positions of the pairs whose value is in a range; empty if the range is.
@@ -202,9 +267,14 @@ impl<'a, N: Number> Numbers<'a, N> {
         start..end.max(start)
     }
 
+    /// The rows of the pairs at some positions.
+    pub fn rows(&self, positions: Range<usize>) -> Postings<'a> {
+        Postings::list(self.rows.get(positions).unwrap_or_default())
+    }
+
     /// The rows of the pairs whose value is in a range.
     pub fn range(&self, range: impl RangeBounds<N>) -> Postings<'a> {
-        Postings::list(self.rows.get(self.positions(range)).unwrap_or_default())
+        self.rows(self.positions(range))
     }
 
     /// The rows that have a value.
@@ -226,7 +296,7 @@ impl<'a, N: Number> Numbers<'a, N> {
     /// The first position, from `from` on, whose value is not `before`; all that are come first.
     fn gallop(&self, from: usize, before: impl Fn(N) -> bool) -> usize {
         let rest = self.keys.get(from..).unwrap_or_default();
-        let is_before = |key: &U64| before(N::from_bits(key.get()));
+        let is_before = |key: &N::Stored| before(N::load(key));
         let mut step = 1;
         while rest.get(step).is_some_and(is_before) {
             step *= 2;
@@ -247,7 +317,7 @@ impl<'a, N: Number> Numbers<'a, N> {
         let rows = self.rows.get(positions).unwrap_or_default();
         keys.iter()
             .zip(rows)
-            .map(|(key, row)| (N::from_bits(key.get()), row.get()))
+            .map(|(key, row)| (N::load(key), row.get()))
     }
 }
 
@@ -265,10 +335,9 @@ mod tests {
             held.sort_unstable();
             asked.sort_unstable();
             asked.dedup();
-            let keys: Vec<U64> = held.iter().map(|key| U64::new(key.to_bits())).collect();
+            let keys: Vec<U64> = held.iter().map(|key| U64::new(key.cast_unsigned())).collect();
             let rows: Vec<U32> = (0..held.len() as u32).map(U32::new).collect();
-            let number = std::marker::PhantomData::<i64>;
-            let numbers = Numbers { keys: &keys, rows: &rows, number };
+            let numbers = Numbers::<'_, i64> { keys: &keys, rows: &rows };
             let list = |postings: Postings<'_>| postings.iter().collect::<Vec<_>>();
             let together: Vec<_> = numbers.equals_each(&asked).map(list).collect();
             let alone: Vec<_> = asked.iter().map(|n| list(numbers.equals(*n))).collect();

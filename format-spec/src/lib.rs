@@ -35,6 +35,7 @@ pub mod columns;
 mod columns_builder;
 mod columns_keyword;
 mod columns_number;
+mod columns_text;
 pub mod container;
 pub mod envelope;
 pub mod error;
@@ -50,6 +51,7 @@ pub mod patches;
 pub mod path;
 pub mod payload;
 mod payload_blocks;
+mod place;
 mod postings;
 pub mod product;
 pub mod rows;
@@ -74,7 +76,9 @@ pub mod conventions {}
 pub use bitmap::{BitmapLayout, BitmapView};
 pub use catalog::{Catalog, CollectionEntry};
 pub use codes::{CodesBuilder, CodesLayout, CodesShape, CodesView, Measure};
-pub use columns::{ColumnBuilder, ColumnLayout, ColumnStats, ColumnValues, ColumnView, Postings};
+pub use columns::{
+    ColumnBuilder, ColumnLayout, ColumnStats, ColumnValues, ColumnView, Place, Postings, TokenAt,
+};
 pub use container::{PartHeader, PartIdentity, PartLayout, PartSummary, PartWriter, WriteError};
 pub use error::{DecodeError, Why};
 pub use graph::{GraphBuilder, GraphHead, GraphLayout, GraphView};

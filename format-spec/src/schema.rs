@@ -139,6 +139,14 @@ tagged! {
         Float = 3,
         /// True and false.
         Bool = 4,
+        /// Moments, to the microsecond.
+        Datetime = 5,
+        /// UUIDs, however they are spelt.
+        Uuid = 6,
+        /// Places on the globe.
+        Geo = 7,
+        /// The tokens of texts.
+        Text = 8,
     }
 }
 

@@ -46,6 +46,7 @@ mod visited;
 pub use code_scan::{gather_codes, scan_codes};
 pub use error::{BuildError, SettingsError, WordsError};
 pub use field::column::ColumnDraft;
+pub use field::content::{ColumnContent, ContentError};
 pub use field::datetime;
 pub use field::geo::{GeoBounds, GeoBox, GeoPoint, GeoPolygon, GeoRadius};
 pub use field::path::{FieldPath, PathError, PathItem};
@@ -54,6 +55,7 @@ pub use field::statistics::StatisticsDraft;
 pub use field::text::{
     ANALYSIS, Analyzer, StemLanguage, StopLanguage, TextSettings, TextSettingsError, Tokenizer,
 };
+pub use field::uuid;
 pub use graph::build::{Progress, Silent, build};
 pub use graph::check::{Connectivity, check_connectivity};
 pub use graph::coded::{CodedCounts, CodedGraph, CodedSearch, CodedSettings, search_coded};

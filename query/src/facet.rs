@@ -15,7 +15,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use engine::{Snapshot, Source};
-use format_spec::columns::{ColumnValues, ColumnView};
+use format_spec::columns::{ColumnValues, ColumnView, Number, Numbers};
 use format_spec::ids::Row;
 use format_spec::schema::{FieldIndex, FieldType, Schema};
 use format_spec::value::{ValueKind, ValueRef};
@@ -48,6 +48,8 @@ pub enum FacetValue {
     Bool(bool),
     /// An integer.
     Int(i64),
+    /// A UUID, however it is spelt.
+    Uuid(u128),
     /// Text.
     Text(String),
 }
@@ -92,9 +94,9 @@ pub fn facet(
 
 fn bind_field<'s>(path: &FieldPath, schema: &'s Schema) -> Result<&'s FieldIndex, QueryError> {
     let tells_apart = |field: &&FieldIndex| match field.field_type {
-        FieldType::Keyword | FieldType::Bool => true,
+        FieldType::Keyword | FieldType::Bool | FieldType::Uuid => true,
         FieldType::Integer => !is_off(field, "lookup"),
-        FieldType::Float => false,
+        FieldType::Float | FieldType::Datetime | FieldType::Geo | FieldType::Text => false,
     };
     let field = field_of(path, schema).filter(tells_apart);
     field.ok_or_else(|| QueryError::NoMapIndex {
@@ -107,6 +109,7 @@ fn bind_field<'s>(path: &FieldPath, schema: &'s Schema) -> Result<&'s FieldIndex
 enum Key<'a> {
     Bool(bool),
     Int(i64),
+    Uuid(u128),
     Text(&'a str),
 }
 
@@ -115,6 +118,7 @@ impl Key<'_> {
         match self {
             Self::Bool(value) => FacetValue::Bool(value),
             Self::Int(number) => FacetValue::Int(number),
+            Self::Uuid(uuid) => FacetValue::Uuid(uuid),
             Self::Text(text) => FacetValue::Text(text.to_owned()),
         }
     }
@@ -198,6 +202,9 @@ impl Facets<'_> {
                 (FieldType::Keyword, ValueKind::Text(text)) => {
                     values.push(FacetValue::Text(text.to_owned()));
                 }
+                (FieldType::Uuid, ValueKind::Text(text)) => {
+                    values.extend(index::uuid::parse(text).map(FacetValue::Uuid));
+                }
                 _ => {}
             };
             each_value(self.path, payload, &mut take).map_err(damaged_payload)?;
@@ -223,6 +230,7 @@ impl Facets<'_> {
                 let key = match value {
                     FacetValue::Bool(value) => Key::Bool(*value),
                     FacetValue::Int(number) => Key::Int(*number),
+                    FacetValue::Uuid(uuid) => Key::Uuid(*uuid),
                     FacetValue::Text(text) => Key::Text(text),
                 };
                 (key, *count)
@@ -294,30 +302,41 @@ fn column_counts<'a>(view: &ColumnView<'a>, rows: &'a Rows) -> Option<Counts<'a>
                 .iter()
                 .map(move |(text, rows)| (Key::Text(text), count(rows))),
         ),
-        ColumnValues::Integer(numbers) => {
-            let holds = move |row: Row| match words {
-                Some(words) => words
-                    .get(row as usize / 64)
-                    .map_or(0, |word| word >> (row % 64) & 1),
-                None => 1,
-            };
-            let mut pairs = numbers.pairs(0..numbers.len()).peekable();
-            Box::new(std::iter::from_fn(move || {
-                let (number, row) = pairs.next()?;
-                let mut count = holds(row);
-                while let Some((_, row)) = pairs.next_if(|(next, _)| *next == number) {
-                    count += holds(row);
-                }
-                Some((Key::Int(number), count))
-            }))
-        }
+        ColumnValues::Integer(numbers) => number_counts(numbers, words, Key::Int),
+        ColumnValues::Uuid(uuids) => number_counts(uuids, words, Key::Uuid),
         ColumnValues::Bool(bools) => Box::new(
             [false, true]
                 .into_iter()
                 .map(move |value| (Key::Bool(value), count(bools.equals(value)))),
         ),
-        ColumnValues::Float(_) => return None,
+        ColumnValues::Float(_)
+        | ColumnValues::Datetime(_)
+        | ColumnValues::Geo(_)
+        | ColumnValues::Text(_) => return None,
     })
+}
+
+/// The counts of numbers among the rows whose bit is set in `words`, or among all.
+fn number_counts<'a, N: Number + 'a>(
+    numbers: Numbers<'a, N>,
+    words: Option<&'a [u64]>,
+    key: fn(N) -> Key<'a>,
+) -> Counts<'a> {
+    let holds = move |row: Row| match words {
+        Some(words) => words
+            .get(row as usize / 64)
+            .map_or(0, |word| word >> (row % 64) & 1),
+        None => 1,
+    };
+    let mut pairs = numbers.pairs(0..numbers.len()).peekable();
+    Box::new(std::iter::from_fn(move || {
+        let (number, row) = pairs.next()?;
+        let mut count = holds(row);
+        while let Some((_, row)) = pairs.next_if(|(next, _)| *next == number) {
+            count += holds(row);
+        }
+        Some((key(number), count))
+    }))
 }
 
 /// Whether the payloads of so few rows are read sooner than the whole column.

@@ -13,6 +13,7 @@ use crate::route::Routes;
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 use crate::wire::config::Config;
+use crate::wire::index;
 
 /// One sync of a disk takes a millisecond or more; so many writers may share it.
 const WRITE_THREADS: usize = 16;
@@ -66,7 +67,14 @@ impl State {
     /// # Errors
     /// When the stored configuration cannot be read.
     pub(crate) fn place(&self, collection: &Collection) -> Result<(), ApiError> {
-        collection.place_by_schema(|schema| Ok(Config::of(schema)?.placement()))
+        collection.place_by_schema(|schema| {
+            let mut placement = Config::of(schema)?.placement();
+            for field in &schema.fields {
+                let residency = index::residency(field)?;
+                placement.fields.insert(field.path.clone(), residency);
+            }
+            Ok(placement)
+        })
     }
 
     /// The collection, or the 404 that says so.

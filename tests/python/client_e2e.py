@@ -13,13 +13,15 @@ import warnings
 from pathlib import Path
 
 from e2e import (
-    collections, concurrent, lists, payloads, points, quantizations, reads, service, writes_refused,
+    collections, concurrent, field_indexes, lists, payloads, points, quantizations, reads, service,
+    writes_refused,
 )
 from e2e.checks import Checks
 from node import Node
 
 MODULES = [
     service, collections, points, payloads, reads, lists, quantizations, writes_refused, concurrent,
+    field_indexes,
 ]
 
 
@@ -38,7 +40,7 @@ def main() -> int:
         try:
             if node is not None:
                 node.start()
-            checks = Checks(node.url if node else options.url)
+            checks = Checks(node.url if node else options.url, node)
             cases = [case for module in MODULES for case in module.CASES]
             cases = [case for case in cases if options.only in (None, case.__name__)]
             for case in cases:

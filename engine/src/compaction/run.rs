@@ -383,7 +383,7 @@ fn shape(
             .iter()
             .any(|part| part.entry().kind == PartKind::Graph),
         without_column: fields
-            .filter(|(_, field)| !segment.has_column(&field.path, field.field_type))
+            .filter(|(_, field)| !segment.has_column(field))
             .map(|(index, _)| index)
             .collect(),
     }

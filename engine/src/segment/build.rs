@@ -17,7 +17,7 @@ use format_spec::{
     DecodeError, FieldIndex, PartEntry, PartKind, Row, Schema, SegmentEntry, SeqNo, ValueRef,
     VectorSchema, WriteError,
 };
-use index::{ColumnDraft, FieldPath, StatisticsDraft};
+use index::{ColumnContent, ColumnDraft, FieldPath, StatisticsDraft};
 
 use crate::bits::Bits;
 use crate::error::{Error, Result};
@@ -189,7 +189,9 @@ impl Column {
     fn new(field: &FieldIndex) -> Result<Self> {
         let path = FieldPath::parse(&field.path)
             .map_err(|error| Error::invalid("index field", error.to_string()))?;
-        let draft = ColumnDraft::new(path, field.field_type);
+        let content = ColumnContent::of(field)
+            .map_err(|error| Error::invalid("index field", error.to_string()))?;
+        let draft = ColumnDraft::new(path, &content);
         Ok(Self {
             name: field.path.clone(),
             draft,

@@ -28,11 +28,11 @@ use format_spec::statistics::{StatisticsLayout, StatisticsView};
 use format_spec::tombstones::{TombstonesLayout, TombstonesView};
 use format_spec::vectors::{VectorsLayout, VectorsView};
 use format_spec::{
-    CollectionId, DecodeError, FieldType, PartKind, RecallPoint, Row, Schema, SegmentEntry,
+    CollectionId, DecodeError, FieldIndex, PartKind, RecallPoint, Row, Schema, SegmentEntry,
     SegmentId, ShardId, Why,
 };
 
-use index::CodedGraph;
+use index::{CodedGraph, ColumnContent};
 use quant::{CodeBits, CodeMetric};
 
 use crate::bits::Bits;
@@ -465,12 +465,15 @@ impl Segment {
         found.is_some_and(|lazy| lazy.part.damage().is_none())
     }
 
-    /// Whether there is a usable column of this type for `path`: one of another type is what is
-    /// left
-    /// of an index that was dropped.
-    pub(crate) fn has_column(&self, path: &str, field_type: FieldType) -> bool {
-        let column = self.column(path).ok().flatten();
-        column.is_some_and(|column| column.stats().field_type == field_type)
+    /// Whether there is a usable column of an index: one of another content is what is left of an
+    /// index that was dropped or changed.
+    pub(crate) fn has_column(&self, field: &FieldIndex) -> bool {
+        let (Ok(Some(column)), Ok(content)) = (self.column(&field.path), ColumnContent::of(field))
+        else {
+            return false;
+        };
+        let wanted = (content.field_type(), content.settings_hash());
+        (column.stats().field_type, column.stats().settings) == wanted
     }
 
     /// Payload blocks; a block must be verified before its bytes are used.

@@ -120,10 +120,11 @@ fn meta(kind: PartKind) -> Names {
             (4, "rows_with_value"),
             (4, "rows_with_null"),
             (4, "rows_indexed"),
-            (4, "zero"),
+            (4, "flags"),
             (8, "min"),
             (8, "max"),
-            (32, "zero"),
+            (8, "settings"),
+            (24, "zero"),
         ],
         PartKind::Tombstones => &[(4, "rows"), (4, "dead"), (8, "exact_for"), (48, "zero")],
         PartKind::Patch => &[
@@ -146,7 +147,7 @@ fn meta(kind: PartKind) -> Names {
 
 /// Width of a record of a section; sections without records are one stretch.
 fn record(section: u32) -> Option<usize> {
-    let tags: [(&[u8; 4], usize); 12] = [
+    let tags: [(&[u8; 4], usize); 13] = [
         (b"NUMS", 8),
         (b"UUID", 16),
         (b"RANK", 4),
@@ -159,6 +160,7 @@ fn record(section: u32) -> Option<usize> {
         (b"INDX", 16),
         (b"POFF", 8),
         (b"TOFF", 8),
+        (b"PNOF", 8),
     ];
     let found = tags.iter().find(|(name, _)| tag(name) == section);
     found.map(|&(_, width)| width)

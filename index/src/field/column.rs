@@ -4,8 +4,9 @@
 //! the
 //! column as without: a selected array stands for its elements, one level; a text belongs to a
 //! keyword column, a whole number to an integer column, any number to a float column (as f64, which
-//! is
-//! how ranges compare), true and false to a bool column.
+//! is how ranges compare), true and false to a bool column. A text that is a datetime or a UUID
+//! belongs to a column of those, an object with a longitude and a latitude to a geo column, and the
+//! tokens of a text to a text column.
 //!
 //! # Invariants
 //! - **A row with any value, null aside, that the column cannot hold has no pair at all.** It is in
@@ -18,19 +19,24 @@ use std::ops::ControlFlow;
 
 use format_spec::columns::storable;
 use format_spec::{
-    ColumnBuilder, DecodeError, FieldType, PartSummary, PartWriter, SeqNo, ValueKind, ValueRef,
-    WriteError,
+    ColumnBuilder, DecodeError, FieldType, PartSummary, PartWriter, Place, SeqNo, ValueKind,
+    ValueRef, WriteError,
 };
 
 use crate::Row;
+use crate::field::content::ColumnContent;
+use crate::field::geo::GeoPoint;
 use crate::field::path::FieldPath;
+use crate::field::text::draft::TextDraft;
+use crate::field::{datetime, uuid};
 
 /// A column in the making: payloads go in, row after row, and a part comes out.
 ///
-/// Memory: 12 to 16 bytes a value, and the texts of a keyword column.
+/// Memory: 12 to 32 bytes a value, and the texts of a keyword or the tokens of a text column.
 #[derive(Debug)]
 pub struct ColumnDraft {
     path: FieldPath,
+    settings: u64,
     rows: Row,
     values: Values,
     has_value: Vec<u64>,
@@ -50,11 +56,15 @@ enum Values {
         yes: Vec<u64>,
         no: Vec<u64>,
     },
+    Datetime(Vec<(i64, Row)>),
+    Uuid(Vec<(u128, Row)>),
+    Geo(Vec<(Place, Row)>),
+    Text(Box<TextDraft>),
 }
 
 impl Values {
-    fn new(field_type: FieldType) -> Self {
-        match field_type {
+    fn new(content: &ColumnContent) -> Self {
+        match content.field_type() {
             FieldType::Keyword => Self::Keyword {
                 texts: String::new(),
                 pairs: Vec::new(),
@@ -65,16 +75,23 @@ impl Values {
                 yes: Vec::new(),
                 no: Vec::new(),
             },
+            FieldType::Datetime => Self::Datetime(Vec::new()),
+            FieldType::Uuid => Self::Uuid(Vec::new()),
+            FieldType::Geo => Self::Geo(Vec::new()),
+            FieldType::Text => {
+                let analyzer = content.analyzer().unwrap_or_default();
+                Self::Text(Box::new(TextDraft::new(analyzer)))
+            }
         }
     }
 
     /// Takes a value of `row`; tells whether the column can hold it.
-    fn take(&mut self, value: ValueKind<'_>, row: Row) -> bool {
-        match (self, value) {
+    fn take(&mut self, value: ValueKind<'_>, row: Row) -> Result<bool, DecodeError> {
+        Ok(match (self, value) {
             (Self::Keyword { texts, pairs }, ValueKind::Text(text)) => {
                 // Payloads are far below 4 GiB; a text that is not stays out of the column.
                 let Ok(len) = u32::try_from(text.len()) else {
-                    return false;
+                    return Ok(false);
                 };
                 pairs.push((texts.len() as u64, len, row));
                 texts.push_str(text);
@@ -102,8 +119,18 @@ impl Values {
                 set(if value { yes } else { no }, row);
                 true
             }
+            (Self::Datetime(pairs), ValueKind::Text(text)) => {
+                keep(pairs, datetime::parse(text), row)
+            }
+            (Self::Uuid(pairs), ValueKind::Text(text)) => keep(pairs, uuid::parse(text), row),
+            (Self::Geo(pairs), value) => {
+                let point = GeoPoint::of(value)?;
+                let place = point.and_then(|point| Place::new(point.lon, point.lat));
+                keep(pairs, place, row)
+            }
+            (Self::Text(draft), ValueKind::Text(text)) => draft.take(text, row),
             _ => false,
-        }
+        })
     }
 
     /// Takes back all values of the last row.
@@ -114,8 +141,11 @@ impl Values {
                     texts.truncate(start as usize);
                 }
             }
-            Self::Integer(pairs) => while pairs.pop_if(|(_, of)| *of == row).is_some() {},
-            Self::Float(pairs) => while pairs.pop_if(|(_, of)| *of == row).is_some() {},
+            Self::Integer(pairs) | Self::Datetime(pairs) => drop_row(pairs, row),
+            Self::Float(pairs) => drop_row(pairs, row),
+            Self::Uuid(pairs) => drop_row(pairs, row),
+            Self::Geo(pairs) => drop_row(pairs, row),
+            Self::Text(draft) => draft.forget(row),
             Self::Bool { yes, no } => {
                 unset(yes, row);
                 unset(no, row);
@@ -124,7 +154,17 @@ impl Values {
     }
 }
 
-fn set(words: &mut Vec<u64>, row: Row) {
+fn keep<T>(pairs: &mut Vec<(T, Row)>, value: Option<T>, row: Row) -> bool {
+    let kept = value.is_some();
+    pairs.extend(value.map(|value| (value, row)));
+    kept
+}
+
+fn drop_row<T>(pairs: &mut Vec<(T, Row)>, row: Row) {
+    while pairs.pop_if(|(_, of)| *of == row).is_some() {}
+}
+
+pub(crate) fn set(words: &mut Vec<u64>, row: Row) {
     let at = (row / 64) as usize;
     if words.len() <= at {
         words.resize(at + 1, 0);
@@ -132,7 +172,7 @@ fn set(words: &mut Vec<u64>, row: Row) {
     words[at] |= 1 << (row % 64);
 }
 
-fn unset(words: &mut [u64], row: Row) {
+pub(crate) fn unset(words: &mut [u64], row: Row) {
     if let Some(word) = words.get_mut((row / 64) as usize) {
         *word &= !(1 << (row % 64));
     }
@@ -140,10 +180,11 @@ fn unset(words: &mut [u64], row: Row) {
 
 impl ColumnDraft {
     /// An empty column of the values at `path`.
-    pub fn new(path: FieldPath, field_type: FieldType) -> Self {
-        let values = Values::new(field_type);
+    pub fn new(path: FieldPath, content: &ColumnContent) -> Self {
+        let values = Values::new(content);
         Self {
             path,
+            settings: content.settings_hash(),
             rows: 0,
             values,
             has_value: Vec::new(),
@@ -164,19 +205,20 @@ impl ColumnDraft {
             if matches!(kind, ValueKind::Null) {
                 null = true;
             } else {
-                fits &= values.take(kind, row);
+                fits &= values.take(kind, row)?;
             }
+            Ok(())
         };
         let walked = path.select(payload, &mut |value| {
             let kind = value.kind()?;
             if let ValueKind::Array(array) = kind {
                 some |= !array.is_empty();
                 for element in array.iter() {
-                    take(element?.kind()?);
+                    take(element?.kind()?)?;
                 }
             } else {
                 some |= !matches!(kind, ValueKind::Null);
-                take(kind);
+                take(kind)?;
             }
             Ok(ControlFlow::Continue(()))
         });
@@ -208,6 +250,7 @@ impl ColumnDraft {
         exact_for: SeqNo,
     ) -> Result<(W, PartSummary), WriteError> {
         let Self {
+            settings,
             rows,
             values,
             has_value,
@@ -218,6 +261,7 @@ impl ColumnDraft {
         let builder = ColumnBuilder {
             rows,
             exact_for,
+            settings,
             has_value,
             has_null,
         };
@@ -241,6 +285,20 @@ impl ColumnDraft {
                 builder.floats(part, &pairs)
             }
             Values::Bool { yes, no } => builder.bools(part, &yes, &no),
+            Values::Datetime(mut pairs) => {
+                pairs.sort_unstable();
+                builder.datetimes(part, &pairs)
+            }
+            Values::Uuid(mut pairs) => {
+                pairs.sort_unstable();
+                builder.uuids(part, &pairs)
+            }
+            Values::Geo(mut pairs) => {
+                // Places are on the globe, so that any two have an order.
+                pairs.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+                builder.places(part, &pairs)
+            }
+            Values::Text(draft) => draft.finish(builder, part),
         }
     }
 }
@@ -262,8 +320,8 @@ mod tests {
     }
 
     /// The part made of one row for each of `values` of the field `a`.
-    fn part(field_type: FieldType, values: &[Option<Value>]) -> Vec<u8> {
-        let mut draft = ColumnDraft::new(FieldPath::parse("a").unwrap(), field_type);
+    fn part(content: impl Into<ColumnContent>, values: &[Option<Value>]) -> Vec<u8> {
+        let mut draft = ColumnDraft::new(FieldPath::parse("a").unwrap(), &content.into());
         for value in values {
             let members = value
                 .iter()
@@ -384,9 +442,108 @@ mod tests {
     }
 
     #[test]
-    fn a_column_of_no_rows_is_a_column() {
-        with_view(&part(FieldType::Keyword, &[]), |view| {
-            assert_eq!(view.stats().rows, 0);
+    fn datetimes_and_uuids_are_known_by_what_they_mean() {
+        let values = [
+            Some(text("2020-01-01T00:00:00Z")),
+            Some(text("2020-01-01 01:00:00+01:00")),
+            Some(text("soon")),
+            Some(array(&[text("1970-01-01"), Value::Int(0)])),
+        ];
+        with_view(&part(FieldType::Datetime, &values), |view| {
+            let ColumnValues::Datetime(moments) = view.values() else {
+                panic!("a datetime column")
+            };
+            let all: Vec<_> = moments.pairs(0..moments.len()).collect();
+            assert_eq!(
+                all,
+                [(1_577_836_800_000_000, 0), (1_577_836_800_000_000, 1)]
+            );
+            assert_eq!(rows(&view.open_rows().to_words()), [2, 3]);
         });
+        let values = [
+            Some(text("550e8400-e29b-41d4-a716-446655440000")),
+            Some(text("550E8400E29B41D4A716446655440000")),
+            Some(text("550e8400")),
+        ];
+        with_view(&part(FieldType::Uuid, &values), |view| {
+            let ColumnValues::Uuid(uuids) = view.values() else {
+                panic!("a uuid column")
+            };
+            let one = 0x550e_8400_e29b_41d4_a716_4466_5544_0000;
+            assert_eq!(uuids.equals(one).iter().collect::<Vec<_>>(), [0, 1]);
+            assert_eq!(rows(&view.open_rows().to_words()), [2]);
+        });
+    }
+
+    #[test]
+    fn places_are_objects_with_coordinates_on_the_globe() {
+        let place = |lon: f64, lat: f64| {
+            let members = [("lon", lon), ("lat", lat)];
+            let members = members.map(|(key, number)| (key.to_owned(), Value::Float(number)));
+            Value::Object(members.to_vec())
+        };
+        let values = [
+            Some(place(13.4, 52.5)),
+            Some(array(&[place(-0.0, 0.0), place(13.4, 52.5)])),
+            Some(place(13.4, 95.0)),
+            Some(text("13.4,52.5")),
+        ];
+        with_view(&part(FieldType::Geo, &values), |view| {
+            let ColumnValues::Geo(places) = view.values() else {
+                panic!("a geo column")
+            };
+            let berlin = Place::new(13.4, 52.5).unwrap();
+            assert_eq!(places.equals(berlin).iter().collect::<Vec<_>>(), [0, 1]);
+            assert_eq!(places.len(), 3);
+            assert_eq!(rows(&view.open_rows().to_words()), [2, 3]);
+        });
+    }
+
+    #[test]
+    fn texts_are_known_by_their_tokens() {
+        let settings = Value::Object(vec![("phrase_matching".to_owned(), Value::Bool(true))]);
+        let index = format_spec::FieldIndex {
+            path: "a".to_owned(),
+            field_type: FieldType::Text,
+            settings: settings.to_bytes(),
+        };
+        let values = [
+            Some(text("The cairn, the stone")),
+            Some(array(&[text("A stone"), text("cairn")])),
+            Some(array(&[text("cairn"), Value::Int(1)])),
+            Some(text("...")),
+        ];
+        with_view(&part(ColumnContent::of(&index).unwrap(), &values), |view| {
+            let ColumnValues::Text(texts) = view.values() else {
+                panic!("a text column")
+            };
+            let mut found = Vec::new();
+            texts.each(&mut |token| found.push((token.token, token.row, token.position)));
+            assert_eq!(
+                found,
+                [
+                    ("a", 1, 0),
+                    ("cairn", 0, 1),
+                    ("cairn", 1, 3),
+                    ("stone", 0, 3),
+                    ("stone", 1, 1),
+                    ("the", 0, 0),
+                    ("the", 0, 2)
+                ]
+            );
+            assert_eq!(rows(&texts.many_texts().to_words()), [1]);
+            assert_eq!(rows(&view.open_rows().to_words()), [2, 3]);
+            assert_ne!(view.stats().settings, 0);
+        });
+    }
+
+    #[test]
+    fn a_column_of_no_rows_is_a_column() {
+        for &field_type in FieldType::ALL {
+            with_view(&part(field_type, &[]), |view| {
+                assert_eq!(view.stats().rows, 0);
+                assert_eq!(view.stats().field_type, field_type);
+            });
+        }
     }
 }

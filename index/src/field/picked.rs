@@ -41,7 +41,7 @@ impl Picked {
     /// An empty column of what a path selects, to be filled by [`Self::pour`].
     pub fn draft(field_type: FieldType) -> ColumnDraft {
         let items = vec![PathItem::Key(KEY.to_owned()), PathItem::Every];
-        ColumnDraft::new(FieldPath::of_items(items), field_type)
+        ColumnDraft::new(FieldPath::of_items(items), &field_type.into())
     }
 
     /// Adds what `paths` select of the next payload.
@@ -116,7 +116,7 @@ mod tests {
         for path in ["a", "a[].b", "a.b", "a[0]", "b"] {
             let path = FieldPath::parse(path).unwrap();
             for &field_type in FieldType::ALL {
-                let mut direct = ColumnDraft::new(path.clone(), field_type);
+                let mut direct = ColumnDraft::new(path.clone(), &field_type.into());
                 let mut drafted = Picked::draft(field_type);
                 let mut picked = Picked::new(1);
                 for value in &values {

@@ -22,7 +22,7 @@ use crate::error::QueryError;
 #[derive(Debug)]
 pub(crate) enum Access<'s> {
     /// The column of an index.
-    Column(ColumnView<'s>),
+    Column(Box<ColumnView<'s>>),
     /// A column in memory, left behind by an earlier filter.
     Derived(Arc<DerivedColumn>),
     /// The statistics of the segment.
@@ -34,10 +34,10 @@ pub(crate) enum Access<'s> {
 impl<'s> Access<'s> {
     /// The access to a field for what is asked of it.
     pub(crate) fn of(field: &Field<'_>, source: &'s Source) -> Result<Self, QueryError> {
-        if let Some((name, _)) = &field.column
-            && let Some(view) = column::open(source, name)?
+        if let Some(indexed) = &field.column
+            && let Some(view) = column::open_current(source, indexed, field.settings)?
         {
-            return Ok(Self::Column(view));
+            return Ok(Self::Column(Box::new(view)));
         }
         let statistics = zones::open(source)?;
         let known = statistics.map(|view| zones::find(&view, field.path));

@@ -4,9 +4,9 @@
 //! - Lists are sorted and without repetition.
 
 use format_spec::error::DecodeError;
-use format_spec::schema::FieldIndex;
+use format_spec::schema::{FieldIndex, FieldType};
 use format_spec::value::ValueKind;
-use index::{GeoBox, GeoPoint, GeoPolygon, GeoRadius, datetime};
+use index::{GeoBounds, GeoBox, GeoPoint, GeoPolygon, GeoRadius, datetime, uuid};
 
 use super::ast::{AnyOf, FieldTest, MatchValue};
 use super::bind::sorted;
@@ -35,13 +35,42 @@ pub(crate) enum ValueTest<'f> {
     AnyInteger(Box<[i64]>),
     ExceptKeyword(Box<[&'f str]>),
     ExceptInteger(Box<[i64]>),
+    /// Equal to a UUID of the list, however it is spelt, or to a text of it.
+    AnyUuid(UuidList<'f>),
+    ExceptUuid(UuidList<'f>),
     Range(Range),
     /// Microseconds since 1970, UTC.
     Datetime(Bounds<i64>),
-    Text(TextTest),
+    Text(Box<TextTest>),
     Prefix(&'f str),
     Substring(&'f str),
     Geo(Shape),
+}
+
+/// Texts, some of which are UUIDs.
+#[derive(Debug)]
+pub(crate) struct UuidList<'f> {
+    texts: Box<[&'f str]>,
+    uuids: Box<[u128]>,
+}
+
+impl<'f> UuidList<'f> {
+    fn new(texts: impl Iterator<Item = &'f str> + Clone) -> Self {
+        Self {
+            uuids: sorted(texts.clone().filter_map(uuid::parse)),
+            texts: sorted(texts),
+        }
+    }
+
+    /// The UUIDs of the list.
+    pub(crate) fn uuids(&self) -> &[u128] {
+        &self.uuids
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        self.texts.binary_search(&text).is_ok()
+            || uuid::parse(text).is_some_and(|uuid| self.uuids.binary_search(&uuid).is_ok())
+    }
 }
 
 /// A part of the earth.
@@ -59,6 +88,15 @@ impl Shape {
             Self::Radius(radius) => radius.contains(point),
             Self::Box(area) => area.contains(point),
             Self::Polygon(polygon) => polygon.contains(point),
+        }
+    }
+
+    /// Rectangles that cover it.
+    pub(crate) fn bounds(&self) -> Vec<GeoBounds> {
+        match self {
+            Self::Radius(radius) => radius.bounds(),
+            Self::Box(area) => area.bounds(),
+            Self::Polygon(polygon) => polygon.bounds(),
         }
     }
 }
@@ -88,12 +126,23 @@ impl<T: PartialOrd + Copy> Bounds<T> {
 impl<'f> Ask<'f> {
     /// Prepares a test of the values at a path, which may have an index in the schema.
     pub(crate) fn new(test: &'f FieldTest, index: Option<&FieldIndex>) -> Self {
-        let text = |wanted, query: &str| ValueTest::Text(TextTest::new(wanted, query, index));
+        let text =
+            |wanted, query: &str| ValueTest::Text(Box::new(TextTest::new(wanted, query, index)));
+        let uuids = index.is_some_and(|index| index.field_type == FieldType::Uuid);
         Self::Any(match test {
             FieldTest::IsEmpty(wanted) => return Self::IsEmpty(*wanted),
             FieldTest::IsNull(wanted) => return Self::IsNull(*wanted),
             FieldTest::ValuesCount { gt, gte, lt, lte } => {
                 return Self::Count(bounds(gt, gte, lt, lte));
+            }
+            FieldTest::Match(MatchValue::Keyword(text)) if uuids => {
+                ValueTest::AnyUuid(UuidList::new(std::iter::once(text.as_str())))
+            }
+            FieldTest::Any(AnyOf::Keywords(list)) if uuids => {
+                ValueTest::AnyUuid(UuidList::new(list.iter().map(String::as_str)))
+            }
+            FieldTest::Except(AnyOf::Keywords(list)) if uuids => {
+                ValueTest::ExceptUuid(UuidList::new(list.iter().map(String::as_str)))
             }
             FieldTest::Match(value) => ValueTest::equal_to(value),
             FieldTest::Any(list) => ValueTest::any_of(list),
@@ -173,11 +222,11 @@ impl<'f> ValueTest<'f> {
                 list.binary_search(&integer).is_ok()
             }
             (Self::Bool(wanted), ValueKind::Bool(value)) => value == *wanted,
-            (Self::ExceptKeyword(_) | Self::ExceptInteger(_), ValueKind::Null) => false,
+            (test, ValueKind::Null) if test.is_except() => false,
             (Self::ExceptInteger(list), ValueKind::Int(integer)) => {
                 list.binary_search(&integer).is_err()
             }
-            (Self::ExceptKeyword(_) | Self::ExceptInteger(_), _) => true,
+            (test, _) if test.is_except() => true,
             (Self::Range(range), value) => number(value).is_some_and(|n| range.contains(n)),
             (Self::Geo(shape), value) => {
                 GeoPoint::of(value)?.is_some_and(|point| shape.contains(point))
@@ -186,12 +235,22 @@ impl<'f> ValueTest<'f> {
         })
     }
 
+    /// Whether it asks for values that are not in a list.
+    pub(crate) fn is_except(&self) -> bool {
+        matches!(
+            self,
+            Self::ExceptKeyword(_) | Self::ExceptInteger(_) | Self::ExceptUuid(_)
+        )
+    }
+
     /// Whether a text passes.
     pub(crate) fn passes_text(&self, text: &str) -> bool {
         match self {
             Self::Keyword(wanted) => text == *wanted,
             Self::AnyKeyword(list) => list.binary_search(&text).is_ok(),
             Self::ExceptKeyword(list) => list.binary_search(&text).is_err(),
+            Self::AnyUuid(list) => list.contains(text),
+            Self::ExceptUuid(list) => !list.contains(text),
             Self::ExceptInteger(_) => true,
             Self::Datetime(bounds) => datetime::parse(text).is_some_and(|at| bounds.contains(at)),
             Self::Text(test) => test.passes(text),

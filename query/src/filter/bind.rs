@@ -9,7 +9,7 @@
 
 use format_spec::ids::{PointId, placement_hash};
 use format_spec::schema::{FieldIndex, FieldType, Schema};
-use index::{FieldPath, PathItem};
+use index::{ColumnContent, FieldPath, PathItem};
 
 use super::ask::Ask;
 use super::ast::{Condition, DEPTH_MAX, Filter};
@@ -75,6 +75,10 @@ pub(crate) struct Field<'f> {
     pub(crate) path: &'f FieldPath,
     /// The path as the schema spells it and the type, if the schema has an index of it.
     pub(crate) column: Option<(String, FieldType)>,
+    /// The same of a field inside an array of objects: its column knows the rows.
+    pub(crate) around: Option<(String, FieldType)>,
+    /// Hash of the settings that the content of the column depends on.
+    pub(crate) settings: u64,
     pub(crate) ask: Ask<'f>,
 }
 
@@ -202,10 +206,21 @@ impl Binder<'_> {
     }
 
     fn field<'f>(&self, path: &'f FieldPath, ask: Ask<'f>) -> Test<'f> {
-        // A column knows rows, and not which element of a row its values are in.
-        let index = self.index(path).filter(|_| self.inside.is_none());
+        let index = self.index(path);
+        let content = index.and_then(|index| ColumnContent::of(index).ok());
         let column = index.map(|index| (index.path.clone(), index.field_type));
-        Test::Field(Field { path, column, ask })
+        // A column knows rows, and not which element of a row its values are in.
+        let (column, around) = match self.inside {
+            Some(_) => (None, column),
+            None => (column, None),
+        };
+        Test::Field(Field {
+            path,
+            column,
+            around,
+            settings: content.map_or(0, |content| content.settings_hash()),
+            ask,
+        })
     }
 
     fn nested<'f>(

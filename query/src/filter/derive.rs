@@ -70,6 +70,8 @@ fn types(
             ValueTest::Keyword(_)
             | ValueTest::AnyKeyword(_)
             | ValueTest::ExceptKeyword(_)
+            | ValueTest::AnyUuid(_)
+            | ValueTest::ExceptUuid(_)
             | ValueTest::Datetime(_)
             | ValueTest::Prefix(_)
             | ValueTest::Substring(_) => (FieldType::Keyword, &[]),
@@ -222,8 +224,8 @@ fn each_wanted<'a>(
             | Test::Nested(..)
             | Test::Never => continue,
         };
-        if let Some((name, _)) = &field.column
-            && super::column::open(source, name)?.is_some()
+        if let Some(indexed) = &field.column
+            && super::column::open_current(source, indexed, field.settings)?.is_some()
         {
             continue;
         }

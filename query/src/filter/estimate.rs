@@ -7,7 +7,9 @@
 use engine::Source;
 
 use super::access::Access;
+use super::ask::Ask;
 use super::bind::{Bound, Test};
+use super::column;
 use crate::error::QueryError;
 
 /// A number of rows, between bounds.
@@ -116,7 +118,14 @@ pub(crate) fn estimate_test(test: &Test<'_>, source: &Source) -> Result<Estimate
             Some(count) => Estimate::exact(count.into()),
             None => Estimate::unknown(rows),
         }),
-        Test::Nested(..) => Ok(Estimate::unknown(rows)),
+        Test::Nested(_, filter) => {
+            let max = most_around(filter, source, rows)?;
+            Ok(Estimate {
+                min: 0,
+                expected: to_f64(max) / 2.0,
+                max,
+            })
+        }
         Test::Slice(slice) => Ok(Estimate {
             expected: to_f64(rows) * slice.share(),
             ..Estimate::unknown(rows)
@@ -129,6 +138,31 @@ pub(crate) fn estimate_test(test: &Test<'_>, source: &Source) -> Result<Estimate
             Ok(Access::of(field, source)?.estimate(&field.ask, rows, patched))
         }
     }
+}
+
+/// The most rows that can have an element that matches: of each condition that must hold, the rows
+/// in which it holds for any element.
+fn most_around(filter: &Bound<'_>, source: &Source, rows: u64) -> Result<u64, QueryError> {
+    let patched = source.patched();
+    let patched = patched.map_or(0, |patched| u64::from(patched.count()));
+    let mut most = rows;
+    for test in &filter.must {
+        let of_test = match test {
+            Test::Filter(inner) | Test::Nested(_, inner) => most_around(inner, source, rows)?,
+            Test::Never => 0,
+            Test::Field(field) => match (&field.around, &field.ask) {
+                (Some(indexed), Ask::Any(_)) => {
+                    let view = column::open_current(source, indexed, field.settings)?;
+                    let estimate = view.map(|view| column::estimate(&view, &field.ask));
+                    estimate.map_or(rows, |estimate| estimate.loosened(patched, rows).max)
+                }
+                _ => rows,
+            },
+            Test::HasId(_) | Test::HasVector { .. } | Test::Slice(_) => rows,
+        };
+        most = most.min(of_test);
+    }
+    Ok(most)
 }
 
 fn estimate_filter(filter: &Bound<'_>, source: &Source, rows: u64) -> Result<Estimate, QueryError> {

@@ -24,11 +24,12 @@ use index::{Row, RowSet};
 use rayon::prelude::*;
 
 use super::access::Access;
+use super::ask::Ask;
 use super::bind::{Bound, Field, Test};
-use super::derive;
 use super::estimate::{Estimate, estimate_test};
 use super::eval_payload::{Known, matches};
 use super::subset::{Answer, Subset};
+use super::{column, derive};
 use crate::budget::{Budget, PAYLOAD_ROWS};
 use crate::cost;
 use crate::error::{QueryError, damaged_payload};
@@ -150,7 +151,10 @@ impl Scope<'_> {
                 }
                 Ok(Answer::exact(rows))
             }
-            Test::Nested(..) => Ok(Answer::OPEN),
+            Test::Nested(_, filter) => Ok(Answer {
+                sure: Subset::Nothing,
+                perhaps: self.around(filter)?,
+            }),
             Test::Never => Ok(Answer::NONE),
         }
     }
@@ -158,6 +162,47 @@ impl Scope<'_> {
     fn field(&self, field: &Field<'_>) -> Result<Answer, QueryError> {
         let access = Access::of(field, self.source)?;
         Ok(access.answer(&field.ask, self.rows, self.patched))
+    }
+}
+
+/// Nested conditions: what the columns of the fields inside say of the rows around.
+impl Scope<'_> {
+    /// The rows that may have an element that matches. What an element must not be is not asked.
+    fn around(&self, filter: &Bound<'_>) -> Result<Subset, QueryError> {
+        let mut rows = Subset::Everything;
+        for test in &filter.must {
+            rows = rows.and(self.around_test(test)?);
+        }
+        if !filter.should.is_empty() {
+            let mut any = Subset::Nothing;
+            for test in &filter.should {
+                any = any.or(self.around_test(test)?);
+            }
+            rows = rows.and(any);
+        }
+        Ok(rows)
+    }
+
+    /// The rows that may have an element that passes: those in which any element passes.
+    fn around_test(&self, test: &Test<'_>) -> Result<Subset, QueryError> {
+        match test {
+            Test::Filter(filter) | Test::Nested(_, filter) => self.around(filter),
+            Test::Never => Ok(Subset::Nothing),
+            Test::Field(field) => {
+                let (Some(indexed), Ask::Any(_)) = (&field.around, &field.ask) else {
+                    return Ok(Subset::Everything);
+                };
+                let Some(view) = column::open_current(self.source, indexed, field.settings)? else {
+                    return Ok(Subset::Everything);
+                };
+                let rows = column::answer(&view, &field.ask).perhaps;
+                Ok(match self.patched {
+                    Some(patched) => rows.or(Subset::These(patched.clone())),
+                    None => rows,
+                })
+            }
+            Test::HasId(_) | Test::HasVector { .. } | Test::Slice(_) => Ok(Subset::Everything),
+        }
     }
 }
 

@@ -11,10 +11,14 @@ mod ask;
 mod ast;
 mod bind;
 mod column;
+mod column_geo;
+mod column_text;
 mod derive;
+mod ends;
 mod estimate;
 mod eval;
 mod eval_payload;
+mod held;
 pub(crate) mod split;
 mod subset;
 mod text_test;
@@ -26,7 +30,7 @@ mod zones;
 mod oracle;
 
 pub use ast::{AnyOf, Condition, DEPTH_MAX, FieldTest, Filter, MatchValue, MinShould};
-pub use index::{FieldPath, GeoPoint, PathError, PathItem, datetime};
+pub use index::{FieldPath, GeoPoint, PathError, PathItem, TextSettings, datetime};
 pub use unindexed::{Unindexed, unindexed};
 
 pub use access::{FieldAccess, ZoneCounts};

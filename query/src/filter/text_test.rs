@@ -6,7 +6,7 @@
 //! - A query without a token holds for no text.
 
 use format_spec::schema::FieldIndex;
-use index::Analyzer;
+use index::{Analyzer, ColumnContent};
 
 /// Which tokens of the query a text must have.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -100,7 +100,10 @@ impl TextTest {
     }
 }
 
-/// The analyzer of an index, words in lower case without.
-fn analyzer(_index: Option<&FieldIndex>) -> Analyzer {
-    Analyzer::default()
+/// The analyzer of a text index, words in lower case where there is none.
+fn analyzer(index: Option<&FieldIndex>) -> Analyzer {
+    let content = index.and_then(|index| ColumnContent::of(index).ok());
+    content
+        .and_then(|content| content.analyzer())
+        .unwrap_or_default()
 }

@@ -215,7 +215,14 @@ fn verdict(test: &ValueTest<'_>, zone: &Zone<'_>, hashes: Option<&[u64]>) -> Ver
         ValueTest::Datetime(_)
         | ValueTest::Text(_)
         | ValueTest::Prefix(_)
-        | ValueTest::Substring(_) => when(kinds.meets(Kinds::TEXT), Verdict::Some, Verdict::None),
+        | ValueTest::Substring(_)
+        // One UUID has several spellings, each with a hash of its own.
+        | ValueTest::AnyUuid(_) => when(kinds.meets(Kinds::TEXT), Verdict::Some, Verdict::None),
+        ValueTest::ExceptUuid(_) => when(
+            kinds.within(Kinds::NULL.union(Kinds::EMPTY)),
+            Verdict::None,
+            Verdict::Some,
+        ),
         ValueTest::Geo(_) => when(kinds.meets(Kinds::OBJECT), Verdict::Some, Verdict::None),
     }
 }
@@ -273,7 +280,7 @@ fn hashes(test: &ValueTest<'_>) -> Option<Vec<u64>> {
             list.iter().map(|number| hash_integer(*number)).collect()
         }
         ValueTest::Range(range) => {
-            let (least, most) = super::column::integers(range)?;
+            let (least, most) = super::ends::integers(range)?;
             if most.checked_sub(least)? >= RANGE_LOOKUPS {
                 return None;
             }
@@ -284,6 +291,8 @@ fn hashes(test: &ValueTest<'_>) -> Option<Vec<u64>> {
         | ValueTest::Text(_)
         | ValueTest::Prefix(_)
         | ValueTest::Substring(_)
+        | ValueTest::AnyUuid(_)
+        | ValueTest::ExceptUuid(_)
         | ValueTest::Geo(_) => return None,
     };
     (hashes.len() <= LOOKUPS_MAX).then_some(hashes)
@@ -407,6 +416,8 @@ fn share(ask: &Ask<'_>, zone: &Zone<'_>, hashes: Option<&[u64]>) -> f64 {
         | ValueTest::Text(_)
         | ValueTest::Prefix(_)
         | ValueTest::Substring(_)
+        | ValueTest::AnyUuid(_)
+        | ValueTest::ExceptUuid(_)
         | ValueTest::Geo(_) => 0.5,
         // As if the numbers lay evenly between the extremes.
         ValueTest::Range(range) => zone.record.numbers.map_or(0.5, |(low, high)| {

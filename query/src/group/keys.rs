@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use engine::{Snapshot, Source};
-use format_spec::Postings;
 use format_spec::columns::{ColumnValues, ColumnView};
 use format_spec::ids::Row;
 use format_spec::schema::Schema;
@@ -172,10 +171,10 @@ fn in_column(view: &ColumnView<'_>, rows: &[Row]) -> BTreeMap<Row, Vec<GroupKey>
     match view.values() {
         ColumnValues::Keyword(texts) => {
             for (text, postings) in texts.iter() {
-                each_common(&postings, rows, &wanted, |row| {
+                for row in postings.iter().filter(|row| wanted.contains(*row)) {
                     let keys = found.entry(row).or_default();
                     keys.push(GroupKey::Text(text.to_owned()));
-                });
+                }
             }
         }
         ColumnValues::Integer(numbers) => {
@@ -185,22 +184,14 @@ fn in_column(view: &ColumnView<'_>, rows: &[Row]) -> BTreeMap<Row, Vec<GroupKey>
                 }
             }
         }
-        ColumnValues::Float(_) | ColumnValues::Bool(_) => {}
+        ColumnValues::Float(_)
+        | ColumnValues::Bool(_)
+        | ColumnValues::Datetime(_)
+        | ColumnValues::Uuid(_)
+        | ColumnValues::Geo(_)
+        | ColumnValues::Text(_) => {}
     }
     found
-}
-
-/// Calls `take` with the rows of the postings of one value that are wanted.
-fn each_common(postings: &Postings<'_>, rows: &[Row], wanted: &RowSet, mut take: impl FnMut(Row)) {
-    if postings.count() > rows.len() as u64 {
-        for row in rows.iter().filter(|row| postings.contains(**row)) {
-            take(*row);
-        }
-    } else {
-        for row in postings.iter().filter(|row| wanted.contains(*row)) {
-            take(row);
-        }
-    }
 }
 
 /// A payload read alone decompresses a block; of a column each value is looked at and each pair.

@@ -7,7 +7,7 @@ use format_spec::columns::{ColumnValues, ColumnView};
 use format_spec::error::DecodeError;
 use format_spec::schema::{FieldIndex, FieldType, Schema};
 use format_spec::value::{Value, ValueKind, ValueRef};
-use index::FieldPath;
+use index::{FieldPath, datetime};
 
 use super::run::Pairs;
 use super::value::OrderValue;
@@ -45,7 +45,8 @@ impl<'r> OrderKey<'r> {
     /// The pairs of a column, if it is of the type of the index.
     pub(crate) fn pairs<'s>(&self, view: &ColumnView<'s>) -> Option<Pairs<'s>> {
         match (self.field_type, view.values()) {
-            (FieldType::Integer, ColumnValues::Integer(numbers)) => Some(Pairs::Int(numbers)),
+            (FieldType::Integer, ColumnValues::Integer(numbers))
+            | (FieldType::Datetime, ColumnValues::Datetime(numbers)) => Some(Pairs::Int(numbers)),
             (FieldType::Float, ColumnValues::Float(numbers)) => Some(Pairs::Float(numbers)),
             _ => None,
         }
@@ -71,6 +72,9 @@ impl<'r> OrderKey<'r> {
     fn value(&self, value: ValueKind<'_>) -> Option<OrderValue> {
         match (self.field_type, value) {
             (FieldType::Integer, ValueKind::Int(number)) => Some(OrderValue::Int(number)),
+            (FieldType::Datetime, ValueKind::Text(text)) => {
+                datetime::parse(text).map(OrderValue::Int)
+            }
             (FieldType::Float, ValueKind::Int(number)) => OrderValue::float(number as f64),
             (FieldType::Float, ValueKind::Uint(number)) => OrderValue::float(number as f64),
             (FieldType::Float, ValueKind::Float(number)) => OrderValue::float(number),
@@ -88,8 +92,12 @@ pub(crate) fn field_of<'s>(path: &FieldPath, schema: &'s Schema) -> Option<&'s F
 fn has_order(field: &FieldIndex) -> bool {
     match field.field_type {
         FieldType::Integer => !is_off(field, "range"),
-        FieldType::Float => true,
-        FieldType::Keyword | FieldType::Bool => false,
+        FieldType::Float | FieldType::Datetime => true,
+        FieldType::Keyword
+        | FieldType::Bool
+        | FieldType::Uuid
+        | FieldType::Geo
+        | FieldType::Text => false,
     }
 }
 

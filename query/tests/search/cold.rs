@@ -22,6 +22,7 @@ fn everywhere(residency: Residency) -> Placement {
     Placement {
         vectors: vectors.into(),
         payload: residency,
+        ..Placement::default()
     }
 }
 

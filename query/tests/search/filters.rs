@@ -42,7 +42,7 @@ pub(crate) fn indexes() -> impl Strategy<Value = Vec<FieldIndex>> {
         let index = |(path, field_type): (&str, FieldType)| FieldIndex {
             path: path.to_owned(),
             field_type,
-            settings: Vec::new(),
+            settings: Value::Null.to_bytes(),
         };
         paths.into_iter().zip(types).map(index).collect()
     })

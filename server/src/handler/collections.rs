@@ -1,16 +1,16 @@
 //! Collections: making, describing, changing and dropping them, and what compaction does.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engine::{Color, Snapshot, Status};
+use engine::{Color, Status};
 use format_spec::Schema;
 use hyper::StatusCode;
-use query::filter::{Condition, FieldTest, Filter};
 use serde::Serialize;
 use serde_json::{Map, Value as Tree};
 
 use super::Call;
-use crate::error::{ApiError, of_query};
+use crate::error::ApiError;
 use crate::reply::Reply;
 use crate::wire::collection::{CreateBody, UpdateBody, check_name};
 use crate::wire::config::Config;
@@ -18,7 +18,7 @@ use crate::wire::known_recall::Own;
 use crate::wire::optimizations::{JsonOptimizations, With};
 use crate::wire::placement::JsonPlacement;
 use crate::wire::time::rfc3339;
-use crate::wire::{self, index, json};
+use crate::wire::{index, json};
 
 #[derive(Serialize)]
 struct Collections {
@@ -177,10 +177,12 @@ pub(crate) fn info(call: &Call) -> Result<Reply, ApiError> {
     let mut warnings = config.warnings(&call.state.settings.storage.engine);
     let placement = JsonPlacement::new(&config.placement(), collection.held());
     let mut payload_schema = Map::new();
+    let mut field_indexes = BTreeMap::new();
     for field in &schema.fields {
         warnings.extend(index::warnings(field)?);
-        let points = points_with(call, &snapshot, &field.path)?;
-        payload_schema.insert(field.path.clone(), index::describe(field, points)?);
+        let report = collection.field_index(&field.path);
+        payload_schema.insert(field.path.clone(), index::describe(field, report.points)?);
+        field_indexes.insert(field.path.clone(), report.into());
     }
     warnings.extend(
         status
@@ -206,26 +208,8 @@ pub(crate) fn info(call: &Call) -> Result<Reply, ApiError> {
             length: status.queue_length,
         },
         created_at: rfc3339(collection.created_at_ms()),
-        cairn: Own::of(&snapshot, placement),
+        cairn: Own::of(&snapshot, placement, field_indexes),
     })
-}
-
-/// Points that have a value at `path`: in segments that the index knows, in memory by a sample.
-fn points_with(call: &Call, snapshot: &Snapshot, path: &str) -> Result<u64, ApiError> {
-    let filter = Filter {
-        must: vec![Condition::Field {
-            path: wire::filter::path(path, "payload_schema")?,
-            test: FieldTest::IsEmpty(false),
-        }],
-        ..Filter::default()
-    };
-    query::count(
-        snapshot,
-        Some(&filter),
-        false,
-        &call.env(Some(call.deadline())),
-    )
-    .map_err(|error| of_query(error, "Collection info", call.read_limit()))
 }
 
 fn color(status: &Status) -> &'static str {

@@ -41,6 +41,7 @@ pub(crate) fn create(call: Arc<Call>) -> Pending {
                     }
                     Ok(schema)
                 })?;
+                job.state.place(&*job.collection()?)?;
                 Ok(path)
             })
             .await?;

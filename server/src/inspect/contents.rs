@@ -2,8 +2,8 @@
 
 use format_spec::{
     CodesLayout, ColumnLayout, ColumnValues, DecodeError, Element, GraphView, PartKind, PartLayout,
-    PatchesLayout, PayloadLayout, Postings, ProductLayout, RowsLayout, StatisticsLayout,
-    TombstonesView, VectorsView, Zone,
+    PatchesLayout, PayloadLayout, PointId, Postings, ProductLayout, RowsLayout, StatisticsLayout,
+    TombstonesView, VectorsView, Zone, columns::Texts,
 };
 use half::f16;
 use serde_json::{Value as Tree, json};
@@ -278,10 +278,32 @@ fn column(part: &PartLayout, bytes: &[u8], all: bool) -> Result<Tree, DecodeErro
         "rows_with_value": stats.rows_with_value,
         "rows_with_null": stats.rows_with_null,
         "rows_indexed": stats.rows_indexed,
+        "settings": stats.settings,
         "has_value": all.then(|| view.has_value().iter().collect::<Vec<_>>()),
         "has_null": all.then(|| view.has_null().iter().collect::<Vec<_>>()),
     });
     with_list(tree, all, "values", || Ok(values(view.values())))
+}
+
+/// The tokens, each with its rows, and with its positions in each row if the column has them.
+fn tokens(values: Texts<'_>) -> Vec<Tree> {
+    let mut places = Vec::new();
+    let mut list = Vec::new();
+    for (index, (token, postings)) in values.tokens().iter().enumerate() {
+        let mut positions = values.positions(index);
+        let rows: Vec<Tree> = postings
+            .iter()
+            .map(|row| {
+                if !values.has_positions() {
+                    return row.into();
+                }
+                positions.next_row(&mut places);
+                json!({"row": row, "positions": places})
+            })
+            .collect();
+        list.push(json!({"value": token, "rows": rows}));
+    }
+    list
 }
 
 fn values(values: ColumnValues<'_>) -> Vec<Tree> {
@@ -303,5 +325,18 @@ fn values(values: ColumnValues<'_>) -> Vec<Tree> {
             .into_iter()
             .map(|value| json!({"value": value, "rows": rows(values.equals(value))}))
             .collect(),
+        ColumnValues::Datetime(values) => (0..values.len())
+            .filter_map(|position| values.pair(position))
+            .map(|(value, row)| json!({"value": value, "row": row}))
+            .collect(),
+        ColumnValues::Uuid(values) => (0..values.len())
+            .filter_map(|position| values.pair(position))
+            .map(|(value, row)| json!({"value": PointId::Uuid(value).to_string(), "row": row}))
+            .collect(),
+        ColumnValues::Geo(values) => (0..values.len())
+            .filter_map(|position| values.pair(position))
+            .map(|(at, row)| json!({"value": {"lon": at.lon(), "lat": at.lat()}, "row": row}))
+            .collect(),
+        ColumnValues::Text(values) => tokens(values),
     }
 }

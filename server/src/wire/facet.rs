@@ -91,6 +91,7 @@ impl Serialize for Value<'_> {
         match self.0 {
             FacetValue::Bool(value) => serializer.serialize_bool(*value),
             FacetValue::Int(number) => serializer.serialize_i64(*number),
+            FacetValue::Uuid(uuid) => serializer.collect_str(&uuid::Uuid::from_u128(*uuid)),
             FacetValue::Text(text) => serializer.serialize_str(text),
         }
     }

@@ -1,12 +1,15 @@
 //! Payload indexes: `field_schema` in both of its forms, and the stored one back.
 
+use engine::{FieldIndexReport, Residency};
 use format_spec::{FieldIndex, FieldType, Value};
+use query::filter::{FieldPath, PathItem, TextSettings};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Tree;
 
 use super::config::Memory;
 use super::filter::path;
 use super::json;
+use super::placement::of_on_disk;
 use super::value::{AsJson, from_tree};
 use crate::error::{ApiError, Part};
 
@@ -18,8 +21,7 @@ pub(crate) struct IndexBody {
     field_schema: Option<Tree>,
 }
 
-/// The parameters that any type of index has; which of them a type has is not checked, as in
-/// Qdrant. What is none of them is not kept.
+/// The parameters of an index; what is none of its type is not kept, as in Qdrant.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(expecting = "the name of a type, or an object with `type`")]
 struct IndexOptions {
@@ -40,6 +42,45 @@ struct IndexOptions {
     lookup: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nested: Option<String>,
+    #[serde(flatten)]
+    text: TextOptions,
+}
+
+/// The parameters of a text index, read by [`TextSettings`].
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct TextOptions {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokenizer: Option<Tree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_token_len: Option<Tree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_token_len: Option<Tree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lowercase: Option<Tree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ascii_folding: Option<Tree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phrase_matching: Option<Tree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopwords: Option<Tree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stemmer: Option<Tree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scoring: Option<Scoring>,
+}
+
+/// How texts are ranked.
+#[derive(Debug, Deserialize, Serialize)]
+struct Scoring {
+    r#type: ScoringType,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum ScoringType {
+    Bm25,
 }
 
 impl IndexBody {
@@ -53,33 +94,92 @@ impl IndexBody {
                     "Can't auto-detect field type, please specify `field_schema` in the request",
                 )
             })?;
-        let path = path(&self.field_name, "field_name")?.to_string();
+        let path = path(&self.field_name, "field_name")?;
         let (name, settings) = if let Tree::String(name) = schema {
             (name, Value::Null)
         } else {
             let options: IndexOptions =
                 json::of_tree(schema).map_err(|why| ApiError::json(why.below("field_schema")))?;
-            options.check()?;
+            let of_type = field_type(&options.r#type)?;
+            let options = options.of_type(of_type);
+            options.check(&path)?;
             let kept = serde_json::to_value(&options).map_err(ApiError::internal)?;
             (options.r#type, from_tree(kept))
         };
+        let field_type = field_type(&name)?;
+        if field_type == FieldType::Text {
+            check_text(&settings)?;
+        }
         Ok(FieldIndex {
-            path,
-            field_type: field_type(&name)?,
+            path: path.to_string(),
+            field_type,
             settings: settings.to_bytes(),
         })
     }
 }
 
+/// Checks the parameters of a text index.
+fn check_text(settings: &Value) -> Result<(), ApiError> {
+    let settings = TextSettings::from_value(settings)
+        .map_err(|error| ApiError::json(format!("field_schema.{error}")))?;
+    match (settings.min_token_len, settings.max_token_len) {
+        (Some(least), Some(most)) if least > most => Err(invalid(format!(
+            "min_token_len: {least} is more than max_token_len, {most}"
+        ))),
+        (_, Some(0)) => Err(invalid(
+            "max_token_len: value 0 is invalid, must be 1 or larger",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn invalid(what: impl std::fmt::Display) -> ApiError {
+    ApiError::validation(Part::Body, format!("field_schema.{what}"))
+}
+
 impl IndexOptions {
-    fn check(&self) -> Result<(), ApiError> {
+    /// Only what an index of this type has.
+    fn of_type(self, field_type: FieldType) -> Self {
+        use FieldType as T;
+        let keep = |types: &[T]| types.contains(&field_type);
+        Self {
+            is_tenant: self.is_tenant.filter(|_| keep(&[T::Keyword, T::Uuid])),
+            is_principal: self
+                .is_principal
+                .filter(|_| keep(&[T::Integer, T::Float, T::Datetime])),
+            prefix: self.prefix.filter(|_| keep(&[T::Keyword])),
+            lookup: self.lookup.filter(|_| keep(&[T::Integer])),
+            range: self.range.filter(|_| keep(&[T::Integer])),
+            text: if keep(&[T::Text]) {
+                self.text
+            } else {
+                TextOptions::default()
+            },
+            ..self
+        }
+    }
+
+    fn check(&self, path: &FieldPath) -> Result<(), ApiError> {
         if self.lookup == Some(false) && self.range == Some(false) {
             return Err(ApiError::validation(
                 Part::Body,
                 "field_schema: the 'lookup' and 'range' capabilities can't be both disabled",
             ));
         }
-        Ok(())
+        let Some(nested) = &self.nested else {
+            return Ok(());
+        };
+        let array = super::filter::path(nested, "field_schema.nested")?;
+        let mut inside = array.items().to_vec();
+        if inside.last() != Some(&PathItem::Every) {
+            inside.push(PathItem::Every);
+        }
+        if path.items().len() > inside.len() && path.items().starts_with(&inside) {
+            return Ok(());
+        }
+        Err(invalid(format!(
+            "nested: {path} is not inside the elements of {nested}"
+        )))
     }
 
     /// What is set and has no effect.
@@ -87,12 +187,11 @@ impl IndexOptions {
         [
             ("is_tenant", self.is_tenant == Some(true)),
             ("is_principal", self.is_principal == Some(true)),
-            ("on_disk", self.on_disk.is_some()),
-            ("memory", self.memory.is_some()),
             ("enable_hnsw", self.enable_hnsw.is_some()),
-            ("prefix", self.prefix == Some(true)),
             ("lookup", self.lookup == Some(false)),
             ("range", self.range == Some(false)),
+            ("nested", self.nested.is_some()),
+            ("scoring", self.text.scoring.is_some()),
         ]
         .into_iter()
         .filter_map(|(name, set)| set.then_some(name))
@@ -100,29 +199,55 @@ impl IndexOptions {
     }
 }
 
+/// The types by the names the API has for them.
+const TYPES: [(&str, FieldType); 8] = [
+    ("keyword", FieldType::Keyword),
+    ("integer", FieldType::Integer),
+    ("float", FieldType::Float),
+    ("bool", FieldType::Bool),
+    ("geo", FieldType::Geo),
+    ("text", FieldType::Text),
+    ("datetime", FieldType::Datetime),
+    ("uuid", FieldType::Uuid),
+];
+
 fn field_type(name: &str) -> Result<FieldType, ApiError> {
-    match name {
-        "keyword" => Ok(FieldType::Keyword),
-        "integer" => Ok(FieldType::Integer),
-        "float" => Ok(FieldType::Float),
-        "bool" => Ok(FieldType::Bool),
-        "geo" | "text" | "datetime" | "uuid" => Err(ApiError::not_yet(format!(
-            "{name} indexes, asked for in field_schema"
-        ))),
-        other => Err(ApiError::json(format!(
-            "field_schema: unknown type `{other}`, expected one of `keyword`, `integer`, \
-             `float`, `bool`, `geo`, `text`, `datetime`, `uuid`"
-        ))),
-    }
+    let found = TYPES.iter().find(|(known, _)| *known == name);
+    found.map(|(_, field_type)| *field_type).ok_or_else(|| {
+        let names = TYPES.map(|(known, _)| format!("`{known}`")).join(", ");
+        ApiError::json(format!(
+            "field_schema: unknown type `{name}`, expected one of {names}"
+        ))
+    })
 }
 
 /// How the API calls a type.
 pub(crate) fn type_name(field_type: FieldType) -> &'static str {
-    match field_type {
-        FieldType::Keyword => "keyword",
-        FieldType::Integer => "integer",
-        FieldType::Float => "float",
-        FieldType::Bool => "bool",
+    let found = TYPES.iter().find(|(_, known)| *known == field_type);
+    found.map_or("", |(name, _)| name)
+}
+
+/// Where the columns of an index are, and how far they are built.
+#[derive(Debug, Serialize)]
+pub(crate) struct JsonFieldIndex {
+    bytes: u64,
+    /// Locked in memory.
+    resident: u64,
+    /// In memory as far as there is room.
+    cached: u64,
+    segments_covered: u64,
+    segments: u64,
+}
+
+impl From<FieldIndexReport> for JsonFieldIndex {
+    fn from(report: FieldIndexReport) -> Self {
+        Self {
+            bytes: report.bytes,
+            resident: report.held.resident + report.held.locked,
+            cached: report.held.mapped,
+            segments_covered: report.segments_covered,
+            segments: report.segments,
+        }
     }
 }
 
@@ -148,6 +273,15 @@ pub(crate) fn warnings(index: &FieldIndex) -> Result<Vec<String>, ApiError> {
         format!("`payload_schema.{path}.{name}` is stored and returned, and has no effect yet")
     };
     Ok(params.without_effect().into_iter().map(line).collect())
+}
+
+/// Where the columns of an index are to be.
+pub(crate) fn residency(index: &FieldIndex) -> Result<Residency, ApiError> {
+    let Some(params) = stored(index)? else {
+        return Ok(Residency::default());
+    };
+    let params = IndexOptions::deserialize(params).map_err(ApiError::internal)?;
+    Ok(of_on_disk(params.memory, params.on_disk).unwrap_or_default())
 }
 
 /// The parameters that were given, unless it was the bare name of a type.
@@ -184,7 +318,55 @@ mod tests {
         let tree = describe(&index, 0).unwrap();
         let kept = r#"{"type":"integer","is_principal":true,"on_disk":false,"range":true}"#;
         assert_eq!(tree["params"].to_string(), kept);
-        assert_eq!(warnings(&index).unwrap().len(), 2);
+        assert_eq!(warnings(&index).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn every_type_is_taken_with_its_parameters_and_given_back() {
+        for (name, field_type) in TYPES {
+            let body = format!(r#"{{"field_name": "a", "field_schema": "{name}"}}"#);
+            let index = read(&body).unwrap();
+            assert_eq!(index.field_type, field_type);
+            assert_eq!(describe(&index, 0).unwrap()["data_type"], name);
+        }
+        for params in [
+            r#"{"type":"keyword","is_tenant":true,"on_disk":true,"prefix":true}"#,
+            r#"{"type":"uuid","is_tenant":true,"enable_hnsw":false}"#,
+            r#"{"type":"datetime","is_principal":true,"memory":"cold"}"#,
+            r#"{"type":"geo","nested":"a"}"#,
+            concat!(
+                r#"{"type":"text","tokenizer":"multilingual","min_token_len":2,"#,
+                r#""max_token_len":20,"lowercase":true,"ascii_folding":true,"#,
+                r#""phrase_matching":true,"#,
+                r#""stopwords":{"languages":["english"],"custom":["cairn"]},"#,
+                r#""stemmer":{"type":"snowball","language":"english"},"#,
+                r#""scoring":{"type":"bm25"}}"#
+            ),
+        ] {
+            let body = format!(r#"{{"field_name": "a[].b", "field_schema": {params}}}"#);
+            let index = read(&body).unwrap();
+            assert_eq!(describe(&index, 1).unwrap()["params"].to_string(), params);
+        }
+        // What another type has is left out.
+        let body = r#"{"field_name": "a", "field_schema":
+            {"type": "bool", "tokenizer": "word", "prefix": true, "is_tenant": true}}"#;
+        let index = read(body).unwrap();
+        assert_eq!(
+            describe(&index, 1).unwrap()["params"].to_string(),
+            r#"{"type":"bool"}"#
+        );
+    }
+
+    #[test]
+    fn columns_are_held_as_asked() {
+        let of = |params: &str| {
+            let body = format!(r#"{{"field_name": "a", "field_schema": {params}}}"#);
+            residency(&read(&body).unwrap()).unwrap()
+        };
+        assert_eq!(of(r#""geo""#), Residency::Cached);
+        assert_eq!(of(r#"{"type": "geo", "on_disk": true}"#), Residency::Cold);
+        let both = r#"{"type": "geo", "on_disk": true, "memory": "pinned"}"#;
+        assert_eq!(of(both), Residency::Pinned);
     }
 
     #[test]
@@ -192,14 +374,36 @@ mod tests {
         for (text, status, what) in [
             (r#"{"field_name": "a"}"#, 400, "auto-detect"),
             (
-                r#"{"field_name": "a", "field_schema": "text"}"#,
-                501,
-                "text",
+                r#"{"field_name": "a", "field_schema": {"type": "text", "tokenizer": "bytes"}}"#,
+                400,
+                "field_schema.tokenizer: unknown variant `bytes`",
             ),
             (
-                r#"{"field_name": "a", "field_schema": {"type": "geo"}}"#,
-                501,
-                "geo",
+                r#"{"field_name": "a", "field_schema": {"type": "text", "lowercase": "yes"}}"#,
+                400,
+                "field_schema.lowercase: expected a boolean",
+            ),
+            (
+                r#"{"field_name": "a", "field_schema":
+                    {"type": "text", "stemmer": {"type": "snowball", "language": "latin"}}}"#,
+                400,
+                "field_schema.stemmer.language: unknown variant `latin`",
+            ),
+            (
+                r#"{"field_name": "a", "field_schema":
+                    {"type": "text", "min_token_len": 5, "max_token_len": 3}}"#,
+                422,
+                "min_token_len",
+            ),
+            (
+                r#"{"field_name": "a", "field_schema": {"type": "text", "min_token_len": -1}}"#,
+                400,
+                "min_token_len",
+            ),
+            (
+                r#"{"field_name": "a.b", "field_schema": {"type": "keyword", "nested": "a"}}"#,
+                422,
+                "nested",
             ),
             (
                 r#"{"field_name": "a", "field_schema": "number"}"#,

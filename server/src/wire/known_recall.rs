@@ -1,8 +1,11 @@
 //! Known recall: what each segment measured of itself, as a description of a collection shows it.
 
+use std::collections::BTreeMap;
+
 use engine::{RecallPoint, Snapshot, Source};
 use serde::Serialize;
 
+use super::index::JsonFieldIndex;
 use super::placement::JsonPlacement;
 
 /// Cairn's own members of a description.
@@ -10,6 +13,7 @@ use super::placement::JsonPlacement;
 pub(crate) struct Own {
     known_recall: Vec<KnownRecall>,
     placement: JsonPlacement,
+    field_indexes: BTreeMap<String, JsonFieldIndex>,
 }
 
 /// Of the vectors of one name of a segment.
@@ -44,7 +48,11 @@ struct AtBeam {
 }
 
 impl Own {
-    pub(crate) fn of(snapshot: &Snapshot, placement: JsonPlacement) -> Self {
+    pub(crate) fn of(
+        snapshot: &Snapshot,
+        placement: JsonPlacement,
+        field_indexes: BTreeMap<String, JsonFieldIndex>,
+    ) -> Self {
         let names = || {
             snapshot
                 .schema()
@@ -61,6 +69,7 @@ impl Own {
         Self {
             known_recall: known_recall.collect(),
             placement,
+            field_indexes,
         }
     }
 }

@@ -22,7 +22,7 @@ impl Memory {
 }
 
 /// What `memory` says, or else `on_disk`; `None` where neither is given.
-fn of_on_disk(memory: Option<Memory>, on_disk: Option<bool>) -> Option<Residency> {
+pub(super) fn of_on_disk(memory: Option<Memory>, on_disk: Option<bool>) -> Option<Residency> {
     let older = || {
         on_disk.map(|on_disk| {
             if on_disk {
@@ -47,6 +47,7 @@ impl Config {
         Placement {
             vectors: vectors.map(placed).collect(),
             payload: of_on_disk(payload, on_disk).unwrap_or_default(),
+            ..Placement::default()
         }
     }
 

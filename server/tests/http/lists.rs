@@ -225,6 +225,32 @@ fn groups_carry_their_best_points_and_what_they_are_named_after() {
 }
 
 #[test]
+fn the_largest_limits_are_only_limits() {
+    let server = listed(9);
+    let most = u32::MAX;
+    let groups = json!({"query": [1, 0], "group_by": "k", "limit": most, "group_size": most});
+    let groups = server
+        .post("/collections/c/points/query/groups", &groups)
+        .result();
+    assert_eq!(groups["groups"].as_array().unwrap().len(), 4);
+    let facet = json!({"key": "k", "limit": most});
+    let facet = server.post("/collections/c/facet", &facet).result();
+    assert_eq!(facet["hits"].as_array().unwrap().len(), 4);
+    let page = server
+        .post(SCROLL, &json!({"order_by": "n", "limit": most}))
+        .result();
+    assert_eq!(ids(&page["points"]).len(), 9);
+    let sample = json!({"query": {"sample": "random"}, "limit": most});
+    let sample = server.post("/collections/c/points/query", &sample).result();
+    assert_eq!(ids(&sample["points"]).len(), 9);
+    let matrix = json!({"sample": most, "limit": most});
+    let matrix = server
+        .post("/collections/c/points/search/matrix/pairs", &matrix)
+        .result();
+    assert_eq!(matrix["pairs"].as_array().unwrap().len(), 72);
+}
+
+#[test]
 fn samples_are_drawn_and_compared() {
     let server = listed(21);
     let query = json!({"query": {"sample": "random"}, "limit": 5});

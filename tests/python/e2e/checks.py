@@ -12,6 +12,8 @@ import httpx
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
+from node import Node
+
 
 class Failed(AssertionError):
     """A check of a case did not hold."""
@@ -20,14 +22,19 @@ class Failed(AssertionError):
 class Checks:
     """What every case gets: the client, the bare HTTP connection, and the means to judge."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.client = QdrantClient(url=url, timeout=30)
-        self.http = httpx.Client(base_url=url, timeout=30)
+    def __init__(self, url: str, node: Node | None = None) -> None:
+        self.moved(url)
+        self.node = node
         self.passed = 0
         self.failures: list[str] = []
         self.case_name = ""
         self.collections = 0
+
+    def moved(self, url: str) -> None:
+        """The server is to be found there from now on."""
+        self.url = url
+        self.client = QdrantClient(url=url, timeout=30)
+        self.http = httpx.Client(base_url=url, timeout=30)
 
     def run(self, case: Callable[["Checks"], None]) -> None:
         self.case_name = f"{case.__module__}.{case.__name__}"

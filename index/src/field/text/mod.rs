@@ -8,6 +8,7 @@
 //! - The tokens depend on the text and the [`TextSettings`] alone, so that a column, a payload and
 //!   a query agree. [`ANALYSIS`] changes when the tokens of any text do.
 
+pub(crate) mod draft;
 mod fold;
 mod language;
 mod settings;
