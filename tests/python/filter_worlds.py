@@ -53,7 +53,7 @@ PATHS = [
 NESTED = ["items", "items[]", "items[].sub", "items[0].sub[]", "meta", "sub", "sub[]", "absent"]
 INSIDE = ["word", "number", "text", "when", "place", "list", "list[]", "sub", "sub[].number", "absent"]
 INDEX_FIELDS = [path for path in PATHS if path != "meta"]
-INDEX_TYPES = [models.PayloadSchemaType(name) for name in ("keyword", "integer", "float", "bool")]
+INDEX_TYPES = list(models.PayloadSchemaType)
 
 
 class FilterWorld:
