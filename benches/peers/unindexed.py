@@ -54,6 +54,8 @@ def run(options, scratch):
         Cairn("Cairn, nothing kept", options, scratch / "bare", data, payloads, NOTHING_KEPT),
         Edge(scratch / "edge", data, payloads),
     ]
+    for side in sides:
+        side.connect()
     figures = {"rows": data.rows, "load": os.getloadavg()[0], "fields": {}}
     random = numpy.random.default_rng(SEED)
     for name, conditions, wanted in filters:
@@ -129,6 +131,10 @@ class Cairn:
         self.client.upload(server.bodies(data.base, payloads))
         self.client.wait_green()
 
+    def connect(self):
+        """Anew: the server has closed a connection on which nothing happened for a minute."""
+        self.client = server.Client(self.node.port, "unindexed")
+
     def ask(self, query, condition):
         body = server.query_body(query, K, None, {"must": [condition]})
         start = time.perf_counter()
@@ -164,6 +170,9 @@ class Edge:
         start = time.perf_counter()
         answer = self.shard.search(asked)
         return (time.perf_counter() - start) * 1e3, [point.id for point in answer]
+
+    def connect(self):
+        pass
 
     def close(self):
         pass
