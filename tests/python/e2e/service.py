@@ -117,11 +117,6 @@ def fields_that_are_not_there_yet(t: Checks) -> None:
         ),
         501, "strict_mode",
     )
-    t.refused(
-        "text index",
-        lambda: client.create_payload_index(name, "a", models.PayloadSchemaType.TEXT),
-        501, "text",
-    )
 
 
 CASES = [
