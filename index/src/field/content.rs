@@ -55,7 +55,8 @@ impl ColumnContent {
     /// # Errors
     /// The settings of a text index do not decode or are none.
     pub fn of(index: &FieldIndex) -> Result<Self, ContentError> {
-        if index.field_type != FieldType::Text {
+        // An index that was made without settings has the defaults.
+        if index.field_type != FieldType::Text || index.settings.is_empty() {
             return Ok(index.field_type.into());
         }
         let settings = Value::decode(&index.settings).map_err(ContentError::Decode)?;
@@ -158,6 +159,11 @@ mod tests {
         let bare = of(FieldType::Text, &Value::Null).unwrap();
         assert_eq!(bare, FieldType::Text.into());
         assert_ne!(bare.settings_hash(), 0);
+        let without = FieldIndex {
+            settings: Vec::new(),
+            ..index(FieldType::Text, &odd)
+        };
+        assert_eq!(ColumnContent::of(&without).unwrap(), bare);
         let broken = FieldIndex {
             settings: vec![0xff],
             ..index(FieldType::Text, &odd)
