@@ -134,7 +134,7 @@ pub enum AccessPath {
 }
 
 impl AccessPath {
-    /// Every path, in the order of [`Costs`].
+    /// Every path, in the order of `Costs`.
     pub const ALL: [Self; 7] = [
         Self::Exact,
         Self::Gather,

@@ -188,8 +188,6 @@ impl IndexOptions {
             ("is_tenant", self.is_tenant == Some(true)),
             ("is_principal", self.is_principal == Some(true)),
             ("enable_hnsw", self.enable_hnsw.is_some()),
-            ("lookup", self.lookup == Some(false)),
-            ("range", self.range == Some(false)),
             ("nested", self.nested.is_some()),
             ("scoring", self.text.scoring.is_some()),
         ]

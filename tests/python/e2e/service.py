@@ -90,7 +90,7 @@ def routes_that_are_not_there_yet(t: Checks) -> None:
 
 def fields_that_are_not_there_yet(t: Checks) -> None:
     """A field that would change results or data is refused by name."""
-    client, name = t.client, t.fresh()
+    client = t.client
     flat = models.VectorParams(size=4, distance=models.Distance.DOT)
     multi = models.VectorParams(
         size=4,
