@@ -56,6 +56,9 @@ fn order_values(payload: &Value, key: &FieldPath, kind: FieldType) -> Vec<OrderV
             (FieldType::Float, Value::Int(number)) => Some(OrderValue::Float(number as f64)),
             (FieldType::Float, Value::Uint(number)) => Some(OrderValue::Float(number as f64)),
             (FieldType::Float, Value::Float(number)) => OrderValue::float(number),
+            (FieldType::Datetime, Value::Text(text)) => {
+                query::filter::datetime::parse(&text).map(OrderValue::Int)
+            }
             _ => None,
         })
         .collect();
@@ -144,6 +147,13 @@ fn start() -> impl Strategy<Value = Option<OrderValue>> {
     ]
 }
 
+/// A UUID of digits, with hyphens or without.
+fn uuid_of(text: &str) -> Option<u128> {
+    let digits = text.replace('-', "");
+    let uuid = u128::from_str_radix(&digits, 16).ok();
+    uuid.filter(|_| digits.len() == 32)
+}
+
 fn facets(
     model: &Model,
     key: &FieldPath,
@@ -158,6 +168,7 @@ fn facets(
                 (FieldType::Keyword, Value::Text(text)) => Some(FacetValue::Text(text)),
                 (FieldType::Integer, Value::Int(number)) => Some(FacetValue::Int(number)),
                 (FieldType::Bool, Value::Bool(value)) => Some(FacetValue::Bool(value)),
+                (FieldType::Uuid, Value::Text(text)) => uuid_of(&text).map(FacetValue::Uuid),
                 _ => None,
             })
             .collect();
@@ -243,8 +254,13 @@ fn search_request(target: Option<Target>, filter: Option<Filter>, limit: usize) 
     }
 }
 
-const ORDER_KINDS: [FieldType; 2] = [FieldType::Integer, FieldType::Float];
-const FACET_KINDS: [FieldType; 3] = [FieldType::Keyword, FieldType::Integer, FieldType::Bool];
+const ORDER_KINDS: [FieldType; 3] = [FieldType::Integer, FieldType::Float, FieldType::Datetime];
+const FACET_KINDS: [FieldType; 4] = [
+    FieldType::Keyword,
+    FieldType::Integer,
+    FieldType::Bool,
+    FieldType::Uuid,
+];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
@@ -492,6 +508,49 @@ fn groups_are_full_whenever_there_are_enough_points() {
         }
     }
     assert!(compared > 1_000, "{compared}");
+}
+
+#[test]
+fn a_uuid_is_one_value_however_it_is_spelt_and_wherever_it_lies() {
+    let world = world(indexed(&[("u", FieldType::Uuid)]));
+    let spellings = [
+        "550e8400-e29b-41d4-a716-446655440000",
+        "550E8400E29B41D4A716446655440000",
+        "650e8400-e29b-41d4-a716-446655440000",
+        "no uuid",
+    ];
+    let payload = |text: &str| {
+        let value = Value::Text(text.to_owned());
+        Value::Object(vec![("u".to_owned(), value)])
+    };
+    let write = |ids: std::ops::Range<u64>| {
+        let mut rows = UpsertRows::new(&world.collection.schema());
+        for id in ids {
+            rows.begin(number(id));
+            let text = spellings[(id % 4) as usize];
+            rows.payload(&payload(text).to_bytes());
+        }
+        world.upsert(rows);
+    };
+    write(0..4_000);
+    world.settle();
+    write(4_000..4_040);
+    let select = Selector::Ids((0..20).map(number).collect());
+    let payload = payload(spellings[2]);
+    let overwrite = WriteOp::OverwritePayload { payload, select };
+    world.write(vec![overwrite]).unwrap();
+    let count = |text: &str, count| FacetHit {
+        value: FacetValue::Uuid(uuid_of(text).unwrap()),
+        count,
+    };
+    let request = FacetRequest {
+        path: path("u"),
+        limit: 10,
+        filter: None,
+    };
+    let hits = query::facet(&world.snapshot(), &request, &world.env()).unwrap();
+    let expected = [count(spellings[0], 2_010), count(spellings[2], 1_025)];
+    assert_eq!(hits, expected);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timezone
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ from qdrant_client import QdrantClient, models
 from e2e.checks import Checks
 
 SEEDS = [21, 22, 23]
+START = datetime(2024, 5, 10, 10, 30, tzinfo=timezone.utc)
 COUNT = 400
 INDEXES = {
     "n": models.PayloadSchemaType.INTEGER,
@@ -18,6 +20,8 @@ INDEXES = {
     "color": models.PayloadSchemaType.KEYWORD,
     "flag": models.PayloadSchemaType.BOOL,
     "many": models.PayloadSchemaType.INTEGER,
+    "at": models.PayloadSchemaType.DATETIME,
+    "key": models.PayloadSchemaType.UUID,
 }
 
 
@@ -61,6 +65,12 @@ class Pair:
             "price": rng.choice([rng.randint(0, 9) / 4, rng.random()]),
             "color": rng.choice(["red", "green", "blue", "größe", ""]),
             "flag": rng.random() < 0.3,
+            "at": [
+                f"2024-0{rng.randint(1, 9)}-1{rng.randint(0, 9)}{rest}" for rest in rng.sample(
+                    ["", "T10:30:00", " 11:00", "T10:30:00.25Z", "T12:30:00+02:00"],
+                    rng.randint(1, 2))
+            ],
+            "key": str(uuid.UUID(int=rng.randint(1, 12))),
             "many": [rng.randint(0, 12) for _ in range(rng.randint(0, 3))],
             "nested": {"doc": rng.choice([rng.randint(0, 30), f"doc-{rng.randint(0, 30)}"])},
         }
@@ -85,6 +95,11 @@ def listing(records: list[Any]) -> list[tuple[Any, str]]:
     return sorted(((r.order_value, str(r.id)) for r in records), key=lambda entry: str(entry))
 
 
+def plain(order: dict[str, Any]) -> dict[str, Any]:
+    """As JSON."""
+    return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in order.items()}
+
+
 def whole(pair: Pair, order_by: dict[str, Any], filter_: Any) -> list[Any]:
     arguments = {"scroll_filter": filter_, "limit": 10_000}
     return pair.memory.scroll(pair.name, order_by=models.OrderBy(**order_by), **arguments)[0]
@@ -96,11 +111,13 @@ def pages_by_a_field(t: Checks) -> None:
     for seed in SEEDS:
         pair = Pair(t, seed)
         for _ in range(12):
-            key = pair.rng.choice(["n", "price", "many"])
+            key = pair.rng.choice(["n", "price", "many", "at"])
             order_by: dict[str, Any] = {
                 "key": key, "direction": pair.rng.choice(["asc", "desc"]),
             }
-            if pair.rng.random() < 0.5:
+            if key == "at" and pair.rng.random() < 0.5:
+                order_by["start_from"] = pair.rng.choice([START, START.timestamp() * 1e6])
+            elif pair.rng.random() < 0.5:
                 order_by["start_from"] = pair.rng.choice([0, 3, 0.5, 1.75])
             filter_ = pair.filter()
             want = whole(pair, order_by, filter_)
@@ -122,7 +139,7 @@ def pages_by_a_field(t: Checks) -> None:
                 body["filter"] = filter_.model_dump(exclude_none=True)
             while order is not None:
                 answer = t.http.post(f"/collections/{pair.name}/points/scroll",
-                                     json=body | {"order_by": order})
+                                     json=body | {"order_by": plain(order)})
                 page = t.result("page", answer)
                 pages += [(r["order_value"], str(r["id"])) for r in page["points"]]
                 order = page.get("cairn", {}).get("next_order_by")
@@ -141,7 +158,7 @@ def facets_of_fields(t: Checks) -> None:
         pair = Pair(t, seed)
         for _ in range(15):
             arguments = {
-                "key": pair.rng.choice(["n", "color", "flag", "many"]),
+                "key": pair.rng.choice(["n", "color", "flag", "many", "key"]),
                 "facet_filter": pair.filter(),
                 "limit": pair.rng.choice([1, 3, 100]),
                 "exact": pair.rng.random() < 0.5,
