@@ -18,6 +18,9 @@ pub(crate) const SCAN_ROWS: usize = 8_192;
 /// Payloads read between two looks at the clock: some hundreds of microseconds.
 pub(crate) const PAYLOAD_ROWS: usize = 1_024;
 
+/// Payloads tested between two looks at the clock: each may be as long as a request.
+pub(crate) const TESTED_ROWS: usize = 64;
+
 /// When to give up, if ever.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Budget<'a> {

@@ -19,6 +19,9 @@ use crate::wire::time::rfc3339;
 /// Issues that are kept at most.
 const ISSUES_MAX: usize = 1_000;
 
+/// Fields of one request that are noted at most, so that no request takes the room of all.
+const REQUEST_MAX: usize = 16;
+
 /// The issues of a server.
 #[derive(Debug, Default)]
 pub(crate) struct Issues(Mutex<Known>);
@@ -64,10 +67,13 @@ impl Issues {
             return;
         }
         let mut known = self.0.lock();
-        for Unindexed { path, field_type } in found {
+        for Unindexed { path, field_type } in found.into_iter().take(REQUEST_MAX) {
             let place = (collection.to_owned(), path);
-            if known.open.contains_key(&place) || known.open.len() >= ISSUES_MAX {
+            if known.open.contains_key(&place) {
                 continue;
+            }
+            if known.open.len() >= ISSUES_MAX {
+                known.forget_oldest();
             }
             if known.logged.len() < ISSUES_MAX && known.logged.insert(place.clone()) {
                 tracing::warn!(
@@ -95,6 +101,15 @@ impl Issues {
     /// Forgets all of them.
     pub(crate) fn clear(&self) {
         self.0.lock().open.clear();
+    }
+}
+
+impl Known {
+    fn forget_oldest(&mut self) {
+        let oldest = self.open.iter().min_by_key(|(_, noticed)| noticed.at_ms);
+        if let Some(place) = oldest.map(|(place, _)| place.clone()) {
+            self.open.remove(&place);
+        }
     }
 }
 

@@ -11,9 +11,10 @@ use format_spec::ids::{PointId, placement_hash};
 use format_spec::schema::{FieldIndex, FieldType, Schema};
 use index::{ColumnContent, FieldPath, PathItem};
 
-use super::ask::Ask;
+use super::ask::{Ask, ValueTest};
 use super::ast::{Condition, DEPTH_MAX, Filter};
 use super::estimate::to_f64;
+use super::text_test::TOKENS_MAX;
 use crate::error::QueryError;
 
 /// A filter bound to a schema.
@@ -169,6 +170,14 @@ impl Binder<'_> {
         Ok(match condition {
             Condition::Field { path, test } => {
                 let ask = Ask::new(test, self.index(path));
+                if let Ask::Any(ValueTest::Text(text)) = &ask
+                    && text.tokens.len() > TOKENS_MAX
+                {
+                    let tokens = text.tokens.len();
+                    let message =
+                        format!("{tokens} tokens asked for in {path}, at most {TOKENS_MAX}");
+                    return Err(invalid("filter", message));
+                }
                 self.field(path, ask)
             }
             Condition::IsEmpty(path) => self.field(path, Ask::IsEmpty(true)),

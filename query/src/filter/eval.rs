@@ -30,7 +30,7 @@ use super::estimate::{Estimate, estimate_test};
 use super::eval_payload::{Known, matches};
 use super::subset::{Answer, Subset};
 use super::{column, derive};
-use crate::budget::{Budget, PAYLOAD_ROWS};
+use crate::budget::{Budget, TESTED_ROWS};
 use crate::cost;
 use crate::error::{QueryError, damaged_payload};
 
@@ -268,7 +268,7 @@ fn test_rows(
     let mut tester = RowTester::new(filter, source);
     let mut matching = Vec::new();
     for (tested, row) in rows.enumerate() {
-        if tested % PAYLOAD_ROWS == 0 {
+        if tested % TESTED_ROWS == 0 {
             budget.check()?;
         }
         if tester.test(row)? {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use format_spec::FieldIndex;
 use tokio::time::sleep;
 
 use super::collections::alter;
@@ -22,13 +23,12 @@ const LOOK_MOST: Duration = Duration::from_millis(100);
 pub(crate) fn create(call: Arc<Call>) -> Pending {
     Box::pin(async move {
         let job = Arc::clone(&call);
-        let path = call
+        let index = call
             .state
             .admin
             .run(move || {
                 job.collection()?;
                 let index = json::read::<IndexBody>(job.body.bytes())?.convert()?;
-                let path = index.path.clone();
                 alter(&job, job.collection_name(), &mut |schema| {
                     let mut schema = schema.clone();
                     match schema
@@ -42,11 +42,11 @@ pub(crate) fn create(call: Arc<Call>) -> Pending {
                     Ok(schema)
                 })?;
                 job.state.place(&*job.collection()?)?;
-                Ok(path)
+                Ok(index)
             })
             .await?;
         let status = if call.parameters.wait {
-            wait_indexed(&call, &path).await?
+            wait_indexed(&call, &index).await?
         } else {
             UpdateStatus::Acknowledged
         };
@@ -77,8 +77,9 @@ pub(crate) fn delete(call: Arc<Call>) -> Pending {
     })
 }
 
-/// Waits until every segment has the column, as long as the client does.
-async fn wait_indexed(call: &Call, path: &str) -> Result<UpdateStatus, ApiError> {
+/// Waits until every segment has the column, as long as the client does. An index that somebody
+/// dropped or changed meanwhile is not waited for.
+async fn wait_indexed(call: &Call, index: &FieldIndex) -> Result<UpdateStatus, ApiError> {
     let end = call
         .parameters
         .timeout
@@ -86,7 +87,9 @@ async fn wait_indexed(call: &Call, path: &str) -> Result<UpdateStatus, ApiError>
     let mut pause = LOOK_FIRST;
     loop {
         // With no time to wait this looks once and does not block.
-        if call.collection()?.wait_indexed(path, Duration::ZERO) {
+        let collection = call.collection()?;
+        let there = collection.schema().fields.contains(index);
+        if !there || collection.wait_indexed(&index.path, Duration::ZERO) {
             return Ok(UpdateStatus::Completed);
         }
         if end.is_some_and(|end| call.state.clock.monotonic() >= end) {

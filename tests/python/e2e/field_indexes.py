@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Iterator
 
 from qdrant_client import models
@@ -245,4 +246,47 @@ def restarted(t: Checks) -> None:
             t.client.delete_payload_index(name, field)
 
 
-CASES = [every_type, counts_are_true, changed_settings, bad_indexes, restarted]
+def long_texts(t: Checks) -> None:
+    """A word or a phrase as long as a request costs no more than its length."""
+    name = t.fresh()
+    prefixes = models.TextIndexParams(type="text", tokenizer=models.TokenizerType.PREFIX)
+    t.client.create_payload_index(name, "word", prefixes, wait=True)
+    t.client.upsert(name, wait=True, points=[
+        models.PointStruct(id=1, vector=[1, 2, 3, 4], payload={"word": "x" * 150_000}),
+        models.PointStruct(id=2, vector=[1, 2, 3, 4], payload={"text": "a b " * 15_000}),
+    ])
+    seal(t, name)
+    t.equal("by prefix", matching(t, name, {"key": "word", "match": {"text": "x" * 60}}), [1])
+    long = {"key": "word", "match": {"text": "x" * 100_000}}
+    t.equal("by a long prefix", matching(t, name, long), [1])
+    phrase = {"key": "text", "match": {"phrase": "a b " * 2_000}}
+    t.equal("by a long phrase", matching(t, name, phrase), [2])
+    body = {"filter": {"must": [{"key": "text", "match": {"phrase": "a b " * 3_000}}]}}
+    answer = t.http.post(f"/collections/{name}/points/count", json=body)
+    t.equal("too many tokens", answer.status_code, 400)
+    t.equal("said so", "6000 tokens" in answer.text, True)
+
+
+def dropped_while_waited_for(t: Checks) -> None:
+    """Who waits for an index that another one drops waits no longer."""
+    name = t.fresh()
+
+    def take_turns() -> None:
+        for _ in range(20):
+            made = t.http.put(
+                f"/collections/{name}/index?wait=true",
+                json={"field_name": "k", "field_schema": "keyword"},
+            )
+            t.equal("made", made.status_code, 200)
+            dropped = t.http.delete(f"/collections/{name}/index/k?wait=true")
+            t.equal("dropped", dropped.status_code, 200)
+
+    with ThreadPoolExecutor(4) as pool:
+        for each in [pool.submit(take_turns) for _ in range(4)]:
+            each.result(timeout=60)
+
+
+CASES = [
+    every_type, counts_are_true, changed_settings, bad_indexes, restarted, long_texts,
+    dropped_while_waited_for,
+]

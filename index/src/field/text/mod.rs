@@ -20,6 +20,10 @@ use std::collections::HashSet;
 pub use language::{StemLanguage, StopLanguage};
 pub use settings::{TextSettings, TextSettingsError, Tokenizer};
 
+/// Letters beyond which prefixes are not told apart: all prefixes of a word of n letters are
+/// n^2 / 2 letters.
+const PREFIX_MAX: usize = 64;
+
 /// The version of the analysis: of the tables and algorithms behind the settings.
 pub const ANALYSIS: u32 = 1;
 
@@ -128,8 +132,11 @@ impl Analyzer {
         (len > 0 && !short && !long).then_some(token)
     }
 
+    /// Letters of the longest prefix that is kept.
     fn most(&self) -> usize {
-        self.settings.max_token_len.unwrap_or(usize::MAX)
+        let least = self.settings.min_token_len.unwrap_or(1);
+        let asked = self.settings.max_token_len.unwrap_or(PREFIX_MAX);
+        asked.min(PREFIX_MAX.max(least))
     }
 
     /// Gives every prefix of a token that is of a length that is kept, shortest first.

@@ -254,3 +254,13 @@ proptest! {
         prop_assert!(document.is_sorted_by_key(|(_, at)| *at));
     }
 }
+
+#[test]
+fn prefixes_of_a_long_word_are_few() {
+    let analyzer = analyzer(&[("tokenizer", Value::Text("prefix".to_owned()))]);
+    let word = "x".repeat(150_000);
+    let mut found = Vec::new();
+    analyzer.document(&word, &mut |token, _| found.push(token.len()));
+    assert_eq!(found, (1..=64).collect::<Vec<_>>());
+    assert_eq!(analyzer.query(&word), [&word[..64]]);
+}
