@@ -30,13 +30,13 @@ pub fn count(
     let cost = |source: &Source| cost::payload_walk_ns(source.live_count());
     let parallel = pays(snapshot.sources(), env, cost);
     let counts = each_source(snapshot.sources(), env, parallel, |_, source| {
-        let estimate = estimate(&filter, source)?;
+        let estimate = estimate(&filter, source, &budget)?;
         if estimate.min == estimate.max {
             Ok(estimate.min)
         } else if exact {
             count_exactly(&filter, source, &budget)
         } else {
-            count_roughly(&filter, source)
+            count_roughly(&filter, source, &budget)
         }
     })?;
     Ok(counts.into_iter().sum())
@@ -47,12 +47,17 @@ fn count_exactly(
     source: &Source,
     budget: &Budget<'_>,
 ) -> Result<u64, QueryError> {
-    let rows = candidates(filter, source, &source.live())?.settle(filter, source, budget)?;
+    let rows =
+        candidates(filter, source, &source.live(), budget)?.settle(filter, source, budget)?;
     Ok(rows.count().into())
 }
 
-fn count_roughly(filter: &Bound<'_>, source: &Source) -> Result<u64, QueryError> {
-    let candidates = candidates(filter, source, &source.live())?;
+fn count_roughly(
+    filter: &Bound<'_>,
+    source: &Source,
+    budget: &Budget<'_>,
+) -> Result<u64, QueryError> {
+    let candidates = candidates(filter, source, &source.live(), budget)?;
     let (sure, open) = (
         candidates.sure.count().into(),
         u64::from(candidates.open.count()),

@@ -95,7 +95,7 @@ impl Search<'_> {
         let rows = self.rows(source)?;
         let live = rows.count();
         let found = match self.filter {
-            Some(filter) => candidates(filter, source, &rows)?,
+            Some(filter) => candidates(filter, source, &rows, &self.budget)?,
             None => Candidates {
                 open: RowSet::new(rows.len()),
                 sure: rows,

@@ -204,7 +204,7 @@ fn tried(
 }
 
 fn planned(search: &Search<'_>, source: &Source) -> Result<SourcePlan, QueryError> {
-    let statistics = from_statistics(search.filter, source)?;
+    let statistics = from_statistics(search.filter, source, &search.budget)?;
     let mut plan = SourcePlan {
         segment: source.segment_id(),
         rows: source.rows(),
@@ -274,7 +274,11 @@ fn choice(facts: &Facts, plan: &Plan) -> Choice {
     }
 }
 
-fn from_statistics(filter: Option<&Bound<'_>>, source: &Source) -> Result<Matching, QueryError> {
+fn from_statistics(
+    filter: Option<&Bound<'_>>,
+    source: &Source,
+    budget: &Budget<'_>,
+) -> Result<Matching, QueryError> {
     let live = u64::from(source.live_count());
     let Some(filter) = filter else {
         return Ok(Matching {
@@ -284,7 +288,7 @@ fn from_statistics(filter: Option<&Bound<'_>>, source: &Source) -> Result<Matchi
             how: "all rows",
         });
     };
-    let estimate = estimate(filter, source)?;
+    let estimate = estimate(filter, source, budget)?;
     Ok(Matching {
         min: estimate.min,
         expected: estimate.expected,

@@ -158,9 +158,11 @@ impl Facets<'_> {
         let untouched = self.filter.is_none() && source.live_count() == source.rows();
         let live = source.live();
         let mut rows = match self.filter {
-            Some(filter) => {
-                candidates(filter, source, &live)?.settle(filter, source, &self.budget)?
-            }
+            Some(filter) => candidates(filter, source, &live, &self.budget)?.settle(
+                filter,
+                source,
+                &self.budget,
+            )?,
             None => live,
         };
         let mut by_payload = rows.clone();

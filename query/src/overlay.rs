@@ -92,7 +92,7 @@ impl<'a> Overlay<'a> {
     ) -> Result<Vec<Chosen>, QueryError> {
         let mut chosen = Vec::new();
         for (at, source) in self.snapshot.sources().iter().enumerate() {
-            let found = candidates(filter, source, &source.live())?;
+            let found = candidates(filter, source, &source.live(), budget)?;
             for row in &found.settle(filter, source, budget)? {
                 let id = source.id(row)?;
                 if !self.points.contains_key(&id) {

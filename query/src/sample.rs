@@ -65,7 +65,7 @@ fn draw_of(
         }
         let (rows, open) = match filter {
             Some(filter) => {
-                let found = candidates(filter, source, &within)?;
+                let found = candidates(filter, source, &within, &budget)?;
                 (found.possible(), Some(OpenRows::new(filter, source, found)))
             }
             None => (within, None),

@@ -63,7 +63,7 @@ pub(crate) fn list(
     let mut cursors = Vec::new();
     let mut heads = BinaryHeap::new();
     for (source, rows) in snapshot.sources().iter().enumerate() {
-        let mut cursor = Cursor::new(rows, filter, start)?;
+        let mut cursor = Cursor::new(rows, filter, start, budget)?;
         if let Some((id, row)) = cursor.next(budget)? {
             heads.push(Reverse((id, cursors.len(), Place { source, row })));
             cursors.push(cursor);
@@ -106,6 +106,7 @@ impl<'a> Cursor<'a> {
         source: &'a Source,
         filter: Option<&'a Bound<'a>>,
         start: Option<PointId>,
+        budget: &Budget<'_>,
     ) -> Result<Self, QueryError> {
         let Some(filter) = filter else {
             return Ok(Self {
@@ -114,7 +115,7 @@ impl<'a> Cursor<'a> {
                 seen: 0,
             });
         };
-        let candidates = candidates(filter, source, &source.live())?;
+        let candidates = candidates(filter, source, &source.live(), budget)?;
         let possible = candidates.possible();
         let ids = if possible.count() <= source.rows() / SORT_SHARE {
             let mut ids = Vec::with_capacity(possible.count() as usize);

@@ -8,12 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::Collection;
-use format_spec::Schema;
+use format_spec::{FieldIndex, FieldType, Schema};
 use parking_lot::Mutex;
 use query::{Filter, Unindexed};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use crate::wire::index::type_name;
 use crate::wire::time::rfc3339;
 
 /// Issues that are kept at most.
@@ -38,7 +39,7 @@ type Place = (String, String);
 
 #[derive(Copy, Clone, Debug)]
 struct Noticed {
-    field_type: &'static str,
+    serving: &'static [FieldType],
     at_ms: u64,
 }
 
@@ -67,7 +68,7 @@ impl Issues {
             return;
         }
         let mut known = self.0.lock();
-        for Unindexed { path, field_type } in found.into_iter().take(REQUEST_MAX) {
+        for Unindexed { path, serving } in found.into_iter().take(REQUEST_MAX) {
             let place = (collection.to_owned(), path);
             if known.open.contains_key(&place) {
                 continue;
@@ -79,22 +80,25 @@ impl Issues {
                 tracing::warn!(
                     collection,
                     field = place.1,
-                    "filtered by a field without an index: its payloads are read"
+                    "filtered by a field without an index that answers: payloads are read"
                 );
             }
             let at_ms = now_ms();
-            known.open.insert(place, Noticed { field_type, at_ms });
+            known.open.insert(place, Noticed { serving, at_ms });
         }
     }
 
     /// The issues that still are: of collections that exist, and fields that have no index yet.
     pub(crate) fn list(&self, collections: &[std::sync::Arc<Collection>]) -> Vec<Issue> {
-        let is_open = |(collection, field): &Place| {
+        let is_open = |(collection, field): &Place, noticed: &Noticed| {
             let found = collections.iter().find(|known| known.name() == collection);
-            found.is_some_and(|found| found.schema().fields.iter().all(|f| f.path != *field))
+            let serves = |index: &FieldIndex| {
+                index.path == *field && noticed.serving.contains(&index.field_type)
+            };
+            found.is_some_and(|found| !found.schema().fields.iter().any(serves))
         };
         let mut known = self.0.lock();
-        known.open.retain(|place, _| is_open(place));
+        known.open.retain(|place, noticed| is_open(place, noticed));
         known.open.iter().map(issue).collect()
     }
 
@@ -115,7 +119,8 @@ impl Known {
 
 fn issue((place, noticed): (&Place, &Noticed)) -> Issue {
     let (collection, field) = place;
-    let kind = noticed.field_type;
+    let first = noticed.serving.first();
+    let kind = first.map_or("", |field_type| type_name(*field_type));
     Issue {
         id: format!("UNINDEXED_FIELD/{collection}/{field}"),
         description: format!(

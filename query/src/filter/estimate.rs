@@ -8,8 +8,9 @@ use engine::Source;
 
 use super::access::Access;
 use super::ask::Ask;
-use super::bind::{Bound, Test};
+use super::bind::{Bound, Field, Test};
 use super::column;
+use crate::budget::Budget;
 use crate::error::QueryError;
 
 /// A number of rows, between bounds.
@@ -83,10 +84,15 @@ pub(crate) fn to_f64(rows: u64) -> f64 {
 }
 
 /// Estimates the live rows of `source` that match.
-pub(crate) fn estimate(filter: &Bound<'_>, source: &Source) -> Result<Estimate, QueryError> {
-    let rows = u64::from(source.rows());
+pub(crate) fn estimate(
+    filter: &Bound<'_>,
+    source: &Source,
+    budget: &Budget<'_>,
+) -> Result<Estimate, QueryError> {
+    let estimator = Estimator::new(source, budget);
+    let rows = estimator.rows;
     let dead = rows - u64::from(source.live_count());
-    let all = estimate_filter(filter, source, rows)?;
+    let all = estimator.filter(filter)?;
     let live = rows - dead;
     // Any of the matching rows may be among the dead ones.
     let expected = if rows == 0 {
@@ -101,90 +107,111 @@ pub(crate) fn estimate(filter: &Bound<'_>, source: &Source) -> Result<Estimate, 
     })
 }
 
-/// Estimates the rows of `source`, dead or alive, that pass one test.
-pub(crate) fn estimate_test(test: &Test<'_>, source: &Source) -> Result<Estimate, QueryError> {
-    let rows = u64::from(source.rows());
-    match test {
-        Test::Filter(filter) => estimate_filter(filter, source, rows),
-        Test::HasId(ids) => {
-            let most = rows.min(ids.len() as u64);
-            Ok(Estimate {
-                min: 0,
-                expected: to_f64(most),
-                max: most,
-            })
-        }
-        Test::HasVector { position, .. } => Ok(match source.present_count(*position)? {
-            Some(count) => Estimate::exact(count.into()),
-            None => Estimate::unknown(rows),
-        }),
-        Test::Nested(_, filter) => {
-            let max = most_around(filter, source, rows)?;
-            Ok(Estimate {
-                min: 0,
-                expected: to_f64(max) / 2.0,
-                max,
-            })
-        }
-        Test::Slice(slice) => Ok(Estimate {
-            expected: to_f64(rows) * slice.share(),
-            ..Estimate::unknown(rows)
-        }),
-        Test::Never => Ok(Estimate::exact(0)),
-        Test::Field(field) => {
-            let patched = source
-                .patched()
-                .map_or(0, |patched| u64::from(patched.count()));
-            Ok(Access::of(field, source)?.estimate(&field.ask, rows, patched))
-        }
-    }
+/// Estimates the rows of one source, dead or alive.
+pub(crate) struct Estimator<'s> {
+    source: &'s Source,
+    rows: u64,
+    /// Rows whose payload was replaced.
+    patched: u64,
+    budget: &'s Budget<'s>,
 }
 
-/// The most rows that can have an element that matches: of each condition that must hold, the rows
-/// in which it holds for any element.
-fn most_around(filter: &Bound<'_>, source: &Source, rows: u64) -> Result<u64, QueryError> {
-    let patched = source.patched();
-    let patched = patched.map_or(0, |patched| u64::from(patched.count()));
-    let mut most = rows;
-    for test in &filter.must {
-        let of_test = match test {
-            Test::Filter(inner) | Test::Nested(_, inner) => most_around(inner, source, rows)?,
-            Test::Never => 0,
-            Test::Field(field) => match (&field.around, &field.ask) {
-                (Some(indexed), Ask::Any(_)) => {
-                    let view = column::open_current(source, indexed, field.settings)?;
-                    let estimate = view.map(|view| column::estimate(&view, &field.ask));
-                    estimate.map_or(rows, |estimate| estimate.loosened(patched, rows).max)
-                }
-                _ => rows,
-            },
-            Test::HasId(_) | Test::HasVector { .. } | Test::Slice(_) => rows,
+impl<'s> Estimator<'s> {
+    pub(crate) fn new(source: &'s Source, budget: &'s Budget<'s>) -> Self {
+        let patched = source.patched();
+        Self {
+            source,
+            rows: source.rows().into(),
+            patched: patched.map_or(0, |patched| patched.count().into()),
+            budget,
+        }
+    }
+
+    /// The rows that pass one test.
+    pub(crate) fn test(&self, test: &Test<'_>) -> Result<Estimate, QueryError> {
+        self.budget.check()?;
+        let rows = self.rows;
+        match test {
+            Test::Filter(filter) => self.filter(filter),
+            Test::HasId(ids) => {
+                let most = rows.min(ids.len() as u64);
+                Ok(Estimate {
+                    min: 0,
+                    expected: to_f64(most),
+                    max: most,
+                })
+            }
+            Test::HasVector { position, .. } => Ok(match self.source.present_count(*position)? {
+                Some(count) => Estimate::exact(count.into()),
+                None => Estimate::unknown(rows),
+            }),
+            Test::Nested(_, filter) => {
+                let max = self.most_around(filter)?;
+                Ok(Estimate {
+                    min: 0,
+                    expected: to_f64(max) / 2.0,
+                    max,
+                })
+            }
+            Test::Slice(slice) => Ok(Estimate {
+                expected: to_f64(rows) * slice.share(),
+                ..Estimate::unknown(rows)
+            }),
+            Test::Never => Ok(Estimate::exact(0)),
+            Test::Field(field) => {
+                let access = Access::of(field, self.source)?;
+                Ok(access.estimate(&field.ask, rows, self.patched))
+            }
+        }
+    }
+
+    /// The most rows that can have an element that matches: of each condition that must hold, the
+    /// rows in which it holds for any element.
+    fn most_around(&self, filter: &Bound<'_>) -> Result<u64, QueryError> {
+        let mut most = self.rows;
+        for test in &filter.must {
+            self.budget.check()?;
+            let of_test = match test {
+                Test::Filter(inner) | Test::Nested(_, inner) => self.most_around(inner)?,
+                Test::Never => 0,
+                Test::Field(field) => self.most_around_field(field)?,
+                Test::HasId(_) | Test::HasVector { .. } | Test::Slice(_) => self.rows,
+            };
+            most = most.min(of_test);
+        }
+        Ok(most)
+    }
+
+    fn most_around_field(&self, field: &Field<'_>) -> Result<u64, QueryError> {
+        let (Some(indexed), Ask::Any(_)) = (&field.around, &field.ask) else {
+            return Ok(self.rows);
         };
-        most = most.min(of_test);
+        let view = column::open_current(self.source, indexed, field.settings)?;
+        let estimate = view.map(|view| column::estimate(&view, &field.ask));
+        Ok(estimate.map_or(self.rows, |estimate| {
+            estimate.loosened(self.patched, self.rows).max
+        }))
     }
-    Ok(most)
-}
 
-fn estimate_filter(filter: &Bound<'_>, source: &Source, rows: u64) -> Result<Estimate, QueryError> {
-    let list = |tests: &[Test<'_>]| -> Result<Vec<Estimate>, QueryError> {
-        tests
-            .iter()
-            .map(|test| estimate_test(test, source))
-            .collect()
-    };
-    let mut parts = list(&filter.must)?;
-    parts.extend(
-        list(&filter.must_not)?
-            .iter()
-            .map(|part| part.complement(rows)),
-    );
-    if !filter.should.is_empty() {
-        parts.push(at_least(1, &list(&filter.should)?, rows));
+    fn filter(&self, filter: &Bound<'_>) -> Result<Estimate, QueryError> {
+        let rows = self.rows;
+        let list = |tests: &[Test<'_>]| -> Result<Vec<Estimate>, QueryError> {
+            tests.iter().map(|test| self.test(test)).collect()
+        };
+        let mut parts = list(&filter.must)?;
+        parts.extend(
+            list(&filter.must_not)?
+                .iter()
+                .map(|part| part.complement(rows)),
+        );
+        if !filter.should.is_empty() {
+            parts.push(at_least(1, &list(&filter.should)?, rows));
+        }
+        if let Some((count, tests)) = &filter.min_should {
+            parts.push(at_least(*count, &list(tests)?, rows));
+        }
+        Ok(all_of(&parts, rows))
     }
-    if let Some((count, tests)) = &filter.min_should {
-        parts.push(at_least(*count, &list(tests)?, rows));
-    }
-    Ok(all_of(&parts, rows))
 }
 
 /// All hold: as if they were independent, within the bounds that hold anyway.

@@ -26,9 +26,9 @@ use rayon::prelude::*;
 use super::access::Access;
 use super::ask::Ask;
 use super::bind::{Bound, Field, Test};
-use super::estimate::{Estimate, estimate_test};
+use super::estimate::{Estimate, Estimator};
 use super::eval_payload::{Known, matches};
-use super::subset::{Answer, Subset};
+use super::subset::{Answer, Subset, Tally};
 use super::{column, derive};
 use crate::budget::{Budget, TESTED_ROWS};
 use crate::cost;
@@ -54,12 +54,14 @@ pub(crate) fn candidates(
     filter: &Bound<'_>,
     source: &Source,
     within: &RowSet,
+    budget: &Budget<'_>,
 ) -> Result<Candidates, QueryError> {
     let patched = source.patched();
     let scope = Scope {
         source,
         patched: patched.as_ref(),
         rows: source.rows(),
+        budget,
     };
     let answer = scope.filter(filter, within)?;
     let sure = answer.sure.of(within);
@@ -72,6 +74,7 @@ struct Scope<'s> {
     source: &'s Source,
     patched: Option<&'s RowSet>,
     rows: u32,
+    budget: &'s Budget<'s>,
 }
 
 impl Scope<'_> {
@@ -93,8 +96,11 @@ impl Scope<'_> {
         if let Some((count, tests)) = &filter.min_should
             && !answer.is_none()
         {
-            let answers: Result<_, _> = tests.iter().map(|test| self.test(test, within)).collect();
-            answer = answer.and(Answer::at_least(*count, answers?));
+            let mut tally = Tally::new(self.rows);
+            for test in tests {
+                tally.add(&self.test(test, within)?);
+            }
+            answer = answer.and(tally.at_least(*count));
         }
         Ok(answer)
     }
@@ -104,9 +110,10 @@ impl Scope<'_> {
         if let [test] = tests {
             return self.test(test, within);
         }
+        let estimator = Estimator::new(self.source, self.budget);
         let mut ordered: Vec<(Estimate, &Test<'_>)> = Vec::with_capacity(tests.len());
         for test in tests {
-            ordered.push((estimate_test(test, self.source)?, test));
+            ordered.push((estimator.test(test)?, test));
         }
         ordered.sort_by_key(|(estimate, _)| estimate.max);
         let mut answer = Answer::ALL;
@@ -125,6 +132,8 @@ impl Scope<'_> {
     }
 
     fn test(&self, test: &Test<'_>, within: &RowSet) -> Result<Answer, QueryError> {
+        // One test walks a dictionary at most.
+        self.budget.check()?;
         match test {
             Test::Field(field) => self.field(field),
             Test::Filter(filter) => self.filter(filter, within),
@@ -185,6 +194,7 @@ impl Scope<'_> {
 
     /// The rows that may have an element that passes: those in which any element passes.
     fn around_test(&self, test: &Test<'_>) -> Result<Subset, QueryError> {
+        self.budget.check()?;
         match test {
             Test::Filter(filter) | Test::Nested(_, filter) => self.around(filter),
             Test::Never => Ok(Subset::Nothing),
@@ -226,7 +236,7 @@ impl Candidates {
         budget: &Budget<'_>,
     ) -> Result<(), QueryError> {
         if derive::make(filter, source, self.open.count(), budget)? {
-            let left = candidates(filter, source, &self.open)?;
+            let left = candidates(filter, source, &self.open, budget)?;
             self.sure.or(&left.sure);
             self.open = left.open;
         }

@@ -50,6 +50,19 @@ pub(super) fn held<'a>(view: &ColumnView<'a>, test: &'a ValueTest<'_>) -> Held<'
     }
 }
 
+/// Whether the pairs are found by asking each text of a dictionary.
+pub(super) fn asks_each_text(view: &ColumnView<'_>, test: &ValueTest<'_>) -> bool {
+    let one_by_one = matches!(
+        test,
+        ValueTest::Substring(_)
+            | ValueTest::Text(_)
+            | ValueTest::Datetime(_)
+            | ValueTest::AnyUuid(_)
+            | ValueTest::ExceptUuid(_)
+    );
+    one_by_one && matches!(view.values(), ColumnValues::Keyword(_))
+}
+
 fn of_keywords<'a>(words: Keywords<'a>, test: &ValueTest<'_>) -> Vec<Postings<'a>> {
     match (words, test) {
         (_, ValueTest::Keyword(text)) => vec![words.equals(text)],

@@ -130,26 +130,164 @@ impl Answer {
         }
     }
 
-    /// At least `count` of `answers` match.
-    pub(crate) fn at_least(count: usize, answers: Vec<Self>) -> Self {
-        if count > answers.len() {
-            return Self::NONE;
-        }
-        // reached[k] holds the rows that at least k of the answers seen so far match.
-        let mut reached = vec![Self::NONE; count + 1];
-        reached[0] = Self::ALL;
-        for answer in answers {
-            for k in (1..=count).rev() {
-                let one_more = reached[k - 1].clone().and(answer.clone());
-                let before = std::mem::replace(&mut reached[k], Self::NONE);
-                reached[k] = before.or(one_more);
-            }
-        }
-        reached.swap_remove(count)
-    }
-
     /// Whether no row can match.
     pub(crate) fn is_none(&self) -> bool {
         matches!(self.perhaps, Subset::Nothing)
+    }
+}
+
+/// How many of some answers match, row by row.
+#[derive(Debug)]
+pub(crate) struct Tally {
+    rows: u32,
+    sure: Counts,
+    perhaps: Counts,
+}
+
+impl Tally {
+    /// Of no answers, for so many rows.
+    pub(crate) fn new(rows: u32) -> Self {
+        Self {
+            rows,
+            sure: Counts::default(),
+            perhaps: Counts::default(),
+        }
+    }
+
+    /// Counts one more answer.
+    pub(crate) fn add(&mut self, answer: &Answer) {
+        self.sure.add(&answer.sure);
+        self.perhaps.add(&answer.perhaps);
+    }
+
+    /// Whether at least `count` of them match.
+    pub(crate) fn at_least(&self, count: usize) -> Answer {
+        Answer {
+            sure: self.sure.at_least(count as u64, self.rows),
+            perhaps: self.perhaps.at_least(count as u64, self.rows),
+        }
+    }
+}
+
+/// A number for each row, a bit of it a plane: adding a set touches two planes on average, and
+/// there are as many as the numbers have bits.
+#[derive(Default, Debug)]
+struct Counts {
+    /// What every row has.
+    all: u64,
+    /// Bit `p` of the number of each row, 64 rows a word.
+    planes: Vec<Vec<u64>>,
+}
+
+impl Counts {
+    fn add(&mut self, set: &Subset) {
+        let rows = match set {
+            Subset::Nothing => return,
+            Subset::Everything => {
+                self.all += 1;
+                return;
+            }
+            Subset::These(rows) => rows,
+        };
+        let mut carried = rows.words().to_vec();
+        for plane in &mut self.planes {
+            let mut more = 0;
+            for (plane, carried) in plane.iter_mut().zip(&mut carried) {
+                (*plane, *carried) = (*plane ^ *carried, *plane & *carried);
+                more |= *carried;
+            }
+            if more == 0 {
+                return;
+            }
+        }
+        self.planes.push(carried);
+    }
+
+    fn at_least(&self, count: u64, rows: u32) -> Subset {
+        let Some(least) = count.checked_sub(self.all).filter(|&least| least > 0) else {
+            return Subset::Everything;
+        };
+        if self.planes.is_empty() || least >> self.planes.len() != 0 {
+            return Subset::Nothing;
+        }
+        let words = self.planes[0].len();
+        // From the highest bit down: rows that are above `least` by now, and those that are level.
+        let (mut above, mut level) = (vec![0_u64; words], vec![u64::MAX; words]);
+        for (bit, plane) in self.planes.iter().enumerate().rev() {
+            let wanted = least >> bit & 1 == 1;
+            for ((above, level), plane) in above.iter_mut().zip(&mut level).zip(plane) {
+                if wanted {
+                    *level &= plane;
+                } else {
+                    *above |= *level & plane;
+                    *level &= !plane;
+                }
+            }
+        }
+        let reached = above.iter().zip(&level).map(|(above, level)| above | level);
+        // Bits beyond the rows are in no plane, and `least` is at least 1.
+        RowSet::from_words(rows, reached.collect()).map_or(Subset::Nothing, Subset::These)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[derive(Clone, Debug)]
+    enum Kind {
+        Nothing,
+        Everything,
+        These(Vec<bool>),
+    }
+
+    fn subset(kind: &Kind) -> Subset {
+        match kind {
+            Kind::Nothing => Subset::Nothing,
+            Kind::Everything => Subset::Everything,
+            Kind::These(bits) => {
+                let rows = (0..).zip(bits).filter_map(|(row, set)| set.then_some(row));
+                Subset::These(RowSet::from_rows(bits.len() as u32, rows))
+            }
+        }
+    }
+
+    fn holds(kind: &Kind, row: usize) -> bool {
+        match kind {
+            Kind::Nothing => false,
+            Kind::Everything => true,
+            Kind::These(bits) => bits[row],
+        }
+    }
+
+    fn kind() -> impl Strategy<Value = Kind> {
+        prop_oneof![
+            1 => Just(Kind::Nothing),
+            1 => Just(Kind::Everything),
+            6 => prop::collection::vec(any::<bool>(), 70).prop_map(Kind::These),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn rows_are_counted_one_by_one(
+            kinds in prop::collection::vec(kind(), 0..20),
+            count in 0..22_usize,
+        ) {
+            let mut tally = Tally::new(70);
+            for kind in &kinds {
+                let sure = subset(kind);
+                tally.add(&Answer { perhaps: sure.clone(), sure });
+            }
+            let answer = tally.at_least(count);
+            let all = RowSet::full(70);
+            let (sure, perhaps) = (answer.sure.of(&all), answer.perhaps.of(&all));
+            prop_assert_eq!(&sure, &perhaps);
+            for row in 0..70 {
+                let reached = kinds.iter().filter(|kind| holds(kind, row)).count() >= count;
+                prop_assert_eq!(sure.contains(row as u32), reached);
+            }
+        }
     }
 }

@@ -1,28 +1,29 @@
-//! Fields that a filter asks about and that have no index: what makes a filter slow.
+//! Fields that a filter asks about and that have no index of a type that answers: what makes a
+//! filter slow.
 
-use format_spec::schema::Schema;
+use format_spec::schema::{FieldType, Schema};
 use index::FieldPath;
 
 use super::ast::{AnyOf, Condition, FieldTest, Filter, MatchValue};
 
-/// A field without an index.
+/// A field without an index that serves.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unindexed {
     /// Its path as the filter spells it.
     pub path: String,
-    /// The type of index that would serve the condition, as the API names it.
-    pub field_type: &'static str,
+    /// The types of index that answer the condition, the one to make first.
+    pub serving: &'static [FieldType],
 }
 
 /// The fields of `filter` that `schema` has no index of, each once. Allocates only for those.
 #[must_use]
 pub fn unindexed(filter: &Filter, schema: &Schema) -> Vec<Unindexed> {
-    let parsed = schema
-        .fields
-        .iter()
-        .map(|field| FieldPath::parse(&field.path));
+    let parsed = schema.fields.iter().filter_map(|field| {
+        let path = FieldPath::parse(&field.path).ok()?;
+        Some((path, field.field_type))
+    });
     let mut gathered = Gathered {
-        indexed: parsed.flatten().collect(),
+        indexed: parsed.collect(),
         found: Vec::new(),
     };
     gathered.filter(filter, None);
@@ -33,7 +34,7 @@ pub fn unindexed(filter: &Filter, schema: &Schema) -> Vec<Unindexed> {
 }
 
 struct Gathered {
-    indexed: Vec<FieldPath>,
+    indexed: Vec<(FieldPath, FieldType)>,
     found: Vec<Unindexed>,
 }
 
@@ -51,7 +52,7 @@ impl Gathered {
             match condition {
                 Condition::Field { path, test } => self.field(path, serving(test), array),
                 Condition::IsEmpty(path) | Condition::IsNull(path) => {
-                    self.field(path, "keyword", array);
+                    self.field(path, ANY, array);
                 }
                 Condition::Nested { path, filter } => {
                     let path = path.without_every();
@@ -65,49 +66,64 @@ impl Gathered {
         }
     }
 
-    fn field(&mut self, path: &FieldPath, field_type: &'static str, array: Option<&str>) {
+    fn field(&mut self, path: &FieldPath, serving: &'static [FieldType], array: Option<&str>) {
         let whole = array.map(|array| format!("{array}{path}"));
         let parsed = whole.as_ref().map(|whole| FieldPath::parse(whole));
+        let serves = |path: &FieldPath| {
+            let mut indexes = self.indexed.iter();
+            indexes.any(|(indexed, field_type)| indexed == path && serving.contains(field_type))
+        };
         let known = match &parsed {
-            None => self.indexed.contains(path),
-            Some(Ok(path)) => self.indexed.contains(path),
+            None => serves(path),
+            Some(Ok(path)) => serves(path),
             Some(Err(_)) => false,
         };
         if !known {
             let path = whole.unwrap_or_else(|| path.to_string());
-            self.found.push(Unindexed { path, field_type });
+            self.found.push(Unindexed { path, serving });
         }
     }
 }
 
-/// The index that answers a test.
-fn serving(test: &FieldTest) -> &'static str {
+/// Every column knows which rows are empty or null, and that a row without a value has none.
+const ANY: &[FieldType] = &[
+    FieldType::Keyword,
+    FieldType::Integer,
+    FieldType::Float,
+    FieldType::Bool,
+    FieldType::Datetime,
+    FieldType::Uuid,
+    FieldType::Geo,
+    FieldType::Text,
+];
+
+/// The indexes that answer a test, the one to make first.
+fn serving(test: &FieldTest) -> &'static [FieldType] {
     match test {
         FieldTest::Match(MatchValue::Integer(_))
         | FieldTest::Any(AnyOf::Integers(_))
-        | FieldTest::Except(AnyOf::Integers(_)) => "integer",
-        FieldTest::Match(MatchValue::Bool(_)) => "bool",
-        FieldTest::Range { .. } => "float",
-        FieldTest::DatetimeRange { .. } => "datetime",
-        FieldTest::Text(_) | FieldTest::TextAny(_) | FieldTest::Phrase(_) => "text",
+        | FieldTest::Except(AnyOf::Integers(_)) => &[FieldType::Integer],
+        FieldTest::Match(MatchValue::Bool(_)) => &[FieldType::Bool],
+        FieldTest::Range { .. } => &[FieldType::Float, FieldType::Integer],
+        FieldTest::DatetimeRange { .. } => &[FieldType::Datetime, FieldType::Keyword],
+        FieldTest::Text(_) | FieldTest::TextAny(_) | FieldTest::Phrase(_) => {
+            &[FieldType::Text, FieldType::Keyword]
+        }
         FieldTest::GeoRadius { .. } | FieldTest::GeoBox { .. } | FieldTest::GeoPolygon { .. } => {
-            "geo"
+            &[FieldType::Geo]
         }
         FieldTest::Match(MatchValue::Keyword(_))
         | FieldTest::Any(AnyOf::Keywords(_))
-        | FieldTest::Except(AnyOf::Keywords(_))
-        | FieldTest::Prefix(_)
-        | FieldTest::Substring(_)
-        | FieldTest::ValuesCount { .. }
-        | FieldTest::IsEmpty(_)
-        | FieldTest::IsNull(_) => "keyword",
+        | FieldTest::Except(AnyOf::Keywords(_)) => &[FieldType::Keyword, FieldType::Uuid],
+        FieldTest::Prefix(_) | FieldTest::Substring(_) => &[FieldType::Keyword],
+        FieldTest::ValuesCount { .. } | FieldTest::IsEmpty(_) | FieldTest::IsNull(_) => ANY,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use format_spec::schema::{FieldIndex, FieldType};
+    use format_spec::schema::FieldIndex;
 
     #[test]
     fn each_field_without_an_index_is_named_once_at_any_depth() {
@@ -138,6 +154,8 @@ mod tests {
         let filter = Filter {
             must: vec![
                 condition("indexed", number(3)),
+                // An index of integers has nothing to say of tokens.
+                condition("indexed", FieldTest::Text("a".to_owned())),
                 Condition::Filter(Box::new(inner)),
                 nested,
             ],
@@ -152,11 +170,12 @@ mod tests {
             });
         }
         let found = unindexed(&filter, &schema);
-        let named: Vec<_> = found.iter().map(|f| (&f.path[..], f.field_type)).collect();
+        let named: Vec<_> = found.iter().map(|f| (&f.path[..], f.serving[0])).collect();
         let wanted = [
-            ("bare", "integer"),
-            ("deep.list[]", "keyword"),
-            ("list[].text", "text"),
+            ("bare", FieldType::Integer),
+            ("deep.list[]", FieldType::Keyword),
+            ("indexed", FieldType::Text),
+            ("list[].text", FieldType::Text),
         ];
         assert_eq!(named, wanted);
     }

@@ -179,7 +179,7 @@ impl<'a> Listing<'a> {
         self.budget.check()?;
         let live = source.live();
         let found = match self.filter {
-            Some(filter) => Some(candidates(filter, source, &live)?),
+            Some(filter) => Some(candidates(filter, source, &live, &self.budget)?),
             None => None,
         };
         let mut rows = found.as_ref().map_or(live, Candidates::possible);

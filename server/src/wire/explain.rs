@@ -8,6 +8,8 @@ use query::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::index::type_name;
+
 /// What the body has beyond that of a query.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object that describes a query")]
@@ -170,8 +172,8 @@ impl JsonExplanation {
 fn field(field: &Unindexed) -> JsonUnindexed {
     JsonUnindexed {
         field: field.path.clone(),
-        suggested_type: field.field_type,
-        hint: "this field has no index: its payloads are read",
+        suggested_type: field.serving.first().map_or("", |first| type_name(*first)),
+        hint: "no index of this field answers the condition: payloads are read",
     }
 }
 
