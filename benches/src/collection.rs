@@ -22,13 +22,28 @@ const BATCH: usize = 1_000;
 /// Those of the engine.
 pub fn make(db: &Db, data: &Dataset, rows: usize) -> Result<Arc<Collection>, Failure> {
     let collection = db.create_collection(NAME, schema(data.base.columns))?;
-    let ids: Vec<usize> = (0..rows).collect();
-    for ids in ids.chunks(BATCH) {
+    let payload = |at: usize| value(&data.payloads[at]).to_bytes();
+    fill(db, &collection, data, rows, payload)?;
+    Ok(collection)
+}
+
+/// Writes the first `rows` rows, each with its payload, and runs all background work.
+///
+/// # Errors
+/// Those of the engine.
+pub fn fill(
+    db: &Db,
+    collection: &Collection,
+    data: &Dataset,
+    rows: usize,
+    payload: impl Fn(usize) -> Vec<u8>,
+) -> Result<(), Failure> {
+    for start in (0..rows).step_by(BATCH) {
         let mut points = UpsertRows::new(&collection.schema());
-        for &at in ids {
+        for at in start..rows.min(start + BATCH) {
             points.begin(PointId::Number(at as u64));
             points.vector(0, data.base.row(at))?;
-            points.payload(&value(&data.payloads[at]).to_bytes());
+            points.payload(&payload(at));
         }
         let mut batch = WriteBatch::new();
         batch.upsert(points);
@@ -36,14 +51,14 @@ pub fn make(db: &Db, data: &Dataset, rows: usize) -> Result<Arc<Collection>, Fai
         db.step_of(StepKind::Flush);
     }
     // Each round merges what the one before made, until one graph covers everything.
-    while collection.snapshot().sources().len() > 1 || !indexed(&collection) {
+    while collection.snapshot().sources().len() > 1 || !indexed(collection) {
         collection.run_now();
         if !db.step() {
             break;
         }
         while db.step() {}
     }
-    Ok(collection)
+    Ok(())
 }
 
 /// Whether every vector is indexed.

@@ -23,12 +23,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use benches::collection::{indexed, nearest};
+use benches::collection::{fill, nearest};
 use benches::dataset::Dataset;
 use benches::usage::cpu_seconds;
 use benches::{Failure, argument, flag, timed};
-use engine::{Collection, Db, DiskStorage, Settings, Snapshot, StepKind, SystemClock};
-use engine::{UpsertRows, WriteBatch};
+use engine::{Collection, Db, DiskStorage, Settings, Snapshot, SystemClock};
 use format_spec::{
     Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
     VectorSchema,
@@ -40,7 +39,6 @@ use query::{
 use serde_json::{Value as Json, json};
 
 const K: usize = 10;
-const BATCH: usize = 1_000;
 
 fn main() -> Result<(), Failure> {
     let data = Dataset::read(Path::new(
@@ -272,25 +270,8 @@ fn make(db: &Db, data: &Dataset, payloads: &[Json]) -> Result<Arc<Collection>, F
         ..Schema::default()
     };
     let collection = db.create_collection("filtered", schema)?;
-    for start in (0..payloads.len()).step_by(BATCH) {
-        let mut points = UpsertRows::new(&collection.schema());
-        for (at, payload) in payloads.iter().enumerate().skip(start).take(BATCH) {
-            points.begin(PointId::Number(at as u64));
-            points.vector(0, data.base.row(at))?;
-            points.payload(&value(payload).to_bytes());
-        }
-        let mut batch = WriteBatch::new();
-        batch.upsert(points);
-        collection.write(batch)?;
-        db.step_of(StepKind::Flush);
-    }
-    while collection.snapshot().sources().len() > 1 || !indexed(&collection) {
-        collection.run_now();
-        if !db.step() {
-            break;
-        }
-        while db.step() {}
-    }
+    let payload = |at: usize| value(&payloads[at]).to_bytes();
+    fill(db, &collection, data, payloads.len(), payload)?;
     Ok(collection)
 }
 
