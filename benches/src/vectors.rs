@@ -72,12 +72,18 @@ impl Vectors {
 }
 
 impl Space for Vectors {
+    type Prepared = Row;
+
+    fn prepare(&self, row: Row, prepared: &mut Row) {
+        *prepared = row;
+    }
+
     fn len(&self) -> u32 {
         self.rows
     }
 
-    fn distance(&self, a: Row, b: Row) -> f32 {
-        self.pairwise.distance(self.row(a), self.row(b))
+    fn distance(&self, from: &Row, to: Row) -> f32 {
+        self.pairwise.distance(self.row(*from), self.row(to))
     }
 
     fn prefetch(&self, row: Row) {

@@ -330,6 +330,11 @@ impl<'a> CodesView<'a> {
         self.rows.div_ceil(BLOCK_ROWS)
     }
 
+    /// All blocks.
+    pub const fn blocks(&self) -> &'a [u8] {
+        self.blocks
+    }
+
     /// A block; empty past the last one.
     pub fn block(&self, block: u32) -> &'a [u8] {
         stretch(self.blocks, self.shape.block_len(), block)

@@ -7,8 +7,8 @@
 //! # The journey
 //!
 //! ```text
-//! build:  level ── search the frozen graph ── prune ── link back ── check and repair
-//!         (graph::level) (graph::search)  (graph::prune) (graph::build)  (graph::check)
+//! build:  level ── scan codes, or walk the graph ── prune ── link back ── check and repair
+//!         (graph::level) (graph::clusters, search) (graph::prune) (graph::build) (graph::check)
 //! merge:  lists of earlier graphs ── repair ── link across ── link back ── check and repair
 //!         (graph::merge)      (graph::repair) (graph::across)
 //! search: greedy descent through the upper layers ── beam over the base layer
@@ -25,7 +25,8 @@
 //! | operation | distances | memory |
 //! |---|---|---|
 //! | [`build`] | about 2,000 a row at m = 16, ef_construct = 100 | 8 (m0 + 1) bytes a row |
-//! | [`merge`] | of four equal graphs, about 40 % of a build's | as [`build`] |
+//! | with codes | about 700, and 8,192 estimates in blocks | a row's one-bit code more |
+//! | [`merge`] | of four equal graphs, about half of a build's | as [`build`] |
 //! | [`search`] | about 15 ef | 2 bytes a row of stamps, kept in [`Scratch`] |
 //! | [`scan`] | one a row | the [`TopK`] |
 
@@ -71,6 +72,8 @@ pub use settings::{BuildSettings, LeastShare, SearchSettings, Stop};
 
 pub use format_spec::Row;
 
+use quant::BlockQuery;
+
 /// How many rows ahead of the one being scored the default [`Scorer::distances`] prefetches.
 ///
 /// Two to four rows cover the latency of memory without pushing lines out of the first cache.
@@ -80,6 +83,9 @@ const LOOKAHEAD: usize = 3;
 ///
 /// Must be deterministic and symmetric. Smaller is nearer.
 pub trait Space: Sync {
+    /// A row made ready to be compared with many.
+    type Prepared: Default + Send + Sync;
+
     /// How many rows there are; rows are `0..len`.
     fn len(&self) -> u32;
 
@@ -88,12 +94,25 @@ pub trait Space: Sync {
         self.len() == 0
     }
 
-    /// The distance between two rows.
-    fn distance(&self, a: Row, b: Row) -> f32;
+    /// Makes `row` ready.
+    fn prepare(&self, row: Row, prepared: &mut Self::Prepared);
+
+    /// The distance between a row that was made ready and another one.
+    fn distance(&self, from: &Self::Prepared, to: Row) -> f32;
 
     /// Asks for a row's vector to be brought near, without waiting.
     fn prefetch(&self, row: Row) {
         let _ = row;
+    }
+
+    /// Blocks of [`quant::BLOCK_ROWS`] rows, if distances can be estimated from them.
+    fn blocks(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// Makes a row ready for the blocks; called if there are blocks.
+    fn prepare_blocks(&self, from: &Self::Prepared, query: &mut BlockQuery) {
+        let _ = (from, query);
     }
 }
 

@@ -127,6 +127,63 @@ impl TopK {
     }
 }
 
+/// The nearest rows seen, for many of them: those beyond the most are dropped now and then.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Nearest {
+    most: usize,
+    /// `ordered distance << 32 | row`.
+    kept: Vec<u64>,
+    bound: f32,
+}
+
+impl Nearest {
+    /// Empties it, to keep the `most` nearest, at least one.
+    pub(crate) fn reset(&mut self, most: usize) {
+        self.most = most.max(1);
+        self.kept.clear();
+        self.bound = f32::INFINITY;
+    }
+
+    /// A row that is not nearer is not among the nearest; not the least such value.
+    pub(crate) const fn bound(&self) -> f32 {
+        self.bound
+    }
+
+    /// Adds a row, if it is near enough.
+    pub(crate) fn push(&mut self, distance: f32, row: Row) {
+        self.kept
+            .push(u64::from(ordered(distance)) << 32 | u64::from(row));
+        if self.kept.len() >= 2 * self.most {
+            self.shrink();
+        }
+    }
+
+    fn shrink(&mut self) {
+        if self.kept.len() > self.most {
+            let (_, last, _) = self.kept.select_nth_unstable(self.most - 1);
+            self.bound = distance_of((*last >> 32) as u32);
+            self.kept.truncate(self.most);
+        }
+    }
+
+    /// The nearest rows, in no order.
+    pub(crate) fn rows(&mut self) -> impl Iterator<Item = Row> + '_ {
+        self.shrink();
+        self.kept.iter().map(|entry| *entry as u32)
+    }
+
+    /// The nearest rows, nearest first, instead of what is in `out`.
+    pub(crate) fn sorted(&mut self, out: &mut Vec<Neighbor>) {
+        self.shrink();
+        self.kept.sort_unstable();
+        out.clear();
+        out.extend(self.kept.iter().map(|entry| Neighbor {
+            distance: distance_of((*entry >> 32) as u32),
+            row: *entry as u32,
+        }));
+    }
+}
+
 /// The candidates of a search: one sorted array and a cursor.
 ///
 /// An entry is one integer, `ordered distance << 32 | row << 1 | expanded`, so that comparing is

@@ -49,8 +49,8 @@
 //! What the kernels cost is kept in `benches/record/amd-epyc/2026-11-22-kernels.md`.
 
 pub use codes::{
-    BLOCK_ROWS, BlockBuilder, BlockEstimates, CodeBits, CodeMetric, CodePair, CodeQuery, CodeSpace,
-    Encoder, Estimate, RotatedQuery, Rotation, SignRows,
+    BLOCK_ROWS, BlockBuilder, BlockEstimates, BlockQuery, CodeBits, CodeMetric, CodePair,
+    CodeQuery, CodeSpace, Encoder, Estimate, PreparedRow, RotatedQuery, Rotation, SignRows,
 };
 pub use error::EncodeError;
 pub use kernel::{Isa, MAX_DIM, isa, prefetch, prefetch_whole, rounding};

@@ -251,7 +251,7 @@ impl Clusters {
         let centres: Vec<Row> = (0..count).map(|at| at * (vectors.len() / count)).collect();
         let mut members = vec![Vec::new(); centres.len()];
         for row in 0..vectors.len() {
-            let away = |centre: &Row| vectors.distance(row, *centre);
+            let away = |centre: &Row| vectors.distance(&row, *centre);
             let nearest =
                 (0..centres.len()).min_by(|a, b| away(&centres[*a]).total_cmp(&away(&centres[*b])));
             if let Some(nearest) = nearest {

@@ -20,7 +20,10 @@ use index::{
     AcceptAll, BuildSettings, BuiltGraph, GONE, MergeInput, Row, RowSet, Scratch, SearchSettings,
     Silent, Space, TopK, build, check_connectivity, merge, scan_set, search,
 };
-use quant::{BlockBuilder, CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, Rotation};
+use quant::{
+    BlockBuilder, BlockQuery, CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, PreparedRow,
+    Rotation,
+};
 
 const SETTINGS: BuildSettings = BuildSettings {
     m: 16,
@@ -88,6 +91,7 @@ struct Codes {
     /// For each row its row of the data set.
     rows: Vec<Row>,
     bytes: Vec<u8>,
+    blocks: Vec<u8>,
     pair: CodePair,
 }
 
@@ -102,12 +106,17 @@ impl Codes {
         for vector in vectors() {
             encoder.encode(vector, &mut block, &mut bytes);
             if block.is_full() {
-                blocks.clear();
                 block.finish(&mut blocks);
             }
         }
+        block.finish(&mut blocks);
         let pair = CodePair::new(CodeMetric::Dot, space.padded());
-        Self { rows, bytes, pair }
+        Self {
+            rows,
+            bytes,
+            blocks,
+            pair,
+        }
     }
 
     fn row(&self, row: Row) -> &[u8] {
@@ -117,12 +126,26 @@ impl Codes {
 }
 
 impl Space for Codes {
+    type Prepared = PreparedRow;
+
+    fn prepare(&self, row: Row, prepared: &mut PreparedRow) {
+        self.pair.prepare(self.row(row), prepared);
+    }
+
     fn len(&self) -> u32 {
         self.rows.len() as u32
     }
 
-    fn distance(&self, a: Row, b: Row) -> f32 {
-        self.pair.distance(self.row(a), self.row(b))
+    fn distance(&self, from: &PreparedRow, to: Row) -> f32 {
+        self.pair.distance(from, self.row(to))
+    }
+
+    fn blocks(&self) -> Option<&[u8]> {
+        Some(&self.blocks)
+    }
+
+    fn prepare_blocks(&self, from: &PreparedRow, query: &mut BlockQuery) {
+        self.pair.prepare_blocks(from, query);
     }
 
     fn prefetch(&self, row: Row) {

@@ -7,10 +7,10 @@ use format_spec::graph::GraphView;
 use format_spec::vectors::VectorsView;
 use format_spec::{PartEntry, PartKind, Row, VectorSchema};
 use index::{BuildError, BuildSettings, BuiltGraph, MergeInput, Progress, RowSet, Space};
-use quant::{CodePair, Pairwise};
+use quant::{BlockQuery, CodePair, Pairwise, PreparedRow};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::segment::codes::rows_to_build_on;
+use crate::segment::codes::codes_to_build_on;
 use crate::segment::{PartPlan, Segment, write_part};
 use crate::shard::Ground;
 
@@ -21,12 +21,18 @@ struct VectorSpace<'a> {
 }
 
 impl Space for VectorSpace<'_> {
+    type Prepared = Row;
+
+    fn prepare(&self, row: Row, prepared: &mut Row) {
+        *prepared = row;
+    }
+
     fn len(&self) -> u32 {
         self.view.len()
     }
 
-    fn distance(&self, a: Row, b: Row) -> f32 {
-        match (self.view.row(a), self.view.row(b)) {
+    fn distance(&self, from: &Row, to: Row) -> f32 {
+        match (self.view.row(*from), self.view.row(to)) {
             (Some(a), Some(b)) => self.pairwise.distance(a, b),
             _ => f32::INFINITY,
         }
@@ -39,10 +45,12 @@ impl Space for VectorSpace<'_> {
     }
 }
 
-/// Rows of four bits, of a codes part all blocks of which are verified, or made for the build: some
-/// times as fast to compare as vectors, and near enough to them for choosing neighbours.
+/// Codes of a part all bytes of which are verified, or made for the build. Rows of four bits are
+/// some times as fast to compare as vectors, and near enough to them for choosing neighbours.
 struct Codes<'a> {
     rows: Cow<'a, [u8]>,
+    /// One-bit codes around the centre of the rows.
+    blocks: Cow<'a, [u8]>,
     row_len: usize,
     len: u32,
     pair: CodePair,
@@ -62,24 +70,22 @@ impl<'a> Codes<'a> {
         };
         let pair = CodePair::new(metric, view.shape().padded());
         let (len, row_len) = (view.len(), pair.row_len());
-        let rows = if view.shape().row_len() == row_len {
-            Cow::Borrowed(view.rows())
+        let (rows, blocks) = if view.shape().row_len() == row_len {
+            (Cow::Borrowed(view.rows()), Cow::Borrowed(view.blocks()))
         } else if u64::from(len) * row_len as u64 <= base.around.settings.coded_graph_bytes_max {
             let check = |_| match progress.cancelled() {
                 true => Err(Error::closed("build graph")),
                 false => Ok(()),
             };
-            Cow::Owned(rows_to_build_on(
-                vectors,
-                metric,
-                &base.around.build_pool,
-                &check,
-            )?)
+            let pool = &base.around.build_pool;
+            let (rows, blocks) = codes_to_build_on(vectors, metric, pool, &check)?;
+            (Cow::Owned(rows), Cow::Owned(blocks))
         } else {
             return Ok(None);
         };
         Ok(Some(Self {
             rows,
+            blocks,
             row_len,
             len,
             pair,
@@ -92,12 +98,26 @@ impl<'a> Codes<'a> {
 }
 
 impl Space for Codes<'_> {
+    type Prepared = PreparedRow;
+
+    fn prepare(&self, row: Row, prepared: &mut PreparedRow) {
+        self.pair.prepare(self.row(row), prepared);
+    }
+
     fn len(&self) -> u32 {
         self.len
     }
 
-    fn distance(&self, a: Row, b: Row) -> f32 {
-        self.pair.distance(self.row(a), self.row(b))
+    fn distance(&self, from: &PreparedRow, to: Row) -> f32 {
+        self.pair.distance(from, self.row(to))
+    }
+
+    fn blocks(&self) -> Option<&[u8]> {
+        Some(&self.blocks)
+    }
+
+    fn prepare_blocks(&self, from: &PreparedRow, query: &mut BlockQuery) {
+        self.pair.prepare_blocks(from, query);
     }
 
     fn prefetch(&self, row: Row) {

@@ -243,21 +243,23 @@ pub(crate) fn write_codes(
     })
 }
 
-/// Rows of four bits of all vectors, in memory, for building a graph where the codes are others.
-pub(crate) fn rows_to_build_on(
+/// Rows of four bits of all vectors and their blocks, in memory, for building a graph where the
+/// codes are others.
+pub(crate) fn codes_to_build_on(
     view: &VectorsView<'_>,
     metric: CodeMetric,
     pool: &rayon::ThreadPool,
     check: Checkpoint<'_>,
-) -> Result<Vec<u8>> {
+) -> Result<(Vec<u8>, Vec<u8>)> {
     let (space, _) = space_of(view);
     let coding = Coding::new(view.dim(), view.element(), metric, CodeBits::Four);
-    let mut rows = Vec::new();
+    let (mut rows, mut blocks) = (Vec::new(), Vec::new());
     each_encoded((&coding, &space), view, pool, |task, done| {
         rows.extend_from_slice(&task.rows);
+        blocks.extend_from_slice(&task.blocks);
         check(done)
     })?;
-    Ok(rows)
+    Ok((rows, blocks))
 }
 
 /// Encodes all vectors, some thousand at a time, and calls `take` with what was made, in order, and

@@ -1,19 +1,22 @@
 //! Linking the rows of a graph across to the rows of others, each from the neighbours it has.
 //!
-//! A row's neighbours know where it is: those that are linked across lead to rows of other graphs
-//! that are near it. The walk starts at them and is half as wide as a build's, since the row's
-//! neighbours need not be found again: they are candidates whatever the walk finds.
+//! A row's neighbours need not be found again: they are candidates. Those of other graphs come from
+//! a scan of codes ([`Clusters`]) of half as many rows as a build's. Where there are no codes, the
+//! row's neighbours know where it is: those that are linked across lead to rows of other graphs
+//! that are near it, by a walk half as wide as a build's.
 //!
 //! # Invariants
 //! - A row's own neighbours are considered for its list, wherever they are.
 
 use crate::error::BuildError;
 use crate::graph::build::{BATCH, Builder, FromRow, Placer};
+use crate::graph::clusters::{Clusters, Looked};
 use crate::graph::links::{Links, List};
 use crate::graph::prune;
-use crate::graph::search::{Ending, Layer, walk};
+use crate::graph::search::{Ending, Layer, Scratch, walk};
+use crate::neighbor::Neighbor;
 use crate::rowset::RowSet;
-use crate::{Row, Space};
+use crate::{Row, Scorer, Space};
 
 /// Width of a walk in percent of `ef_construct`.
 ///
@@ -50,18 +53,27 @@ impl Across {
         });
     }
 
-    /// Links `rows`, which have lists or not, in their order.
+    /// Links `rows`, which have lists or not, in their order; in `clusters` their turns are `turn`
+    /// and those after it.
     pub(crate) fn link<S: Space + ?Sized>(
         &mut self,
         builder: &mut Builder<'_, S>,
         rows: &[Row],
+        (clusters, mut turn): (Option<&Clusters>, u32),
     ) -> Result<(), BuildError> {
         let (mut rest, mut size) = (rows, ROWS_FIRST);
         while !rest.is_empty() {
             let (batch, after) = rest.split_at(size.min(rest.len()));
             (rest, size) = (after, ROWS.min(2 * size));
             let linked = &self.linked;
+            let found = clusters.map(|clusters| {
+                let targets: Vec<(Row, u32)> = batch.iter().map(|row| (*row, turn)).collect();
+                let ef = builder.graph.settings.ef_construct as usize;
+                clusters.nearest(builder.space, &targets, Looked::across(ef))
+            });
+            turn += batch.len() as u32;
             builder.insert_all(batch, |builder, placer, row, earlier| {
+                let found = found.as_ref().map(|found| &found[earlier.len()][..]);
                 let earlier = &earlier[earlier.len().saturating_sub(BATCH)..];
                 if !is_near(builder, linked, row) {
                     return builder.place(placer, row, earlier);
@@ -70,7 +82,10 @@ impl Across {
                 if !linked.contains(row) && builder.graph.levels[row as usize] > 0 {
                     placed = builder.place_above(placer, row, earlier);
                 }
-                placed[0] = place_near(builder, linked, placer, row);
+                placed[0] = match found {
+                    Some(found) => place_found(builder, found, placer, row),
+                    None => place_near(builder, linked, placer, row),
+                };
                 placed
             })?;
             self.take(batch.iter().copied());
@@ -99,6 +114,7 @@ fn place_near<S: Space + ?Sized>(
     let Placer {
         scratch,
         candidates,
+        ..
     } = placer;
     scratch.begin(space.len(), width.max(WIDTH_LEAST));
     scratch.visited.insert(row);
@@ -112,7 +128,13 @@ fn place_near<S: Space + ?Sized>(
         base: &graph.base,
         linked,
     };
-    walk(&layer, &FromRow { space, row }, Ending::BEAM, scratch);
+    let mut prepared = S::Prepared::default();
+    space.prepare(row, &mut prepared);
+    let scorer = FromRow {
+        space,
+        row: &prepared,
+    };
+    walk(&layer, &scorer, Ending::BEAM, scratch);
     candidates.clear();
     candidates.extend(scratch.beam.iter());
     let found = candidates.len();
@@ -121,11 +143,61 @@ fn place_near<S: Space + ?Sized>(
             candidates.push(own);
         }
     }
+    chosen(builder, &scorer, row, candidates)
+}
+
+/// Chooses the base list of `row` from its list and the rows `found`.
+fn place_found<S: Space + ?Sized>(
+    builder: &Builder<'_, S>,
+    found: &[Row],
+    placer: &mut Placer,
+    row: Row,
+) -> List {
+    let (space, graph) = (builder.space, &builder.graph);
+    let Placer {
+        scratch,
+        candidates,
+        ..
+    } = placer;
+    let mut prepared = S::Prepared::default();
+    space.prepare(row, &mut prepared);
+    let scorer = FromRow {
+        space,
+        row: &prepared,
+    };
+    scratch.begin(space.len(), 0);
+    scratch.visited.insert(row);
+    candidates.clear();
+    for own in graph.base.neighbors(row) {
+        scratch.visited.insert(own.row);
+        candidates.push(own);
+    }
+    let Scratch { rows, visited, .. } = scratch;
+    rows.clear();
+    rows.extend(found.iter().filter(|row| visited.insert(**row)));
+    scratch.score(&scorer);
+    let scored = scratch.rows.iter().zip(&scratch.distances);
+    candidates.extend(scored.map(|(row, distance)| Neighbor {
+        distance: *distance,
+        row: *row,
+    }));
+    chosen(builder, &scorer, row, candidates)
+}
+
+/// The list of `row` from `candidates`, among which are those of its list.
+fn chosen<S: Space + ?Sized>(
+    builder: &Builder<'_, S>,
+    scorer: &FromRow<'_, S>,
+    row: Row,
+    candidates: &mut [Neighbor],
+) -> List {
+    let graph = &builder.graph;
     candidates.sort_unstable();
     let mut list = List::default();
-    let room = (settings.m as usize, settings.m0() as usize);
+    let room = (graph.settings.m as usize, graph.settings.m0() as usize);
     let apart = graph.base.chosen(row);
-    prune::select_knowing(space, row, candidates, apart, room, &mut list);
+    let own = scorer.distance(row);
+    prune::select_knowing(builder.space, own, candidates, apart, room, &mut list);
     list
 }
 

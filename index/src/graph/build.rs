@@ -22,10 +22,11 @@ use format_spec::graph::NOT_IN_GRAPH;
 use rayon::prelude::*;
 
 use crate::error::BuildError;
+use crate::graph::clusters::{Clusters, Looked};
 use crate::graph::links::{Links, LinksMut, List};
 use crate::graph::search::{BaseLayer, Ending, Scratch, UpperLayer, descend, enter, walk};
 use crate::graph::{Adjacency, BuiltGraph, ROWS_MOST, check, level, prune};
-use crate::neighbor::Neighbor;
+use crate::neighbor::{Nearest, Neighbor};
 use crate::rowset::RowSet;
 use crate::settings::BuildSettings;
 use crate::{Row, Scorer, Space};
@@ -36,6 +37,9 @@ use crate::{Row, Scorer, Space};
 /// is about a hundredth of a row's cost, since the vectors stay in cache. Enough work for 64
 /// threads between two barriers.
 pub(crate) const BATCH: usize = 256;
+
+/// Rows whose candidates are looked for at once, a whole number of batches.
+const RUN: usize = 16 * BATCH;
 
 /// Lists that one thread links at a time.
 const LINK_GRAIN: usize = 64;
@@ -74,7 +78,8 @@ pub fn build<S: Space + ?Sized>(
     pool.install(|| {
         let levels = drawn_levels(space.len(), &members, settings);
         let mut builder = Builder::new(space, levels, settings, progress);
-        builder.insert(&members, Builder::place)?;
+        let clusters = Clusters::new(space, [].into_iter(), &members, settings.seed);
+        builder.insert(&members, (clusters.as_ref(), 1))?;
         Ok(builder.finish(&members))
     })
 }
@@ -126,6 +131,7 @@ pub(crate) struct Builder<'a, S: ?Sized> {
 pub(crate) struct Placer {
     pub(crate) scratch: Scratch,
     pub(crate) candidates: Vec<Neighbor>,
+    nearest: Nearest,
 }
 
 /// The lists of a new row, base layer first.
@@ -174,14 +180,71 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
         }
     }
 
-    /// Inserts `rows` in batches; `place` chooses the neighbours of a row, the rows before which in
-    /// its batch it is given.
-    pub(crate) fn insert<P>(&mut self, rows: &[Row], place: P) -> Result<(), BuildError>
-    where
-        P: Fn(&Self, &mut Placer, Row, &[Row]) -> Placed + Sync,
-    {
-        let mut batches = rows.chunks(BATCH);
-        batches.try_for_each(|batch| self.insert_all(batch, &place))
+    /// Inserts `rows` in batches, by scans if there are `clusters`, in which their turns are `turn`
+    /// and those after it.
+    pub(crate) fn insert(
+        &mut self,
+        rows: &[Row],
+        (clusters, turn): (Option<&Clusters>, u32),
+    ) -> Result<(), BuildError> {
+        let Some(clusters) = clusters else {
+            let mut batches = rows.chunks(BATCH);
+            return batches.try_for_each(|batch| self.insert_all(batch, Self::place));
+        };
+        let looked = Looked::anew(self.graph.settings.ef_construct as usize);
+        for (first, run) in (0..).step_by(RUN).zip(rows.chunks(RUN)) {
+            self.check()?;
+            let turn = |at: usize| turn + (first + at / BATCH * BATCH) as u32;
+            let targets = run.iter().enumerate().map(|(at, row)| (*row, turn(at)));
+            let targets: Vec<(Row, u32)> = targets.collect();
+            let found = clusters.nearest(self.space, &targets, looked);
+            for (batch, found) in run.chunks(BATCH).zip(found.chunks(BATCH)) {
+                self.insert_all(batch, |builder, placer, row, earlier| {
+                    builder.place_among(placer, row, (&found[earlier.len()], earlier))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Chooses the neighbours of `row`: in the base layer among the rows `found` and those
+    /// `earlier` in its batch, above it by a walk.
+    fn place_among(
+        &self,
+        placer: &mut Placer,
+        row: Row,
+        (found, earlier): (&[Row], &[Row]),
+    ) -> Placed {
+        let mut placed = match self.graph.levels[row as usize] {
+            0 => vec![List::default()],
+            _ => self.place_above(placer, row, earlier),
+        };
+        let mut prepared = S::Prepared::default();
+        self.space.prepare(row, &mut prepared);
+        let scorer = FromRow {
+            space: self.space,
+            row: &prepared,
+        };
+        let Placer {
+            scratch,
+            candidates,
+            nearest,
+        } = placer;
+        scratch.rows.clear();
+        scratch.rows.extend(found.iter().chain(earlier));
+        scratch.score(&scorer);
+        nearest.reset(self.graph.settings.ef_construct as usize);
+        for (row, distance) in scratch.rows.iter().zip(&scratch.distances) {
+            nearest.push(*distance, *row);
+        }
+        nearest.sorted(candidates);
+        let room = (
+            self.graph.settings.m as usize,
+            self.graph.settings.m0() as usize,
+        );
+        let own = scorer.distance(row);
+        prune::select(self.space, own, candidates, room, &mut placed[0]);
+        placed
     }
 
     /// Inserts the rows of one batch.
@@ -248,12 +311,12 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
     }
 
     fn place_from(&self, lowest: usize, placer: &mut Placer, row: Row, earlier: &[Row]) -> Placed {
-        let BuildSettings {
-            m, ef_construct, ..
-        } = self.graph.settings;
+        let ef_construct = self.graph.settings.ef_construct;
+        let mut prepared = S::Prepared::default();
+        self.space.prepare(row, &mut prepared);
         let scorer = FromRow {
             space: self.space,
-            row,
+            row: &prepared,
         };
         let level = self.graph.levels[row as usize];
         let (mut start, top) = match self.graph.entry {
@@ -282,28 +345,44 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
                 self.seek(layer, &scorer, scratch);
             }
             start = scratch.beam.get(0).or(start);
-            for other in earlier {
-                if self.graph.levels[*other as usize] >= layer && scratch.visited.insert(*other) {
-                    scratch
-                        .beam
-                        .insert(self.space.distance(row, *other), *other);
-                }
-            }
-            let own = (layer == 0).then(|| self.graph.base.neighbors(row));
-            for own in own.into_iter().flatten() {
-                if scratch.visited.insert(own.row) {
-                    scratch.beam.insert(own.distance, own.row);
-                }
-            }
-            let cap = if layer == 0 { 2 * m } else { m };
-            placer.candidates.clear();
-            // A row that had a list before may be in others.
-            let found = placer.scratch.beam.iter().filter(|found| found.row != row);
-            placer.candidates.extend(found);
-            let room = (m as usize, cap as usize);
-            prune::select(self.space, row, &placer.candidates, room, list);
+            self.choose((layer, row), &scorer, earlier, placer, list);
         }
         placed
+    }
+
+    /// Chooses the list of `row` in `layer` from the beam, `earlier` and the list it has.
+    fn choose(
+        &self,
+        (layer, row): (u8, Row),
+        scorer: &FromRow<'_, S>,
+        earlier: &[Row],
+        placer: &mut Placer,
+        list: &mut List,
+    ) {
+        let Placer {
+            scratch,
+            candidates,
+            ..
+        } = placer;
+        for other in earlier {
+            if self.graph.levels[*other as usize] >= layer && scratch.visited.insert(*other) {
+                scratch.beam.insert(scorer.distance(*other), *other);
+            }
+        }
+        let own = (layer == 0).then(|| self.graph.base.neighbors(row));
+        for own in own.into_iter().flatten() {
+            if scratch.visited.insert(own.row) {
+                scratch.beam.insert(own.distance, own.row);
+            }
+        }
+        let m = self.graph.settings.m;
+        let cap = if layer == 0 { 2 * m } else { m };
+        candidates.clear();
+        // A row that had a list before may be in others.
+        candidates.extend(scratch.beam.iter().filter(|found| found.row != row));
+        let room = (m as usize, cap as usize);
+        let own = scorer.distance(row);
+        prune::select(self.space, own, candidates, room, list);
     }
 
     fn seek(&self, layer: u8, scorer: &FromRow<'_, S>, scratch: &mut Scratch) {
@@ -401,20 +480,31 @@ fn link_back<S: Space + ?Sized>(space: &S, mut links: LinksMut<'_>, offers: &[Of
             return;
         }
     }
-    let mut list = List::default();
+    let (mut list, mut source) = (List::default(), S::Prepared::default());
+    let mut upcoming = offers.chunk_by(|a, b| a.block == b.block).skip(1);
     for group in offers.chunk_by(|a, b| a.block == b.block) {
+        if let Some(next) = upcoming.next() {
+            links.prefetch(next[0].block);
+        }
         links.load(group[0].block, &mut list);
+        list.chosen.iter().for_each(|kept| space.prefetch(kept.row));
         for offer in group {
-            prune::offer(space, offer.target, offer.source, links.cap(), &mut list);
+            let own = || {
+                let mut target = S::Prepared::default();
+                space.prepare(offer.target, &mut target);
+                space.distance(&target, offer.target)
+            };
+            space.prepare(offer.source.row, &mut source);
+            prune::offer(space, (own, offer.source), &source, links.cap(), &mut list);
         }
         links.store(group[0].block, &list);
     }
 }
 
 /// Distances from one row of a space.
-pub(crate) struct FromRow<'a, S: ?Sized> {
+pub(crate) struct FromRow<'a, S: Space + ?Sized> {
     pub(crate) space: &'a S,
-    pub(crate) row: Row,
+    pub(crate) row: &'a S::Prepared,
 }
 
 impl<S: Space + ?Sized> Scorer for FromRow<'_, S> {

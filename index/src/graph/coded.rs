@@ -306,7 +306,10 @@ where
 mod tests {
     use super::*;
     use crate::{AcceptAll, BuildSettings, RowSet, Silent, Space, build};
-    use quant::{CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, RotatedQuery, Rotation};
+    use quant::{
+        BlockQuery, CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, PreparedRow, RotatedQuery,
+        Rotation,
+    };
 
     const DIM: usize = 40;
     const COUNT: u32 = 2_500;
@@ -343,6 +346,12 @@ mod tests {
         }
     }
 
+    impl Rows {
+        fn pair(&self) -> CodePair {
+            CodePair::new(CodeMetric::Euclid, self.space.padded())
+        }
+    }
+
     impl CodeRows for Rows {
         fn block(&self, block: u32) -> &[u8] {
             let len = BlockBuilder::block_len(self.space.padded());
@@ -356,13 +365,26 @@ mod tests {
     }
 
     impl Space for Rows {
+        type Prepared = PreparedRow;
+
+        fn prepare(&self, row: Row, prepared: &mut PreparedRow) {
+            self.pair().prepare(self.row(row), prepared);
+        }
+
         fn len(&self) -> u32 {
             COUNT
         }
 
-        fn distance(&self, a: Row, b: Row) -> f32 {
-            let pair = CodePair::new(CodeMetric::Euclid, self.space.padded());
-            pair.distance(self.row(a), self.row(b))
+        fn distance(&self, from: &PreparedRow, to: Row) -> f32 {
+            self.pair().distance(from, self.row(to))
+        }
+
+        fn blocks(&self) -> Option<&[u8]> {
+            Some(&self.blocks)
+        }
+
+        fn prepare_blocks(&self, from: &PreparedRow, query: &mut BlockQuery) {
+            self.pair().prepare_blocks(from, query);
         }
     }
 

@@ -192,6 +192,13 @@ impl LinksMut<'_> {
         (left, right)
     }
 
+    /// Asks for a list to be brought near, without waiting.
+    pub(crate) fn prefetch(&self, block: u32) {
+        let at = (block - self.first) as usize;
+        quant::prefetch_whole(&self.cells[at * (self.cap + 1)..][..self.cap + 1]);
+        quant::prefetch_whole(&self.distances[at * self.cap..][..self.cap]);
+    }
+
     /// Takes a copy of a list.
     pub(crate) fn load(&self, block: u32, list: &mut List) {
         let at = (block - self.first) as usize;

@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use crate::error::BuildError;
 use crate::graph::across::Across;
 use crate::graph::build::{Builder, Placed, drawn_levels, members};
+use crate::graph::clusters::Clusters;
 use crate::graph::level::LEVEL_MOST;
 use crate::graph::links::List;
 use crate::graph::repair::{Earlier, Loss};
@@ -91,15 +92,24 @@ pub fn merge<S: Space + ?Sized, A: Adjacency + ?Sized>(
             let worst: Vec<Row> = worst.map(|(row, _)| *row).collect();
             builder.done(base.live.len() - worst.len());
             across.take(base.live.iter().map(|(_, new)| *new));
-            across.link(&mut builder, &worst)?;
+            across.link(&mut builder, &worst, (None, 0))?;
         }
         for part in others {
             take_over(&mut builder, part, false)?;
         }
+        let mut later: Vec<Row> = others.iter().flat_map(traversal).collect();
+        let linked = later.len();
+        later.extend(&rest);
+        let before = base.iter().flat_map(|base| &base.live);
+        let before = before.map(|(_, new)| *new);
+        let clusters = Clusters::new(space, before, &later, settings.seed);
+        let mut turn = 1;
         for part in others {
-            across.link(&mut builder, &traversal(part))?;
+            let (rows, _) = later[turn as usize - 1..linked].split_at(part.live.len());
+            across.link(&mut builder, rows, (clusters.as_ref(), turn))?;
+            turn += rows.len() as u32;
         }
-        builder.insert(&rest, Builder::place)?;
+        builder.insert(&rest, (clusters.as_ref(), turn))?;
         Ok(builder.finish(&members))
     })
 }

@@ -14,6 +14,7 @@
 pub(crate) mod across;
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod clusters;
 pub(crate) mod coded;
 mod coded_filtered;
 pub(crate) mod filtered;

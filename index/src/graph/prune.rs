@@ -16,28 +16,29 @@ use crate::{Row, Space};
 /// Chosen neighbours at distance zero. A few keep a group of equal vectors connected.
 const TWINS_MOST: usize = 4;
 
-/// Chooses from `candidates`, nearest first, at most `most` rows; the list has at most `cap`.
+/// Chooses from `candidates`, nearest first, at most `most` rows; the list has at most `cap`. The
+/// target's distance from itself is `own`.
 pub(crate) fn select<S: Space + ?Sized>(
     space: &S,
-    target: Row,
+    own: f32,
     candidates: &[Neighbor],
     room: (usize, usize),
     list: &mut List,
 ) {
-    select_knowing(space, target, candidates, &[], room, list);
+    select_knowing(space, own, candidates, &[], room, list);
 }
 
 /// The same, where of the rows `apart` none stands before another: they were chosen together.
 pub(crate) fn select_knowing<S: Space + ?Sized>(
     space: &S,
-    target: Row,
+    own: f32,
     candidates: &[Neighbor],
     apart: &[Row],
     (most, cap): (usize, usize),
     list: &mut List,
 ) {
     list.clear();
-    let own = space.distance(target, target);
+    let mut prepared = S::Prepared::default();
     let mut twins = 0;
     for candidate in candidates {
         if list.chosen.len() == most {
@@ -53,8 +54,10 @@ pub(crate) fn select_knowing<S: Space + ?Sized>(
             continue;
         }
         let is_apart = apart.contains(&candidate.row);
+        space.prepare(candidate.row, &mut prepared);
         let behind = |kept: &Neighbor| {
-            !(is_apart && apart.contains(&kept.row)) && stands_before(space, kept, candidate)
+            let known = is_apart && apart.contains(&kept.row);
+            !known && space.distance(&prepared, kept.row) < candidate.distance
         };
         if list.chosen.iter().any(behind) {
             list.fillers.push(*candidate);
@@ -66,15 +69,15 @@ pub(crate) fn select_knowing<S: Space + ?Sized>(
     list.fit(cap);
 }
 
-/// Offers `target` a neighbour that it may already have: chosen, filler or dropped, as
+/// Offers a target a neighbour that it may already have: chosen, filler or dropped, as
 /// [`select`] over the list and the new row would have it, except that a filler is not
-/// reconsidered.
+/// reconsidered. `from` is the new row, `own` the target's distance from itself.
 ///
 /// One distance a chosen row at most, where running the selection anew costs hundreds.
 pub(crate) fn offer<S: Space + ?Sized>(
     space: &S,
-    target: Row,
-    source: Neighbor,
+    (own, source): (impl FnOnce() -> f32, Neighbor),
+    from: &S::Prepared,
     cap: usize,
     list: &mut List,
 ) {
@@ -87,16 +90,17 @@ pub(crate) fn offer<S: Space + ?Sized>(
         .iter()
         .filter(|kept| kept.distance == source.distance)
         .count();
-    let spare_twin = ties >= TWINS_MOST && source.distance == space.distance(target, target);
+    let spare_twin = ties >= TWINS_MOST && source.distance == own();
     let mut before = list.chosen[..place].iter();
-    if spare_twin || before.any(|kept| stands_before(space, kept, &source)) {
+    let stands_before = |kept: &Neighbor| space.distance(from, kept.row) < source.distance;
+    if spare_twin || before.any(stands_before) {
         fill(list, source);
     } else {
         list.chosen.insert(place, source);
         let mut at = place + 1;
         while at < list.chosen.len() {
             let kept = list.chosen[at];
-            if space.distance(source.row, kept.row) < kept.distance {
+            if space.distance(from, kept.row) < kept.distance {
                 list.chosen.remove(at);
                 fill(list, kept);
             } else {
@@ -108,11 +112,6 @@ pub(crate) fn offer<S: Space + ?Sized>(
         }
     }
     list.fit(cap);
-}
-
-/// Whether `kept` is nearer to `candidate` than the target of both is.
-fn stands_before<S: Space + ?Sized>(space: &S, kept: &Neighbor, candidate: &Neighbor) -> bool {
-    space.distance(candidate.row, kept.row) < candidate.distance
 }
 
 fn fill(list: &mut List, neighbor: Neighbor) {

@@ -62,16 +62,19 @@ impl<A: Adjacency + ?Sized> Earlier<'_, A> {
         let Placer {
             scratch,
             candidates,
+            ..
         } = placer;
         scratch.begin(space.len(), 0);
         scratch.visited.insert(target);
         candidates.clear();
+        let mut prepared = S::Prepared::default();
+        space.prepare(target, &mut prepared);
         let mut loss = Loss::default();
         let mut take = |row: Row| {
             let new = self.kept(layer, row);
             if let Some(new) = new.filter(|new| scratch.visited.insert(*new)) {
                 candidates.push(Neighbor {
-                    distance: space.distance(target, new),
+                    distance: space.distance(&prepared, new),
                     row: new,
                 });
             }
@@ -94,7 +97,8 @@ impl<A: Adjacency + ?Sized> Earlier<'_, A> {
         }
         candidates.sort_unstable();
         candidates.truncate(CANDIDATES_MOST);
-        prune::select(space, target, candidates, room, list);
+        let own = space.distance(&prepared, target);
+        prune::select(space, own, candidates, room, list);
         loss
     }
 }

@@ -56,12 +56,18 @@ impl Plain {
 }
 
 impl Space for Plain {
+    type Prepared = Row;
+
+    fn prepare(&self, row: Row, prepared: &mut Row) {
+        *prepared = row;
+    }
+
     fn len(&self) -> u32 {
         self.vectors.len() as u32
     }
 
-    fn distance(&self, a: Row, b: Row) -> f32 {
-        squared(&self.vectors[a as usize], &self.vectors[b as usize])
+    fn distance(&self, from: &Row, to: Row) -> f32 {
+        squared(&self.vectors[*from as usize], &self.vectors[to as usize])
     }
 }
 

@@ -133,7 +133,8 @@ impl BlockBuilder {
         self.rows += 1;
     }
 
-    pub(super) fn push_absent(&mut self) {
+    /// Adds a row without a vector.
+    pub fn push_absent(&mut self) {
         self.factors[self.rows] = Factors::ABSENT;
         self.rows += 1;
     }

@@ -38,7 +38,7 @@
 
 pub use block::{BLOCK_ROWS, BlockBuilder, SignRows};
 pub use encode::{CodeBits, CodeMetric, Encoder};
-pub use pair::CodePair;
+pub use pair::{BlockQuery, CodePair, PreparedRow};
 pub use query::{BlockEstimates, CodeQuery, Estimate, RotatedQuery};
 pub use rotation::Rotation;
 pub(crate) use rotation::split_mix;
@@ -46,7 +46,7 @@ pub use space::CodeSpace;
 
 pub(crate) mod block;
 pub(crate) mod encode;
-mod pair;
+pub(crate) mod pair;
 mod query;
 pub(crate) mod rotation;
 mod space;

@@ -190,12 +190,16 @@ fn two_rows_are_as_far_as_their_vectors() {
             let pair = CodePair::new(metric, padded);
             let rows: Vec<&[u8]> = code.rows.chunks_exact(pair.row_len()).collect();
             let mut square = 0.0;
+            let (mut from, mut back) = (PreparedRow::default(), PreparedRow::default());
             for (a, x) in rows.iter().zip(&vectors) {
+                pair.prepare(a, &mut from);
                 for (b, y) in rows.iter().zip(&vectors) {
-                    let distance = pair.distance(a, b);
+                    let distance = pair.distance(&from, b);
+                    pair.prepare(b, &mut back);
+                    assert_eq!(pair.distance(&back, a).to_bits(), distance.to_bits());
                     for isa in Isa::available() {
                         let on = CodePair::on(Codes::new(Some(isa)), metric, padded);
-                        assert_eq!(on.distance(a, b), distance, "{isa}");
+                        assert_eq!(on.distance(&from, b), distance, "{isa}");
                     }
                     let error = f64::from(distance) + constant - exact(metric, x, y);
                     square += error * error;
@@ -204,6 +208,53 @@ fn two_rows_are_as_far_as_their_vectors() {
             let error = (square / 3_600.0).sqrt();
             assert!(error < 0.02, "{dim}, {metric:?}: {error}");
         }
+    }
+}
+
+/// A block's estimates of the distances from a prepared row are those from the row's grid point.
+#[test]
+fn rows_are_estimated_in_blocks_as_from_their_grid_points() {
+    for metric in [CodeMetric::Dot, CodeMetric::Euclid] {
+        let vectors = clustered(70, 200, 12);
+        let code = encoded(&vectors, metric, CodeBits::Four, None);
+        let padded = code.space.padded();
+        let pair = CodePair::new(metric, padded);
+        let (mut from, mut query) = (PreparedRow::default(), BlockQuery::default());
+        let mut estimates = BlockEstimates::default();
+        let (mut nearer, mut pairs) = (0, 0);
+        for row in code.rows.chunks_exact(pair.row_len()) {
+            pair.prepare(row, &mut from);
+            pair.prepare_blocks(&from, &mut query);
+            let others: Vec<f32> = code
+                .rows
+                .chunks_exact(pair.row_len())
+                .map(|other| pair.distance(&from, other))
+                .collect();
+            let mut square = 0.0;
+            for (at, block) in code.blocks.chunks_exact(query.block_len()).enumerate() {
+                let below = query.block(block, 0.3, &mut estimates);
+                for (lane, (estimate, other)) in estimates
+                    .distances
+                    .iter()
+                    .zip(&others[32 * at..])
+                    .enumerate()
+                {
+                    assert_eq!(below >> lane & 1 == 1, *estimate < 0.3);
+                    square += (estimate - other).powi(2);
+                    pairs += 1;
+                    nearer += below >> lane & 1;
+                }
+            }
+            // Of unit vectors: sqrt(pi / 2 - 1) / sqrt(256), twice that for squares.
+            let most = if metric == CodeMetric::Dot {
+                0.047
+            } else {
+                0.094
+            };
+            let error = (square / vectors.len() as f32).sqrt();
+            assert!(error < 1.25 * most, "{metric:?}: {error}, not {most}");
+        }
+        assert!(nearer > 0 && nearer < pairs);
     }
 }
 

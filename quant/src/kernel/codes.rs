@@ -12,7 +12,7 @@ use std::fmt;
 
 use super::{Isa, table};
 use crate::codes::block::BLOCK_FACTORS_LEN;
-use crate::codes::{BLOCK_ROWS, encode, rotation};
+use crate::codes::{BLOCK_ROWS, encode, pair, rotation};
 
 /// A query's side of a block.
 #[derive(Clone, Debug)]
@@ -35,9 +35,6 @@ impl BlockOperand {
     }
 }
 
-/// Sums over two codes `a` and `b` of four bits: of `a * b`, of `a` and of `b`.
-pub(crate) type PairSums = [i32; 3];
-
 type Rows = [f32; BLOCK_ROWS];
 /// Of a grid point with a vector, and with itself.
 type Product = (f32, f32);
@@ -49,7 +46,7 @@ pub(super) struct CodeOps {
     pub(super) bit_pairs: unsafe fn(&[i8], &[u8]) -> i32,
     pub(super) nibbles: unsafe fn(&[i8], &[u8]) -> i32,
     pub(super) bytes: unsafe fn(&[i16], &[u8]) -> i32,
-    pub(super) nibble_pair: unsafe fn(&[u8], &[u8]) -> PairSums,
+    pub(super) twice_centred: unsafe fn(&[u8], &mut [i8]) -> i32,
     pub(super) rotate: unsafe fn(&[u32], &mut [f32]),
     pub(super) grid: unsafe fn(&[f32], f32, &mut [f32]) -> Product,
 }
@@ -115,11 +112,11 @@ impl Codes {
         unsafe { (self.ops.bytes)(query, codes) }
     }
 
-    /// The sums over two codes of four bits.
+    /// [`pair::twice_centred`].
     #[inline]
-    pub(crate) fn nibble_pair(&self, a: &[u8], b: &[u8]) -> PairSums {
+    pub(crate) fn twice_centred(&self, codes: &[u8], values: &mut [i8]) -> i32 {
         // SAFETY: as in `block`.
-        unsafe { (self.ops.nibble_pair)(a, b) }
+        unsafe { (self.ops.twice_centred)(codes, values) }
     }
 
     /// [`rotation::apply`].
@@ -135,8 +132,8 @@ impl Codes {
     }
 }
 
-/// Writes the table of one instruction set. Its file has `block`, `bit_pairs`, `nibbles`, `bytes`
-/// and `nibble_pair`; the rest is plain Rust, compiled with the features.
+/// Writes the table of one instruction set. Its file has `block`, `bit_pairs`, `nibbles` and
+/// `bytes`; the rest is plain Rust, compiled with the features.
 macro_rules! code_ops {
     ([$($feature:meta)?]) => {
         /// The code kernels of this instruction set.
@@ -145,10 +142,15 @@ macro_rules! code_ops {
             bit_pairs,
             nibbles,
             bytes,
-            nibble_pair,
+            twice_centred,
             rotate,
             grid,
         };
+
+        $(#[$feature])?
+        fn twice_centred(codes: &[u8], values: &mut [i8]) -> i32 {
+            grid_points(codes, values)
+        }
 
         $(#[$feature])?
         fn rotate(flips: &[u32], x: &mut [f32]) {
@@ -188,6 +190,7 @@ macro_rules! block_by_sums {
 pub(super) use block_by_sums;
 
 pub(super) use encode::grid as round_to_grid;
+pub(super) use pair::twice_centred as grid_points;
 pub(super) use rotation::apply as apply_rotation;
 
 /// Bytes of codes, and of tables, after which sums of 16 bits are full: 256 groups of 255.
@@ -243,15 +246,6 @@ pub(super) fn rows_below(lower: &Rows, worst: f32) -> u32 {
     bits.fold(0, |bits, (row, lower)| {
         bits | u32::from(*lower < worst) << row
     })
-}
-
-/// Checks that two codes of four bits are as long.
-///
-/// # Panics
-/// If they are not, or not in whole chunks of 64 dimensions. The kernels' loads rely on this.
-#[inline]
-pub(super) fn check_pair(a: usize, b: usize) {
-    assert!(a == b && a.is_multiple_of(32), "codes of {a} and {b} bytes");
 }
 
 /// How many codes both sides have.

@@ -8,8 +8,8 @@
 use std::arch::x86_64::*;
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, block_by_sums, check_codes,
-    check_pair, code_ops, finish, parts, round_to_grid,
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, check_codes, code_ops, finish,
+    grid_points, parts, round_to_grid,
 };
 use crate::codes::BLOCK_ROWS;
 
@@ -167,31 +167,4 @@ fn bytes(query: &[i16], codes: &[u8]) -> i32 {
         }
     }
     total(_mm256_add_epi32(sums[0], sums[1]))
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn nibble_pair(a: &[u8], b: &[u8]) -> PairSums {
-    check_pair(a.len(), b.len());
-    let (nibble, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
-    let zero = _mm256_setzero_si256();
-    let mut sums = [zero; 3];
-    for (a, b) in a.as_chunks().0.iter().zip(b.as_chunks().0) {
-        let (a, b) = (load::<[u8; 32]>(a), load::<[u8; 32]>(b));
-        let low = (_mm256_and_si256(a, nibble), _mm256_and_si256(b, nibble));
-        let high = (
-            _mm256_and_si256(_mm256_srli_epi16::<4>(a), nibble),
-            _mm256_and_si256(_mm256_srli_epi16::<4>(b), nibble),
-        );
-        // Four products of at most 15 * 15 fit 16 bits.
-        let products = _mm256_add_epi16(
-            _mm256_maddubs_epi16(low.0, low.1),
-            _mm256_maddubs_epi16(high.0, high.1),
-        );
-        sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(products, ones));
-        let of_a = _mm256_sad_epu8(_mm256_add_epi8(low.0, high.0), zero);
-        sums[1] = _mm256_add_epi32(sums[1], of_a);
-        let of_b = _mm256_sad_epu8(_mm256_add_epi8(low.1, high.1), zero);
-        sums[2] = _mm256_add_epi32(sums[2], of_b);
-    }
-    [total(sums[0]), total(sums[1]), total(sums[2])]
 }

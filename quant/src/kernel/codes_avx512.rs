@@ -9,8 +9,8 @@
 use std::arch::x86_64::*;
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, check_codes, check_pair, code_ops,
-    parts, round_to_grid,
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, check_codes, code_ops, grid_points, parts,
+    round_to_grid,
 };
 use crate::codes::BLOCK_ROWS;
 
@@ -219,36 +219,4 @@ fn bytes(query: &[i16], codes: &[u8]) -> i32 {
         }
     }
     _mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1]))
-}
-
-#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
-fn nibble_pair(a: &[u8], b: &[u8]) -> PairSums {
-    check_pair(a.len(), b.len());
-    let ((a, last_a), (b, last_b)) = (a.as_chunks::<64>(), b.as_chunks::<64>());
-    let (nibble, zero) = (_mm512_set1_epi8(15), _mm512_setzero_si512());
-    let mut sums = [zero; 3];
-    let mut add = |a: __m512i, b: __m512i| {
-        let low = (_mm512_and_si512(a, nibble), _mm512_and_si512(b, nibble));
-        let high = (
-            _mm512_and_si512(_mm512_srli_epi16::<4>(a), nibble),
-            _mm512_and_si512(_mm512_srli_epi16::<4>(b), nibble),
-        );
-        sums[0] = _mm512_dpbusd_epi32(sums[0], low.0, low.1);
-        sums[0] = _mm512_dpbusd_epi32(sums[0], high.0, high.1);
-        let of_a = _mm512_sad_epu8(_mm512_add_epi8(low.0, high.0), zero);
-        sums[1] = _mm512_add_epi32(sums[1], of_a);
-        let of_b = _mm512_sad_epu8(_mm512_add_epi8(low.1, high.1), zero);
-        sums[2] = _mm512_add_epi32(sums[2], of_b);
-    };
-    for (a, b) in a.iter().zip(b) {
-        add(load(a), load(b));
-    }
-    if let (Some(a), Some(b)) = (last_a.as_array::<32>(), last_b.as_array()) {
-        let b = load_half::<[u8; 32]>(b);
-        add(
-            _mm512_zextsi256_si512(load_half(a)),
-            _mm512_zextsi256_si512(b),
-        );
-    }
-    sums.map(|sum| _mm512_reduce_add_epi32(sum))
 }

@@ -8,8 +8,8 @@
 use std::arch::aarch64::*;
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, block_by_sums, check_codes,
-    check_pair, code_ops, finish, parts, round_to_grid, rows_below as below,
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, check_codes, code_ops, finish,
+    grid_points, parts, round_to_grid, rows_below as below,
 };
 use crate::codes::BLOCK_ROWS;
 
@@ -127,27 +127,4 @@ fn bytes(query: &[i16], codes: &[u8]) -> i32 {
         sums[1] = vmlal_high_s16(sums[1], codes, query);
     }
     vaddvq_s32(vaddq_s32(sums[0], sums[1]))
-}
-
-#[target_feature(enable = "neon")]
-fn nibble_pair(a: &[u8], b: &[u8]) -> PairSums {
-    check_pair(a.len(), b.len());
-    let nibble = vdupq_n_u8(15);
-    let mut sums = [vdupq_n_u32(0); 3];
-    for (a, b) in a.as_chunks().0.iter().zip(b.as_chunks().0) {
-        let (a, b) = (load(a), load(b));
-        let low = (vandq_u8(a, nibble), vandq_u8(b, nibble));
-        let high = (vshrq_n_u8::<4>(a), vshrq_n_u8::<4>(b));
-        // Four products of at most 15 * 15 fit 16 bits.
-        let first = vmlal_u8(
-            vmull_u8(vget_low_u8(low.0), vget_low_u8(low.1)),
-            vget_low_u8(high.0),
-            vget_low_u8(high.1),
-        );
-        let second = vmlal_high_u8(vmull_high_u8(low.0, low.1), high.0, high.1);
-        sums[0] = vpadalq_u16(vpadalq_u16(sums[0], first), second);
-        sums[1] = vpadalq_u16(sums[1], vpaddlq_u8(vaddq_u8(low.0, high.0)));
-        sums[2] = vpadalq_u16(sums[2], vpaddlq_u8(vaddq_u8(low.1, high.1)));
-    }
-    sums.map(|sum| vaddvq_u32(sum).cast_signed())
 }

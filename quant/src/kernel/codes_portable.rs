@@ -1,8 +1,8 @@
 //! Code kernels in plain Rust: the reference of the others.
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, PairSums, apply_rotation, block_by_sums, check_codes,
-    check_pair, code_ops, finish, parts, round_to_grid, rows_below as below,
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, check_codes, code_ops, finish,
+    grid_points, parts, round_to_grid, rows_below as below,
 };
 use crate::codes::BLOCK_ROWS;
 
@@ -48,19 +48,4 @@ fn bytes(query: &[i16], codes: &[u8]) -> i32 {
     check_codes(query.len(), codes.len(), 64);
     let products = query.iter().zip(codes);
     products.map(|(q, c)| i32::from(*q) * i32::from(*c)).sum()
-}
-
-fn nibble_pair(a: &[u8], b: &[u8]) -> PairSums {
-    check_pair(a.len(), b.len());
-    let mut sums = [0; 3];
-    for (a, b) in a.iter().zip(b) {
-        let (a, b) = (
-            [a & 15, a >> 4].map(i32::from),
-            [b & 15, b >> 4].map(i32::from),
-        );
-        sums[0] += a[0] * b[0] + a[1] * b[1];
-        sums[1] += a[0] + a[1];
-        sums[2] += b[0] + b[1];
-    }
-    sums
 }

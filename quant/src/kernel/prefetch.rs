@@ -38,10 +38,10 @@ pub fn prefetch(row: &[u8]) {
     lines(row.as_ptr(), lines_by_number(row.len()));
 }
 
-/// Asks the CPU for all of `bytes`, which are read next and in order.
+/// Asks the CPU for all of `items`, which are read next and in order.
 #[inline]
-pub fn prefetch_whole(bytes: &[u8]) {
-    lines(bytes.as_ptr(), bytes.len().div_ceil(LINE));
+pub fn prefetch_whole<T>(items: &[T]) {
+    lines(items.as_ptr().cast(), size_of_val(items).div_ceil(LINE));
 }
 
 /// Asks for `count` lines from the one with `first` on.

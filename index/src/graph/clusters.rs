@@ -1,0 +1,442 @@
+//! Candidates of new rows from a scan of one-bit codes, instead of a walk through the graph.
+//!
+//! A block of 32 rows is estimated in about the time in which a walk computes one distance, and a
+//! walk computes thousands. Rows are grouped around pivots, which are rows drawn at random; a new
+//! row looks through the groups whose pivots seem nearest, until it has seen [`SCANNED_ROWS`] rows,
+//! and what seems nearest there goes to the selection as a walk's beam does. While few rows are in
+//! the graph that is all of them: the links of the first rows are what leads from one end of a
+//! graph to the other.
+//!
+//! # Invariants
+//! - Only rows that come before the new row's batch are candidates.
+//! - What is found depends on the rows and their order alone.
+
+use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, BlockQuery, SignRows};
+use rayon::prelude::*;
+
+use crate::graph::level::mix;
+use crate::neighbor::{Nearest, ordered};
+use crate::{Row, Space};
+
+/// Rows looked through for a new one.
+const SCANNED_ROWS: usize = 8_192;
+
+/// Of these, in percent, for a row that has neighbours.
+const ACROSS_PERCENT: usize = 50;
+
+/// Rows around a pivot, on average: some blocks.
+const ROWS_A_CLUSTER: usize = 160;
+
+/// More pivots would take as long as the rows around them.
+const CLUSTERS_MOST: usize = 4_096;
+
+/// Clusters looked through first, so that few rows of the others seem near enough.
+const FIRST: usize = 8;
+
+/// Rows found in percent of `ef_construct`: estimates of one bit do not tell near rows apart.
+const FOUND_PERCENT: usize = 200;
+
+/// Of rows to be inserted so many are worth grouping all others: one in this.
+const SHARE: usize = 16;
+
+/// How many rows are looked through, and how many of them are found.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Looked {
+    rows: usize,
+    found: usize,
+}
+
+impl Looked {
+    /// For a row that has no neighbours yet.
+    pub(crate) fn anew(ef_construct: usize) -> Self {
+        Self {
+            rows: SCANNED_ROWS,
+            found: ef_construct * FOUND_PERCENT / 100,
+        }
+    }
+
+    /// For a row that has neighbours in one of several graphs.
+    pub(crate) fn across(ef_construct: usize) -> Self {
+        Self {
+            rows: SCANNED_ROWS * ACROSS_PERCENT / 100,
+            found: ef_construct,
+        }
+    }
+}
+
+/// A row that is never a candidate.
+const NEVER: u32 = u32::MAX;
+
+/// The one-bit codes of rows, packed anew so that near rows are in the same blocks.
+#[derive(Debug)]
+pub(crate) struct Clusters {
+    /// The pivots, and the rows around them: each cluster begins with a block.
+    pivots: Vec<u8>,
+    blocks: Vec<u8>,
+    block_len: usize,
+    /// For each cluster its first block, and the end of the last.
+    starts: Vec<u32>,
+    /// For each place in `blocks` the row and its turn; in a cluster turns ascend.
+    rows: Vec<Member>,
+    /// The cluster of each row.
+    cluster_of: Vec<u32>,
+    /// Rows that come before all turns.
+    before_all: u32,
+}
+
+#[derive(Copy, Clone, Debug)]
+struct Member {
+    row: Row,
+    turn: u32,
+}
+
+impl Member {
+    /// A place without a row.
+    const NONE: Self = Self {
+        row: 0,
+        turn: NEVER,
+    };
+
+    fn row(&self) -> Option<Row> {
+        (self.turn != NEVER).then_some(self.row)
+    }
+}
+
+/// The first block of each cluster and the end of the last, and what is in each place of them.
+fn grouped(mut members: Vec<Member>, cluster_of: &[u32], count: usize) -> (Vec<u32>, Vec<Member>) {
+    members.sort_unstable_by_key(|member| (member.turn, member.row));
+    let cluster = |member: &Member| cluster_of[member.row as usize] as usize;
+    let mut sizes = vec![0_u32; count];
+    members
+        .iter()
+        .for_each(|member| sizes[cluster(member)] += 1);
+    let (mut starts, mut end) = (vec![0], 0);
+    for size in &sizes {
+        end += size.div_ceil(BLOCK_ROWS as u32);
+        starts.push(end);
+    }
+    let place = |start: &u32| *start as usize * BLOCK_ROWS;
+    let mut next: Vec<usize> = starts.iter().map(place).collect();
+    let mut rows = vec![Member::NONE; place(&end)];
+    for member in members {
+        let next = &mut next[cluster(&member)];
+        rows[*next] = member;
+        *next += 1;
+    }
+    (starts, rows)
+}
+
+/// A thread's memory for looking.
+#[derive(Default)]
+struct Looking<P> {
+    prepared: P,
+    query: BlockQuery,
+    estimates: BlockEstimates,
+    pivots: Vec<(u32, u32)>,
+    nearest: Nearest,
+}
+
+impl Clusters {
+    /// Groups the rows of `space`, if it has blocks and `later` rows are many enough: in the graph
+    /// are those `before`, and then come those `later`, in their order from turn 1 on.
+    pub(crate) fn new<S: Space + ?Sized>(
+        space: &S,
+        before: impl Iterator<Item = Row>,
+        later: &[Row],
+        seed: u64,
+    ) -> Option<Self> {
+        let blocks = space.blocks()?;
+        if later.len() < space.len() as usize / SHARE {
+            return None;
+        }
+        let mut turns = vec![None; space.len() as usize];
+        before.for_each(|row| turns[row as usize] = Some(0));
+        for (turn, row) in (1..).zip(later) {
+            turns[*row as usize] = Some(turn);
+        }
+        let members: Vec<Member> = (0..)
+            .zip(&turns)
+            .filter_map(|(row, turn): (Row, &Option<u32>)| turn.map(|turn| Member { row, turn }))
+            .collect();
+        let mut looking = Looking::default();
+        looking.prepare(space, members.first()?.row);
+        let (block_len, padded) = (looking.query.block_len(), looking.query.padded());
+        let signs = SignRows::of_blocks(blocks.chunks_exact(block_len), padded);
+        let count = match members.len() <= SCANNED_ROWS {
+            true => 1,
+            false => (members.len() / ROWS_A_CLUSTER).min(CLUSTERS_MOST),
+        };
+        let pivot = |nth: usize| {
+            let drawn = mix(seed ^ (nth as u64) << 20) % members.len() as u64;
+            Some(members[drawn as usize].row)
+        };
+        let pivots = packed(&signs, padded, (0..count).map(pivot));
+        let assigned = |looking: &mut Looking<S::Prepared>, (row, turn): (usize, &Option<u32>)| {
+            if turn.is_none() || count == 1 {
+                return 0;
+            }
+            // Rows are counted in u32.
+            looking.prepare(space, row as Row);
+            looking.nearest_pivot(&pivots, block_len)
+        };
+        let turns = turns.par_iter().enumerate();
+        let cluster_of: Vec<u32> = turns.map_init(Looking::default, assigned).collect();
+        let before_all = members.iter().filter(|member| member.turn == 0).count() as u32;
+        let (starts, rows) = grouped(members, &cluster_of, count);
+        let listed = rows.iter().map(Member::row);
+        let blocks = packed(&signs, padded, listed);
+        Some(Self {
+            pivots,
+            blocks,
+            block_len,
+            starts,
+            rows,
+            cluster_of,
+            before_all,
+        })
+    }
+
+    /// For each of `targets`, rows with the turn before which candidates come, the rows that seem
+    /// nearest.
+    pub(crate) fn nearest<S: Space + ?Sized>(
+        &self,
+        space: &S,
+        targets: &[(Row, u32)],
+        looked: Looked,
+    ) -> Vec<Vec<Row>> {
+        // Rows of one cluster look through the same blocks, which then are in the cache.
+        let mut order: Vec<usize> = (0..targets.len()).collect();
+        order.sort_by_key(|at| self.cluster_of[targets[*at].0 as usize]);
+        let found = order.par_iter().map_init(Looking::default, |looking, at| {
+            (*at, self.look(space, looking, targets[*at], looked))
+        });
+        let mut found: Vec<(usize, Vec<Row>)> = found.collect();
+        found.sort_unstable_by_key(|(at, _)| *at);
+        found.into_iter().map(|(_, rows)| rows).collect()
+    }
+
+    fn look<S: Space + ?Sized>(
+        &self,
+        space: &S,
+        looking: &mut Looking<S::Prepared>,
+        (row, before): (Row, u32),
+        looked: Looked,
+    ) -> Vec<Row> {
+        looking.prepare(space, row);
+        let Looking {
+            query,
+            estimates,
+            pivots,
+            nearest,
+            ..
+        } = looking;
+        let count = self.starts.len() - 1;
+        estimate_pivots(query, &self.pivots, self.block_len, estimates, pivots);
+        pivots.truncate(count);
+        let probes = (count * looked.rows)
+            .div_ceil((self.before_all + before) as usize)
+            .clamp(1, count);
+        if probes < count {
+            pivots.select_nth_unstable(probes);
+            pivots.truncate(probes);
+        }
+        if FIRST < pivots.len() {
+            pivots.select_nth_unstable(FIRST);
+        }
+        nearest.reset(looked.found);
+        for (_, cluster) in &*pivots {
+            let cluster = *cluster as usize;
+            for block in self.starts[cluster]..self.starts[cluster + 1] {
+                let members = &self.rows[block as usize * BLOCK_ROWS..][..BLOCK_ROWS];
+                if members[0].turn >= before {
+                    break;
+                }
+                let codes = &self.blocks[block as usize * self.block_len..][..self.block_len];
+                let mut near = query.block(codes, nearest.bound(), estimates);
+                while near != 0 {
+                    let lane = near.trailing_zeros() as usize;
+                    if members[lane].turn < before {
+                        nearest.push(estimates.distances[lane], members[lane].row);
+                    }
+                    near &= near - 1;
+                }
+            }
+        }
+        // In their own order their codes are read forwards.
+        let mut rows: Vec<Row> = nearest.rows().collect();
+        rows.sort_unstable();
+        rows
+    }
+}
+
+impl<P: Default> Looking<P> {
+    fn prepare<S: Space<Prepared = P> + ?Sized>(&mut self, space: &S, row: Row) {
+        space.prepare(row, &mut self.prepared);
+        space.prepare_blocks(&self.prepared, &mut self.query);
+    }
+
+    fn nearest_pivot(&mut self, pivots: &[u8], block_len: usize) -> u32 {
+        estimate_pivots(
+            &self.query,
+            pivots,
+            block_len,
+            &mut self.estimates,
+            &mut self.pivots,
+        );
+        self.pivots.iter().min().map_or(0, |(_, pivot)| *pivot)
+    }
+}
+
+/// The ordered distance of each pivot, with its number.
+fn estimate_pivots(
+    query: &BlockQuery,
+    pivots: &[u8],
+    block_len: usize,
+    estimates: &mut BlockEstimates,
+    out: &mut Vec<(u32, u32)>,
+) {
+    out.clear();
+    for block in pivots.chunks_exact(block_len) {
+        query.block(block, f32::NEG_INFINITY, estimates);
+        // Pivots are few.
+        let first = out.len() as u32;
+        out.extend(
+            (first..)
+                .zip(&estimates.distances)
+                .map(|(pivot, distance)| (ordered(*distance), pivot)),
+        );
+    }
+}
+
+/// Blocks of the rows in their order; `None` leaves a place empty.
+fn packed(signs: &SignRows, padded: usize, rows: impl Iterator<Item = Option<Row>>) -> Vec<u8> {
+    let mut block = BlockBuilder::new(padded);
+    let mut out = Vec::new();
+    for row in rows {
+        match row {
+            Some(row) => block.push_row(signs, row as usize),
+            None => block.push_absent(),
+        }
+        if block.is_full() {
+            block.finish(&mut out);
+        }
+    }
+    if !block.is_empty() {
+        block.finish(&mut out);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use quant::{CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, PreparedRow, Rotation};
+
+    use super::*;
+    use crate::graph::testing::{Plain, pool};
+
+    const DIM: usize = 64;
+    const ROWS: u32 = 10_000;
+
+    struct Rows {
+        codes: Vec<u8>,
+        blocks: Vec<u8>,
+        pair: CodePair,
+    }
+
+    impl Rows {
+        fn new() -> Self {
+            let vectors = Plain::clustered(ROWS, 50, DIM, 4).vectors;
+            let sample = vectors.iter().map(|vector| &vector[..]);
+            let space = CodeSpace::of_sample(Rotation::new(DIM, 2), sample);
+            let mut encoder = Encoder::new(&space, CodeMetric::Euclid, CodeBits::Four);
+            let (mut codes, mut blocks) = (Vec::new(), Vec::new());
+            let mut block = BlockBuilder::new(space.padded());
+            for vector in &vectors {
+                encoder.encode(vector, &mut block, &mut codes);
+                if block.is_full() {
+                    block.finish(&mut blocks);
+                }
+            }
+            block.finish(&mut blocks);
+            Self {
+                codes,
+                blocks,
+                pair: CodePair::new(CodeMetric::Euclid, space.padded()),
+            }
+        }
+    }
+
+    impl Space for Rows {
+        type Prepared = PreparedRow;
+
+        fn len(&self) -> u32 {
+            ROWS
+        }
+
+        fn prepare(&self, row: Row, prepared: &mut PreparedRow) {
+            let len = self.pair.row_len();
+            let row = &self.codes[row as usize * len..][..len];
+            self.pair.prepare(row, prepared);
+        }
+
+        fn distance(&self, from: &PreparedRow, to: Row) -> f32 {
+            let len = self.pair.row_len();
+            self.pair
+                .distance(from, &self.codes[to as usize * len..][..len])
+        }
+
+        fn blocks(&self) -> Option<&[u8]> {
+            Some(&self.blocks)
+        }
+
+        fn prepare_blocks(&self, from: &PreparedRow, query: &mut BlockQuery) {
+            self.pair.prepare_blocks(from, query);
+        }
+    }
+
+    /// The ten rows of `among` nearest to `row`.
+    fn truth(space: &Rows, row: Row, among: impl Iterator<Item = Row>) -> Vec<Row> {
+        let mut from = PreparedRow::default();
+        space.prepare(row, &mut from);
+        let mut nearest = Nearest::default();
+        nearest.reset(10);
+        among.for_each(|other| nearest.push(space.distance(&from, other), other));
+        nearest.rows().collect()
+    }
+
+    #[test]
+    fn most_of_the_nearest_rows_that_came_before_are_found() {
+        let space = Rows::new();
+        // Every fifth row never comes; the first thousand are there; the others come backwards.
+        let comes = |row: &Row| row % 5 != 4;
+        let before: Vec<Row> = (0..1_000).filter(comes).collect();
+        let later: Vec<Row> = (1_000..ROWS).rev().filter(comes).collect();
+        let clusters = || Clusters::new(&space, before.iter().copied(), &later, 9).unwrap();
+        let at = |nth: usize| (later[nth], 1 + nth as u32);
+        let targets: Vec<(Row, u32)> = (0..later.len()).step_by(97).map(at).collect();
+        let found = |threads| {
+            pool(threads).install(|| clusters().nearest(&space, &targets, Looked::anew(100)))
+        };
+        let rows = found(1);
+        assert_eq!(rows, found(3));
+        let (mut hits, mut wanted) = (0, 0);
+        for ((row, turn), found) in targets.iter().zip(&rows) {
+            let there = before.iter().chain(&later[..*turn as usize - 1]);
+            assert!(found.len() <= 200 && found.is_sorted());
+            let truth = truth(&space, *row, there.clone().copied());
+            let there: std::collections::BTreeSet<&Row> = there.collect();
+            assert!(found.iter().all(|found| there.contains(found)));
+            hits += truth.iter().filter(|row| found.contains(row)).count();
+            wanted += truth.len();
+        }
+        println!("{hits} of {wanted} are found");
+        assert!(hits * 100 >= wanted * 95, "{hits} of {wanted}");
+    }
+
+    #[test]
+    fn few_rows_are_not_worth_grouping_all() {
+        let space = Rows::new();
+        assert!(Clusters::new(&space, 0..ROWS - 100, &[ROWS - 1], 9).is_none());
+        assert!(Clusters::new(&space, [].into_iter(), &[], 9).is_none());
+    }
+}
