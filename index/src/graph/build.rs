@@ -78,7 +78,8 @@ pub fn build<S: Space + ?Sized>(
     pool.install(|| {
         let levels = drawn_levels(space.len(), &members, settings);
         let mut builder = Builder::new(space, levels, settings, progress);
-        let clusters = Clusters::new(space, [].into_iter(), &members, settings.seed);
+        let check = || builder.check();
+        let clusters = Clusters::new(space, 0..0, &members, settings.seed, check)?;
         builder.insert(&members, (clusters.as_ref(), 1))?;
         Ok(builder.finish(&members))
     })

@@ -14,6 +14,7 @@
 use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, BlockQuery, SignRows};
 use rayon::prelude::*;
 
+use crate::error::BuildError;
 use crate::graph::level::mix;
 use crate::neighbor::{Nearest, ordered};
 use crate::{Row, Space};
@@ -34,10 +35,13 @@ const CLUSTERS_MOST: usize = 4_096;
 const FIRST: usize = 8;
 
 /// Rows found in percent of `ef_construct`: estimates of one bit do not tell near rows apart.
-const FOUND_PERCENT: usize = 200;
+const FOUND_PERCENT: usize = 150;
 
 /// Of rows to be inserted so many are worth grouping all others: one in this.
 const SHARE: usize = 16;
+
+/// Rows assigned to clusters between two looks at whether to stop.
+const ASSIGNED: usize = 1 << 15;
 
 /// How many rows are looked through, and how many of them are found.
 #[derive(Copy, Clone, Debug)]
@@ -139,15 +143,21 @@ struct Looking<P> {
 impl Clusters {
     /// Groups the rows of `space`, if it has blocks and `later` rows are many enough: in the graph
     /// are those `before`, and then come those `later`, in their order from turn 1 on.
+    ///
+    /// # Errors
+    /// What `check` says, which is asked every [`ASSIGNED`] rows.
     pub(crate) fn new<S: Space + ?Sized>(
         space: &S,
         before: impl Iterator<Item = Row>,
         later: &[Row],
         seed: u64,
-    ) -> Option<Self> {
-        let blocks = space.blocks()?;
+        check: impl Fn() -> Result<(), BuildError>,
+    ) -> Result<Option<Self>, BuildError> {
+        let Some(blocks) = space.blocks() else {
+            return Ok(None);
+        };
         if later.len() < space.len() as usize / SHARE {
-            return None;
+            return Ok(None);
         }
         let mut turns = vec![None; space.len() as usize];
         before.for_each(|row| turns[row as usize] = Some(0));
@@ -158,8 +168,11 @@ impl Clusters {
             .zip(&turns)
             .filter_map(|(row, turn): (Row, &Option<u32>)| turn.map(|turn| Member { row, turn }))
             .collect();
+        let Some(first) = members.first() else {
+            return Ok(None);
+        };
         let mut looking = Looking::default();
-        looking.prepare(space, members.first()?.row);
+        looking.prepare(space, first.row);
         let (block_len, padded) = (looking.query.block_len(), looking.query.padded());
         let signs = SignRows::of_blocks(blocks.chunks_exact(block_len), padded);
         let count = match members.len() <= SCANNED_ROWS {
@@ -171,21 +184,25 @@ impl Clusters {
             Some(members[drawn as usize].row)
         };
         let pivots = packed(&signs, padded, (0..count).map(pivot));
-        let assigned = |looking: &mut Looking<S::Prepared>, (row, turn): (usize, &Option<u32>)| {
-            if turn.is_none() || count == 1 {
+        let assigned = |looking: &mut Looking<S::Prepared>, row: Row| {
+            if turns[row as usize].is_none() || count == 1 {
                 return 0;
             }
-            // Rows are counted in u32.
-            looking.prepare(space, row as Row);
+            looking.prepare(space, row);
             looking.nearest_pivot(&pivots, block_len)
         };
-        let turns = turns.par_iter().enumerate();
-        let cluster_of: Vec<u32> = turns.map_init(Looking::default, assigned).collect();
+        let mut cluster_of: Vec<u32> = Vec::with_capacity(turns.len());
+        for first in (0..space.len()).step_by(ASSIGNED) {
+            check()?;
+            let rows = first..space.len().min(first + ASSIGNED as Row);
+            let rows = rows.into_par_iter();
+            cluster_of.par_extend(rows.map_init(Looking::default, assigned));
+        }
         let before_all = members.iter().filter(|member| member.turn == 0).count() as u32;
         let (starts, rows) = grouped(members, &cluster_of, count);
         let listed = rows.iter().map(Member::row);
         let blocks = packed(&signs, padded, listed);
-        Some(Self {
+        Ok(Some(Self {
             pivots,
             blocks,
             block_len,
@@ -193,7 +210,7 @@ impl Clusters {
             rows,
             cluster_of,
             before_all,
-        })
+        }))
     }
 
     /// For each of `targets`, rows with the turn before which candidates come, the rows that seem
@@ -411,7 +428,12 @@ mod tests {
         let comes = |row: &Row| row % 5 != 4;
         let before: Vec<Row> = (0..1_000).filter(comes).collect();
         let later: Vec<Row> = (1_000..ROWS).rev().filter(comes).collect();
-        let clusters = || Clusters::new(&space, before.iter().copied(), &later, 9).unwrap();
+        let clusters = || {
+            let before = before.iter().copied();
+            Clusters::new(&space, before, &later, 9, || Ok(()))
+                .unwrap()
+                .unwrap()
+        };
         let at = |nth: usize| (later[nth], 1 + nth as u32);
         let targets: Vec<(Row, u32)> = (0..later.len()).step_by(97).map(at).collect();
         let found = |threads| {
@@ -422,7 +444,7 @@ mod tests {
         let (mut hits, mut wanted) = (0, 0);
         for ((row, turn), found) in targets.iter().zip(&rows) {
             let there = before.iter().chain(&later[..*turn as usize - 1]);
-            assert!(found.len() <= 200 && found.is_sorted());
+            assert!(found.len() <= 150 && found.is_sorted());
             let truth = truth(&space, *row, there.clone().copied());
             let there: std::collections::BTreeSet<&Row> = there.collect();
             assert!(found.iter().all(|found| there.contains(found)));
@@ -436,7 +458,13 @@ mod tests {
     #[test]
     fn few_rows_are_not_worth_grouping_all() {
         let space = Rows::new();
-        assert!(Clusters::new(&space, 0..ROWS - 100, &[ROWS - 1], 9).is_none());
-        assert!(Clusters::new(&space, [].into_iter(), &[], 9).is_none());
+        let clusters = |before, later: &[Row]| Clusters::new(&space, before, later, 9, || Ok(()));
+        assert!(clusters(0..ROWS - 100, &[ROWS - 1]).unwrap().is_none());
+        assert!(clusters(0..0, &[]).unwrap().is_none());
+        let later: Vec<Row> = (0..ROWS).collect();
+        let stopped = BuildError::Cancelled { rows_done: 0 };
+        let stop = || Err(stopped);
+        let ended = Clusters::new(&space, 0..0, &later, 9, stop);
+        assert_eq!(ended.err(), Some(stopped));
     }
 }

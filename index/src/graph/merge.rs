@@ -102,7 +102,8 @@ pub fn merge<S: Space + ?Sized, A: Adjacency + ?Sized>(
         later.extend(&rest);
         let before = base.iter().flat_map(|base| &base.live);
         let before = before.map(|(_, new)| *new);
-        let clusters = Clusters::new(space, before, &later, settings.seed);
+        let check = || builder.check();
+        let clusters = Clusters::new(space, before, &later, settings.seed, check)?;
         let mut turn = 1;
         for part in others {
             let (rows, _) = later[turn as usize - 1..linked].split_at(part.live.len());
