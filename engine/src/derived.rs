@@ -210,12 +210,12 @@ impl DerivedColumns {
     /// no such column. Gives the turn to make it once that comes to half of what making it reads,
     /// unless another thread has it or a column of about `bytes` has no room.
     pub fn turn(
-        &self,
+        self: &Arc<Self>,
         path: &str,
         field_type: FieldType,
         (rows, of): (u32, u32),
         bytes: u64,
-    ) -> Option<DerivedTurn<'_>> {
+    ) -> Option<DerivedTurn> {
         if !self.room.fits(bytes) {
             return None;
         }
@@ -226,7 +226,8 @@ impl DerivedColumns {
                 return None;
             }
             wish.making = true;
-            Some(DerivedTurn { columns: self, key })
+            let columns = Arc::clone(self);
+            Some(DerivedTurn { columns, key })
         })
     }
 
@@ -264,12 +265,12 @@ impl Drop for DerivedColumns {
 
 /// The turn to make a column; given back when dropped.
 #[derive(Debug)]
-pub struct DerivedTurn<'a> {
-    columns: &'a DerivedColumns,
+pub struct DerivedTurn {
+    columns: Arc<DerivedColumns>,
     key: (String, u8),
 }
 
-impl DerivedTurn<'_> {
+impl DerivedTurn {
     /// Keeps the column of the payloads that were pushed, those of all rows as the payload part has
     /// them.
     ///
@@ -301,7 +302,7 @@ impl DerivedTurn<'_> {
     }
 }
 
-impl Drop for DerivedTurn<'_> {
+impl Drop for DerivedTurn {
     fn drop(&mut self) {
         self.note(|wish| wish.making = false);
     }
@@ -325,7 +326,7 @@ mod tests {
         draft
     }
 
-    fn make(columns: &DerivedColumns, path: &str) {
+    fn make(columns: &Arc<DerivedColumns>, path: &str) {
         let turn = columns.turn(path, FieldType::Integer, (ROWS, ROWS), 0);
         turn.unwrap().keep(draft()).unwrap();
     }
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_column_is_made_once_its_payloads_were_read_about_as_often() {
-        let columns = DerivedColumns::new(&Arc::new(DerivedRoom::new(1 << 20)));
+        let columns = Arc::new(DerivedColumns::new(&Arc::new(DerivedRoom::new(1 << 20))));
         let turn = |rows| columns.turn("a", FieldType::Integer, (rows, ROWS), 0);
         assert!(turn(300).is_none());
         let first = turn(200).unwrap();
@@ -357,7 +358,8 @@ mod tests {
     fn the_least_recently_used_give_way_and_all_go_with_their_part() {
         let one = DerivedColumn::new(draft()).unwrap().bytes();
         let room = Arc::new(DerivedRoom::new(5 * one));
-        let (here, there) = (DerivedColumns::new(&room), DerivedColumns::new(&room));
+        let new = || Arc::new(DerivedColumns::new(&room));
+        let (here, there) = (new(), new());
         for path in ["a", "b", "c"] {
             make(&here, path);
         }
@@ -376,7 +378,8 @@ mod tests {
     #[test]
     fn a_column_too_large_is_not_made_again() {
         let one = DerivedColumn::new(draft()).unwrap().bytes();
-        let columns = DerivedColumns::new(&Arc::new(DerivedRoom::new(SHARE * one - 1)));
+        let room = Arc::new(DerivedRoom::new(SHARE * one - 1));
+        let columns = Arc::new(DerivedColumns::new(&room));
         make(&columns, "a");
         assert!(!has(&columns, "a"));
         assert!(

@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use crate::compaction::{Choice, is_indexing};
-use crate::derived::DerivedColumns;
 use crate::segment::codes::{lacks_codes, planned};
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
@@ -161,7 +160,7 @@ impl Shard {
             live_bytes,
             debt_bytes: self.due().iter().map(|choice| choice.bytes).sum(),
             memtable_bytes: memtables.sum::<u64>() + patches.sum::<u64>(),
-            derived_bytes: derived.map(DerivedColumns::bytes).sum(),
+            derived_bytes: derived.map(|columns| columns.bytes()).sum(),
             retired_files: self
                 .version
                 .try_lock()

@@ -400,7 +400,7 @@ impl Source {
 
     /// The columns that queries have made of fields without an index, and may make. Of rows in
     /// [`Self::patched`] they have what was there before.
-    pub fn derived(&self) -> Option<&DerivedColumns> {
+    pub fn derived(&self) -> Option<&Arc<DerivedColumns>> {
         match self {
             Self::Memtable(_) => None,
             Self::Segment(view) => view.0.segment.derived(),

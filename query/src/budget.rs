@@ -9,6 +9,7 @@ use engine::Clock;
 use rayon::ThreadPool;
 
 use crate::error::QueryError;
+use crate::later::Later;
 use crate::parallel::PAYS_NS;
 use crate::request::Env;
 
@@ -26,6 +27,7 @@ pub(crate) const TESTED_ROWS: usize = 64;
 pub(crate) struct Budget<'a> {
     deadline: Option<(&'a dyn Clock, Duration)>,
     pool: Option<&'a ThreadPool>,
+    later: Option<&'a Later>,
 }
 
 impl<'a> Budget<'a> {
@@ -33,6 +35,7 @@ impl<'a> Budget<'a> {
     pub(crate) const UNLIMITED: Self = Self {
         deadline: None,
         pool: None,
+        later: None,
     };
 
     /// The budget of a request.
@@ -40,7 +43,13 @@ impl<'a> Budget<'a> {
         Self {
             deadline: env.deadline.map(|deadline| (env.clock, deadline)),
             pool: Some(env.pool),
+            later: env.later,
         }
+    }
+
+    /// Where to leave work that the answer does not need, if anywhere.
+    pub(crate) fn later(&self) -> Option<&'a Later> {
+        self.later
     }
 
     /// The pool, if work of about `cost_ns` is worth sharing evenly among its threads.

@@ -518,7 +518,7 @@ impl Search<'_> {
             }
         }
         trace.actual.payloads += u64::from(tested);
-        note_payloads(filter, source, tested)?;
+        note_payloads(filter, source, tested, &self.budget)?;
         matching.sort_unstable();
         Ok(matching)
     }

@@ -47,6 +47,7 @@ mod facet;
 mod graph;
 mod group;
 mod hydrate;
+mod later;
 mod matrix;
 mod order;
 mod overlay;
@@ -75,6 +76,7 @@ pub use filter::{
     ZoneCounts, unindexed,
 };
 pub use group::{Group, GroupKey, GroupsRequest, groups};
+pub use later::Later;
 pub use matrix::{Matrix, MatrixRequest, matrix};
 pub use order::{Direction, OrderBy, OrderValue, OrderedPage, OrderedRequest, ordered};
 pub use plan::{AccessPath, Why};

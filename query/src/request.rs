@@ -11,6 +11,7 @@ use format_spec::ids::{PointId, SeqNo};
 use format_spec::value::Value;
 
 use crate::filter::{FieldPath, Filter};
+use crate::later::Later;
 use crate::order::{OrderBy, OrderValue};
 
 /// What ranks the points: what to be near to, or another order.
@@ -175,6 +176,8 @@ pub struct Env<'a> {
     pub clock: &'a dyn Clock,
     /// When to give up, on the monotonic clock.
     pub deadline: Option<Duration>,
+    /// Where to leave work that only later requests gain by; without it that is done at once.
+    pub later: Option<&'a Later>,
 }
 
 impl fmt::Debug for Env<'_> {

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
@@ -34,6 +35,35 @@ pub(crate) struct SearchPool {
     places: Arc<Semaphore>,
     /// Reads that run: as many as there are threads.
     running: Semaphore,
+    left: Arc<Left>,
+}
+
+/// What reads have left for later, which one thread of the pool does piece by piece, by turns with
+/// what reads give it.
+#[derive(Default, Debug)]
+struct Left {
+    later: query::Later,
+    /// A thread is at it.
+    working: AtomicBool,
+}
+
+impl Left {
+    fn begin(self: &Arc<Self>) -> bool {
+        !self.later.is_empty() && !self.working.swap(true, Ordering::AcqRel)
+    }
+
+    fn work(self: Arc<Self>) {
+        // On a pool nothing else keeps a panic from ending the process.
+        let more = catch_unwind(AssertUnwindSafe(|| self.later.step()));
+        if more.unwrap_or_else(|_| !self.later.is_empty()) {
+            return rayon::spawn_fifo(move || self.work());
+        }
+        self.working.store(false, Ordering::Release);
+        // What was left in between.
+        if self.begin() {
+            rayon::spawn_fifo(move || self.work());
+        }
+    }
 }
 
 impl SearchPool {
@@ -51,7 +81,21 @@ impl SearchPool {
             alone: pool(1, "alone")?,
             places: Arc::new(Semaphore::new(threads + queue)),
             running: Semaphore::new(threads),
+            left: Arc::default(),
         })
+    }
+
+    /// Where reads leave work for later.
+    pub(crate) fn later(&self) -> &query::Later {
+        &self.left.later
+    }
+
+    /// Has what was left for later done, if there is any: to be called once the answer is made.
+    pub(crate) fn work_later(&self) {
+        if self.left.begin() {
+            let left = Arc::clone(&self.left);
+            self.threads.spawn_fifo(move || left.work());
+        }
     }
 
     /// The threads among which a read may split its work: while others run on all of them, that

@@ -137,6 +137,7 @@ pub fn env() -> Env<'static> {
         pool: &POOL,
         clock: &*CLOCK,
         deadline: None,
+        later: None,
     }
 }
 

@@ -76,6 +76,7 @@ fn measure(
         pool: &pool,
         clock: &clock,
         deadline: None,
+        later: None,
     };
     let requests = (0..data.queries.rows).map(|at| {
         let codes = CodeUse {

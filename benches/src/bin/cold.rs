@@ -109,6 +109,7 @@ fn ask_all(
         pool,
         clock: &clock,
         deadline: None,
+        later: None,
     };
     let (mut elapsed, mut answers) = (Duration::ZERO, Vec::new());
     for at in 0..data.queries.rows {

@@ -139,6 +139,7 @@ impl Bench {
             pool: &self.pool,
             clock: &self.clock,
             deadline: None,
+            later: None,
         }
     }
 

@@ -150,6 +150,7 @@ impl Bench {
             pool: &self.pool,
             clock: &self.clock,
             deadline: None,
+            later: None,
         };
         let params = SearchParams {
             codes: CodeUse {

@@ -189,6 +189,7 @@ impl Bench {
                 pool,
                 clock: &clock,
                 deadline: None,
+                later: None,
             };
             let own = (first..requests.len()).step_by(self.pools.len());
             own.map(|at| {

@@ -260,6 +260,7 @@ fn ask_all(snapshot: &Snapshot, requests: &[QueryRequest]) -> Result<(), Failure
         pool: &pool,
         clock: &clock,
         deadline: None,
+        later: None,
     };
     for request in requests {
         query::search(snapshot, request, &env)?;

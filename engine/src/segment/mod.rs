@@ -441,8 +441,8 @@ impl Segment {
     }
 
     /// The columns that queries make of the payloads, if the segment is served.
-    pub(crate) fn derived(&self) -> Option<&DerivedColumns> {
-        self.derived.get().map(|derived| &**derived)
+    pub(crate) fn derived(&self) -> Option<&Arc<DerivedColumns>> {
+        self.derived.get()
     }
 
     /// Begins to serve the segment: with the derived columns of `before`, the same segment with

@@ -26,13 +26,14 @@ use format_spec::{
 use crate::Row;
 use crate::field::content::ColumnContent;
 use crate::field::geo::GeoPoint;
+use crate::field::keyword_draft::KeywordDraft;
 use crate::field::path::FieldPath;
 use crate::field::text::draft::TextDraft;
 use crate::field::{datetime, uuid};
 
 /// A column in the making: payloads go in, row after row, and a part comes out.
 ///
-/// Memory: 12 to 32 bytes a value, and the texts of a keyword or the tokens of a text column.
+/// Memory: 8 to 32 bytes a value, and the different texts of a keyword or tokens of a text column.
 #[derive(Debug)]
 pub struct ColumnDraft {
     path: FieldPath,
@@ -45,17 +46,10 @@ pub struct ColumnDraft {
 
 #[derive(Debug)]
 enum Values {
-    /// Where the text begins in `texts`, its length, and the row.
-    Keyword {
-        texts: String,
-        pairs: Vec<(u64, u32, Row)>,
-    },
+    Keyword(Box<KeywordDraft>),
     Integer(Vec<(i64, Row)>),
     Float(Vec<(f64, Row)>),
-    Bool {
-        yes: Vec<u64>,
-        no: Vec<u64>,
-    },
+    Bool { yes: Vec<u64>, no: Vec<u64> },
     Datetime(Vec<(i64, Row)>),
     Uuid(Vec<(u128, Row)>),
     Geo(Vec<(Place, Row)>),
@@ -65,10 +59,7 @@ enum Values {
 impl Values {
     fn new(content: &ColumnContent) -> Self {
         match content.field_type() {
-            FieldType::Keyword => Self::Keyword {
-                texts: String::new(),
-                pairs: Vec::new(),
-            },
+            FieldType::Keyword => Self::Keyword(Box::default()),
             FieldType::Integer => Self::Integer(Vec::new()),
             FieldType::Float => Self::Float(Vec::new()),
             FieldType::Bool => Self::Bool {
@@ -88,15 +79,7 @@ impl Values {
     /// Takes a value of `row`; tells whether the column can hold it.
     fn take(&mut self, value: ValueKind<'_>, row: Row) -> Result<bool, DecodeError> {
         Ok(match (self, value) {
-            (Self::Keyword { texts, pairs }, ValueKind::Text(text)) => {
-                // Payloads are far below 4 GiB; a text that is not stays out of the column.
-                let Ok(len) = u32::try_from(text.len()) else {
-                    return Ok(false);
-                };
-                pairs.push((texts.len() as u64, len, row));
-                texts.push_str(text);
-                true
-            }
+            (Self::Keyword(draft), ValueKind::Text(text)) => draft.take(text, row),
             (Self::Integer(pairs), ValueKind::Int(number)) => {
                 pairs.push((number, row));
                 true
@@ -136,11 +119,7 @@ impl Values {
     /// Takes back all values of the last row.
     fn forget(&mut self, row: Row) {
         match self {
-            Self::Keyword { texts, pairs } => {
-                while let Some((start, _, _)) = pairs.pop_if(|(_, _, of)| *of == row) {
-                    texts.truncate(start as usize);
-                }
-            }
+            Self::Keyword(draft) => draft.forget(row),
             Self::Integer(pairs) | Self::Datetime(pairs) => drop_row(pairs, row),
             Self::Float(pairs) => drop_row(pairs, row),
             Self::Uuid(pairs) => drop_row(pairs, row),
@@ -266,16 +245,7 @@ impl ColumnDraft {
             has_null,
         };
         match values {
-            Values::Keyword { texts, mut pairs } => {
-                let text = |start: u64, len: u32| &texts[start as usize..][..len as usize];
-                pairs.sort_unstable_by(|a, b| {
-                    text(a.0, a.1).cmp(text(b.0, b.1)).then(a.2.cmp(&b.2))
-                });
-                let pairs = pairs
-                    .iter()
-                    .map(|&(start, len, row)| (text(start, len), row));
-                builder.keywords(part, pairs)
-            }
+            Values::Keyword(draft) => draft.finish(builder, part),
             Values::Integer(mut pairs) => {
                 pairs.sort_unstable();
                 builder.integers(part, &pairs)

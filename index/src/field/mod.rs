@@ -4,6 +4,7 @@ pub(crate) mod column;
 pub(crate) mod content;
 pub mod datetime;
 pub(crate) mod geo;
+pub(crate) mod keyword_draft;
 pub(crate) mod path;
 pub(crate) mod picked;
 pub(crate) mod statistics;

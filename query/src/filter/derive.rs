@@ -1,15 +1,17 @@
 //! Making columns of fields without an index, when a filter reads the payloads of a segment anyway.
 //!
-//! The first filter on such a field pays for the payloads; from then on the column that it leaves
-//! in memory answers, as the column of an index would.
+//! The first filter on such a field pays for the payloads that it needs; the column that is left in
+//! memory answers the next ones, as the column of an index would.
 //!
 //! ```text
-//! rows left open ── turns (engine) ── payloads, on all threads ── picked values ── drafts ── kept
+//! rows left open ── turns (engine) ─┬─ after the answer (`Later`) ─┬─ payloads ── drafts ── kept
+//!                                   └─ at once, on all threads ────┘
 //! ```
 //!
 //! # Invariants
 //! - A column is made of the payloads as the payload part has them, of all rows: it holds for every
 //!   snapshot.
+//! - A request waits for a column only where there is no later.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use super::zones::{self, Known};
 use crate::budget::Budget;
 use crate::cost;
 use crate::error::{QueryError, damaged_payload};
+use crate::later::Work;
 
 /// Rows whose payloads one thread reads at a time.
 const CHUNK_ROWS: u32 = 2_048;
@@ -109,16 +112,27 @@ fn bytes_of(field_type: FieldType, rows: u32, figures: Option<&FieldFigures>) ->
 }
 
 /// A column in the making.
-struct Making<'a> {
-    path: &'a FieldPath,
+struct Making {
+    path: FieldPath,
     draft: ColumnDraft,
-    turn: DerivedTurn<'a>,
+    turn: DerivedTurn,
     /// Bytes of what was picked.
     bytes: u64,
 }
 
+impl Making {
+    fn keep(self, most: u64) -> Result<(), QueryError> {
+        if self.bytes > most {
+            self.turn.refuse();
+        } else {
+            self.turn.keep(self.draft)?;
+        }
+        Ok(())
+    }
+}
+
 /// Makes the columns whose turn it is, now that `open` rows are to be read for `filter`; tells
-/// whether there are any.
+/// whether there are any by now. They are left for later if there is one.
 pub(crate) fn make(
     filter: &Bound<'_>,
     source: &Source,
@@ -134,7 +148,7 @@ pub(crate) fn make(
         let (path, bytes) = (wanted.path.to_string(), wanted.bytes);
         let turn = columns.turn(&path, wanted.field_type, (open, rows), bytes);
         making.extend(turn.map(|turn| Making {
-            path: wanted.path,
+            path: wanted.path.clone(),
             draft: Picked::draft(wanted.field_type),
             turn,
             bytes: 0,
@@ -143,21 +157,75 @@ pub(crate) fn make(
     if making.is_empty() {
         return Ok(false);
     }
-    read_all(source, &mut making, budget)?;
     let most = columns.bytes_max();
-    for making in making {
-        if making.bytes > most {
-            making.turn.refuse();
-        } else {
-            making.turn.keep(making.draft)?;
-        }
+    if let Some(later) = budget.later() {
+        later.leave(Box::new(AllMaking {
+            source: source.clone(),
+            making,
+            most,
+            next: 0,
+        }));
+        return Ok(false);
     }
+    read_all(source, &mut making, budget)?;
+    making
+        .into_iter()
+        .try_for_each(|making| making.keep(most))?;
     Ok(true)
+}
+
+/// Columns of one source in the making, some rows at a time.
+struct AllMaking {
+    source: Source,
+    making: Vec<Making>,
+    /// Bytes that a column may have.
+    most: u64,
+    /// The first row that is not read yet.
+    next: Row,
+}
+
+impl Work for AllMaking {
+    /// What fails gives the turns back: a request that reads the damage tells of it.
+    fn step(self: Box<Self>) -> Option<Box<dyn Work>> {
+        let left = self.read().ok().flatten();
+        left.map(|left| Box::new(left) as Box<dyn Work>)
+    }
+}
+
+impl AllMaking {
+    fn read(mut self) -> Result<Option<Self>, QueryError> {
+        let rows = self.source.rows();
+        let end = self.next.saturating_add(CHUNK_ROWS).min(rows);
+        let paths: Vec<&FieldPath> = self.making.iter().map(|making| &making.path).collect();
+        let picked = pick(&self.source, &paths, self.next..end)?;
+        pour(&[picked], &mut self.making)?;
+        self.next = end;
+        let most = self.most;
+        let (too_large, making): (Vec<_>, Vec<_>) = std::mem::take(&mut self.making)
+            .into_iter()
+            .partition(|making| making.bytes > most);
+        too_large
+            .into_iter()
+            .for_each(|making| making.turn.refuse());
+        if end < rows && !making.is_empty() {
+            return Ok(Some(Self { making, ..self }));
+        }
+        making
+            .into_iter()
+            .try_for_each(|making| making.keep(most))?;
+        Ok(None)
+    }
 }
 
 /// Notes that some payloads here and there were read for `filter`, each with its whole block: for
 /// the next filter it may be worth while to make the columns.
-pub(crate) fn note(filter: &Bound<'_>, source: &Source, payloads: u32) -> Result<(), QueryError> {
+/// Where they can be made later, they are.
+pub(crate) fn note(
+    filter: &Bound<'_>,
+    source: &Source,
+    payloads: u32,
+    budget: &Budget<'_>,
+) -> Result<(), QueryError> {
     let Some(columns) = source.derived().filter(|_| payloads > 0) else {
         return Ok(());
     };
@@ -167,17 +235,18 @@ pub(crate) fn note(filter: &Bound<'_>, source: &Source, payloads: u32) -> Result
     let read = payloads.saturating_mul(of_block).min(rows);
     each_wanted(filter, source, &mut |wanted| {
         columns.note(&wanted.path.to_string(), wanted.field_type, read);
-    })
+    })?;
+    if budget.later().is_some() {
+        make(filter, source, 0, budget)?;
+    }
+    Ok(())
 }
 
 /// Reads the payloads of all rows into columns.
-fn read_all(
-    source: &Source,
-    making: &mut [Making<'_>],
-    budget: &Budget<'_>,
-) -> Result<(), QueryError> {
+fn read_all(source: &Source, making: &mut [Making], budget: &Budget<'_>) -> Result<(), QueryError> {
     let rows = source.rows();
-    let paths: Vec<&FieldPath> = making.iter().map(|making| making.path).collect();
+    let paths: Vec<FieldPath> = making.iter().map(|making| making.path.clone()).collect();
+    let paths: Vec<&FieldPath> = paths.iter().collect();
     let pool = budget.helpers(cost::payload_walk_ns(rows));
     let at_once = 2 * pool.map_or(1, rayon::ThreadPool::current_num_threads);
     let starts = (0..rows).step_by(CHUNK_ROWS as usize);
@@ -257,7 +326,7 @@ fn pick(source: &Source, paths: &[&FieldPath], rows: Range<Row>) -> Result<Picke
     Ok(picked)
 }
 
-fn pour(picked: &[Picked], making: &mut [Making<'_>]) -> Result<(), QueryError> {
+fn pour(picked: &[Picked], making: &mut [Making]) -> Result<(), QueryError> {
     for picked in picked {
         for (nth, making) in making.iter_mut().enumerate() {
             making.bytes += picked.bytes(nth) as u64;

@@ -3,7 +3,9 @@
 
 use engine::UpsertRows;
 use format_spec::{FieldType, PointId, Schema, Value};
-use query::{AnyOf, Condition, FieldPath, FieldTest, Filter, MatchValue, Selector, WriteOp};
+use query::{
+    AnyOf, Condition, Env, FieldPath, FieldTest, Filter, Later, MatchValue, Selector, WriteOp,
+};
 
 use crate::world::{World, number};
 
@@ -103,6 +105,41 @@ fn the_first_filter_leaves_a_column_and_the_next_ones_use_it() {
     };
     let truth = |row: &u64| row * STEP % ROWS < 100 && row % 2 == 1;
     assert_eq!(count(&world, &both), (0..ROWS).filter(truth).count() as u64);
+}
+
+/// A request that can leave the column for later reads what it needs and no more.
+#[test]
+fn columns_left_for_later_are_made_piece_by_piece() {
+    let world = World::new(Schema::default());
+    fill(&world, 0..ROWS);
+    let later = Later::default();
+    let env = Env {
+        later: Some(&later),
+        ..world.env()
+    };
+    let counted = |filter: &Filter| query::count(&world.snapshot(), Some(filter), true, &env);
+    assert_eq!(counted(&below(40)).unwrap(), 40);
+    let odd = only("odd", FieldTest::Match(MatchValue::Bool(true)));
+    for _ in 0..3 {
+        assert_eq!(counted(&odd).unwrap(), ROWS / 2);
+    }
+    assert!(!has(&world, "n", FieldType::Integer) && !later.is_empty());
+    // A write in between patches rows of the column that is being made.
+    assert!(later.step(), "some rows at a time");
+    let payload = Value::Object(vec![("n".to_owned(), Value::Int(7))]);
+    let select = Selector::Ids(vec![number(1)]);
+    world
+        .write(vec![WriteOp::SetPayload {
+            payload,
+            select,
+            key: None,
+        }])
+        .unwrap();
+    while later.step() {}
+    assert!(has(&world, "n", FieldType::Integer) && has(&world, "odd", FieldType::Bool));
+    assert_eq!(counted(&below(40)).unwrap(), 41);
+    assert_eq!(counted(&odd).unwrap(), ROWS / 2);
+    assert!(later.is_empty(), "what is there is not made again");
 }
 
 #[test]

@@ -54,6 +54,7 @@ impl World {
             pool: &self.pool,
             clock: &*self.clock,
             deadline: None,
+            later: None,
         }
     }
 

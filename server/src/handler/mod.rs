@@ -134,6 +134,7 @@ impl Call {
             pool: self.state.search.threads(),
             clock: self.state.clock.as_ref(),
             deadline,
+            later: Some(self.state.search.later()),
         }
     }
 }
@@ -161,6 +162,7 @@ pub(crate) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Ans
     if state.settings.service.cors {
         allow_every_origin(&mut answer);
     }
+    state.search.work_later();
     let took = state.clock.monotonic().saturating_sub(started);
     let status = answer.status().as_u16();
     state.telemetry.answered(method, endpoint, status, took);
