@@ -151,6 +151,26 @@ impl<'a> Keywords<'a> {
         std::str::from_utf8(bytes).ok()
     }
 
+    /// All values one after another, in order.
+    pub const fn joined(&self) -> &'a [u8] {
+        self.texts
+    }
+
+    /// Where the value of a number is in [`Self::joined`]; at its end if there is no such value.
+    pub fn place(&self, index: usize) -> Range<usize> {
+        let offset = |index: usize| {
+            let offset = self.text_offsets.get(index);
+            offset.map_or(self.texts.len(), |offset| to_usize(offset.get()))
+        };
+        offset(index)..offset(index.saturating_add(1))
+    }
+
+    /// The number of the value that has the byte at `at` of [`Self::joined`].
+    pub fn number_at(&self, at: usize) -> usize {
+        let begun = |offset: &U64| to_usize(offset.get()) <= at;
+        self.text_offsets.partition_point(begun).saturating_sub(1)
+    }
+
     /// The rows that have the value of a number; none if there is no such value.
     pub fn postings(&self, index: usize) -> Postings<'a> {
         Postings::stored(

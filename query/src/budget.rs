@@ -22,6 +22,13 @@ pub(crate) const PAYLOAD_ROWS: usize = 1_024;
 /// Payloads tested between two looks at the clock: each may be as long as a request.
 pub(crate) const TESTED_ROWS: usize = 64;
 
+/// Texts of a dictionary asked between two looks at the clock; cut into tokens, each may take
+/// microseconds.
+pub(crate) const ASKED_TEXTS: usize = 1_024;
+
+/// Corners of polygons walked between two looks at the clock: some tens of microseconds.
+pub(crate) const WALKED_CORNERS: usize = 16_384;
+
 /// When to give up, if ever.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Budget<'a> {

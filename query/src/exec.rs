@@ -19,7 +19,7 @@ use format_spec::schema::{Schema, VectorSchema};
 use index::{CodedSettings, Neighbor, RowSet, TopK};
 use quant::Query;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, TESTED_ROWS};
 use crate::codes;
 use crate::effort::Effort;
 use crate::error::QueryError;
@@ -510,7 +510,10 @@ impl Search<'_> {
         let mut tester = RowTester::new(filter, source);
         let mut matching = Vec::with_capacity(nearest.len());
         let mut tested = 0;
-        for near in nearest {
+        for (nth, near) in nearest.into_iter().enumerate() {
+            if nth % TESTED_ROWS == 0 {
+                self.budget.check()?;
+            }
             let sure = found.sure.contains(near.row);
             tested += u32::from(!sure);
             if sure || tester.test(near.row)? {

@@ -239,8 +239,14 @@ impl GeoBox {
 /// Points inside a ring and in none of its holes, on the plane of degrees.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GeoPolygon {
-    exterior: Vec<GeoPoint>,
-    interiors: Vec<Vec<GeoPoint>>,
+    exterior: Ring,
+    interiors: Vec<Ring>,
+}
+
+/// A closed line, and the rectangle around it.
+#[derive(Clone, Debug, PartialEq)]
+struct Ring {
+    points: Vec<GeoPoint>,
     bounds: GeoBounds,
 }
 
@@ -252,43 +258,62 @@ enum Side {
     Outside,
 }
 
+impl Ring {
+    fn new(points: Vec<GeoPoint>) -> Self {
+        let mut bounds = GeoBounds {
+            lon_min: f64::INFINITY,
+            lon_max: f64::NEG_INFINITY,
+            lat_min: f64::INFINITY,
+            lat_max: f64::NEG_INFINITY,
+        };
+        for point in &points {
+            bounds.lon_min = bounds.lon_min.min(point.lon);
+            bounds.lon_max = bounds.lon_max.max(point.lon);
+            bounds.lat_min = bounds.lat_min.min(point.lat);
+            bounds.lat_max = bounds.lat_max.max(point.lat);
+        }
+        Self { points, bounds }
+    }
+
+    /// Where `point` lies; most points are outside the rectangle, which takes no walk.
+    fn side_of(&self, point: GeoPoint) -> Side {
+        if self.bounds.contains(point) {
+            side_of(&self.points, point)
+        } else {
+            Side::Outside
+        }
+    }
+}
+
 impl GeoPolygon {
     /// The polygon of an outer ring and the rings of its holes. A ring ends where it began; one
     /// that does not is closed by a straight line.
     #[must_use]
     pub fn new(exterior: Vec<GeoPoint>, interiors: Vec<Vec<GeoPoint>>) -> Self {
-        let bounds = GeoBounds {
-            lon_min: exterior.iter().map(|p| p.lon).fold(f64::INFINITY, f64::min),
-            lon_max: exterior
-                .iter()
-                .map(|p| p.lon)
-                .fold(f64::NEG_INFINITY, f64::max),
-            lat_min: exterior.iter().map(|p| p.lat).fold(f64::INFINITY, f64::min),
-            lat_max: exterior
-                .iter()
-                .map(|p| p.lat)
-                .fold(f64::NEG_INFINITY, f64::max),
-        };
         Self {
-            exterior,
-            interiors,
-            bounds,
+            exterior: Ring::new(exterior),
+            interiors: interiors.into_iter().map(Ring::new).collect(),
         }
     }
 
     /// Whether the point is inside.
     #[must_use]
     pub fn contains(&self, point: GeoPoint) -> bool {
-        let outside = |hole: &Vec<GeoPoint>| side_of(hole, point) == Side::Outside;
-        self.bounds.contains(point)
-            && side_of(&self.exterior, point) == Side::Inside
-            && self.interiors.iter().all(outside)
+        let outside = |hole: &Ring| hole.side_of(point) == Side::Outside;
+        self.exterior.side_of(point) == Side::Inside && self.interiors.iter().all(outside)
+    }
+
+    /// Corners of all its rings: as many are walked for one point at most.
+    #[must_use]
+    pub fn corners(&self) -> usize {
+        let holes = self.interiors.iter().map(|hole| hole.points.len());
+        self.exterior.points.len() + holes.sum::<usize>()
     }
 
     /// The rectangle around the polygon.
     #[must_use]
     pub fn bounds(&self) -> Vec<GeoBounds> {
-        vec![self.bounds]
+        vec![self.exterior.bounds]
     }
 }
 
@@ -484,6 +509,59 @@ mod tests {
             1 => prop::sample::select(vec![-90.0, -89.999, 0.0, 89.999, 90.0]),
         ];
         (lon, lat).prop_map(|(lon, lat)| at(lon, lat))
+    }
+
+    /// Few different coordinates, so that many points are on borders and corners.
+    fn coarse() -> impl Strategy<Value = GeoPoint> {
+        (-6..=6_i32, -6..=6_i32).prop_map(|(lon, lat)| at(lon.into(), lat.into()))
+    }
+
+    fn fine() -> impl Strategy<Value = GeoPoint> {
+        (-180.0..=180.0_f64, -90.0..=90.0_f64).prop_map(|(lon, lat)| at(lon, lat))
+    }
+
+    /// A ring of corners, and holes that may cross it and each other.
+    type Rings = (Vec<GeoPoint>, Vec<Vec<GeoPoint>>);
+
+    fn rings(of: impl Strategy<Value = GeoPoint> + 'static) -> impl Strategy<Value = Rings> {
+        let ring = prop::collection::vec(of.boxed(), 3..9).boxed();
+        (ring.clone(), prop::collection::vec(ring, 0..3))
+    }
+
+    fn theirs((exterior, interiors): &Rings) -> geo::Polygon {
+        let line = |ring: &Vec<GeoPoint>| {
+            let coords = ring.iter().map(|p| geo::Coord { x: p.lon, y: p.lat });
+            geo::LineString::new(coords.collect())
+        };
+        geo::Polygon::new(line(exterior), interiors.iter().map(line).collect())
+    }
+
+    fn agrees(rings: &Rings, points: &[GeoPoint]) {
+        let polygon = GeoPolygon::new(rings.0.clone(), rings.1.clone());
+        let theirs = theirs(rings);
+        for &point in points {
+            // Open in both: what lies on the border of the ring or of a hole is outside.
+            let coord = geo::Coord {
+                x: point.lon,
+                y: point.lat,
+            };
+            let expected = geo::Contains::contains(&theirs, &coord);
+            assert_eq!(polygon.contains(point), expected, "{point:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn polygons_are_those_of_the_library(
+            coarse_rings in rings(coarse()),
+            coarse_points in prop::collection::vec(coarse(), 20),
+            fine_rings in rings(fine()),
+            fine_points in prop::collection::vec(fine(), 20),
+        ) {
+            agrees(&coarse_rings, &coarse_points);
+            agrees(&fine_rings, &fine_points);
+        }
     }
 
     proptest! {

@@ -16,6 +16,7 @@ use super::estimate::Estimate;
 use super::subset::Answer;
 use super::zones::{self, Known};
 use super::{column, derive};
+use crate::budget::Budget;
 use crate::error::QueryError;
 
 /// What a source has of a field, best first.
@@ -48,28 +49,47 @@ impl<'s> Access<'s> {
     }
 
     /// Answers without reading a payload.
-    pub(crate) fn answer(&self, ask: &Ask<'_>, rows: u32, patched: Option<&RowSet>) -> Answer {
+    pub(crate) fn answer(
+        &self,
+        ask: &Ask<'_>,
+        (rows, patched): (u32, Option<&RowSet>),
+        budget: &Budget<'_>,
+    ) -> Result<Answer, QueryError> {
         let answer = match self {
-            Self::Column(view) => column::answer(view, ask),
-            Self::Derived(derived) => column::answer(&derived.view(), ask),
+            Self::Column(view) => column::answer(view, ask, budget)?,
+            Self::Derived(derived) => column::answer(&derived.view(), ask, budget)?,
             Self::Zones(known) => zones::answer(known, ask, rows),
-            Self::Payloads => return Answer::OPEN,
+            Self::Payloads => return Ok(Answer::OPEN),
         };
-        match patched {
+        Ok(match patched {
             Some(patched) => answer.with_open(patched),
             None => answer,
-        }
+        })
     }
 
     /// How many of `rows` rows match.
-    pub(crate) fn estimate(&self, ask: &Ask<'_>, rows: u64, patched: u64) -> Estimate {
+    pub(crate) fn estimate(
+        &self,
+        ask: &Ask<'_>,
+        (rows, patched): (u64, u64),
+        budget: &Budget<'_>,
+    ) -> Result<Estimate, QueryError> {
         let estimate = match self {
-            Self::Column(view) => column::estimate(view, ask),
-            Self::Derived(derived) => column::estimate(&derived.view(), ask),
+            Self::Column(view) => column::estimate(view, ask, budget)?,
+            Self::Derived(derived) => column::estimate(&derived.view(), ask, budget)?,
             Self::Zones(known) => zones::estimate(known, ask, rows),
-            Self::Payloads => return Estimate::unknown(rows),
+            Self::Payloads => return Ok(Estimate::unknown(rows)),
         };
-        estimate.loosened(patched, rows)
+        Ok(estimate.loosened(patched, rows))
+    }
+
+    /// How many texts are asked one by one, if any are.
+    fn texts_asked(&self, ask: &Ask<'_>) -> Option<u64> {
+        match self {
+            Self::Column(view) => column::texts_asked(view, ask),
+            Self::Derived(derived) => column::texts_asked(&derived.view(), ask),
+            Self::Zones(_) | Self::Payloads => None,
+        }
     }
 }
 
@@ -82,6 +102,8 @@ pub struct FieldAccess {
     pub by: &'static str,
     /// What statistics tell of the zones that the rows are cut into.
     pub zones: Option<ZoneCounts>,
+    /// Different texts of a column that are asked one by one: the cost of the test.
+    pub texts_asked: Option<u64>,
 }
 
 /// Zones, by what is known of their rows.
@@ -116,6 +138,7 @@ pub(crate) fn accesses(
                     path: field.path.to_string(),
                     by,
                     zones,
+                    texts_asked: access.texts_asked(&field.ask),
                 });
             }
             Test::HasId(_)

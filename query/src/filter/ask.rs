@@ -91,6 +91,14 @@ impl Shape {
         }
     }
 
+    /// Corners that may have to be walked for one point.
+    pub(crate) fn corners(&self) -> usize {
+        match self {
+            Self::Radius(_) | Self::Box(_) => 1,
+            Self::Polygon(polygon) => polygon.corners(),
+        }
+    }
+
     /// Rectangles that cover it.
     pub(crate) fn bounds(&self) -> Vec<GeoBounds> {
         match self {

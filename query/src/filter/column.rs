@@ -14,9 +14,10 @@ use index::RowSet;
 
 use super::ask::{Ask, Bounds};
 use super::estimate::Estimate;
-use super::held::{Held, asks_each_text, held};
+use super::held::{Held, asked_texts, held};
 use super::subset::{Answer, Subset};
 use super::{column_geo, column_text};
+use crate::budget::Budget;
 use crate::error::QueryError;
 
 /// The column of an index, unless the source has none or it is damaged: a derived part is answered
@@ -46,8 +47,12 @@ pub(crate) fn open_current<'s>(
 }
 
 /// Answers what is asked of a field from its column.
-pub(crate) fn answer(view: &ColumnView<'_>, ask: &Ask<'_>) -> Answer {
-    match ask {
+pub(crate) fn answer(
+    view: &ColumnView<'_>,
+    ask: &Ask<'_>,
+    budget: &Budget<'_>,
+) -> Result<Answer, QueryError> {
+    Ok(match ask {
         Ask::IsEmpty(wanted) => {
             let full = rows(view, |words| view.has_value().or_into(words));
             let answer = Answer::exact(full);
@@ -60,7 +65,7 @@ pub(crate) fn answer(view: &ColumnView<'_>, ask: &Ask<'_>) -> Answer {
         }
         Ask::Count(bounds) => counted(view, bounds),
         Ask::Any(test) => {
-            let answer = match held(view, test) {
+            let answer = match held(view, test, budget)? {
                 Held::Nothing => Answer::NONE,
                 Held::Rows(found) => Answer::exact(union(view, &found)),
                 Held::Perhaps(found) => Answer {
@@ -68,14 +73,14 @@ pub(crate) fn answer(view: &ColumnView<'_>, ask: &Ask<'_>) -> Answer {
                     perhaps: Subset::These(union(view, &found)),
                 },
                 Held::Tokens(texts, test) => column_text::answer(view, texts, test),
-                Held::Places(places, shape) => column_geo::answer(view, places, shape),
+                Held::Places(places, shape) => column_geo::answer(view, places, shape, budget)?,
             };
             match strangers(view) {
                 Some(open) => answer.with_open(&open),
                 None => answer,
             }
         }
-    }
+    })
 }
 
 /// A row without a value counts 0; how many values another row has, its column does not tell.
@@ -112,12 +117,16 @@ pub(crate) fn rows(view: &ColumnView<'_>, fill: impl FnOnce(&mut [u64])) -> RowS
 }
 
 /// How many rows pass, from the figures of the column and the lengths of its lists.
-pub(crate) fn estimate(view: &ColumnView<'_>, ask: &Ask<'_>) -> Estimate {
+pub(crate) fn estimate(
+    view: &ColumnView<'_>,
+    ask: &Ask<'_>,
+    budget: &Budget<'_>,
+) -> Result<Estimate, QueryError> {
     let stats = view.stats();
     let rows = u64::from(stats.rows);
     let full = u64::from(stats.rows_with_value);
     let null = u64::from(stats.rows_with_null);
-    match ask {
+    Ok(match ask {
         Ask::IsEmpty(true) => Estimate::exact(rows - full),
         Ask::IsEmpty(false) => Estimate::exact(full),
         Ask::IsNull(true) => Estimate::exact(null),
@@ -134,11 +143,11 @@ pub(crate) fn estimate(view: &ColumnView<'_>, ask: &Ask<'_>) -> Estimate {
         }
         Ask::Any(test) => {
             let indexed = u64::from(stats.rows_indexed);
-            if asks_each_text(view, test) {
+            if asked_texts(view, test).is_some() {
                 // Asking each text is the work of the answer, and not done for its estimate too.
-                return Estimate::unknown(indexed).loosened_above(full - indexed, rows);
+                return Ok(Estimate::unknown(indexed).loosened_above(full - indexed, rows));
             }
-            let found = match held(view, test) {
+            let found = match held(view, test, budget)? {
                 Held::Nothing => Estimate::exact(0),
                 Held::Rows(lists) => of_lists(stats, &lists, true),
                 Held::Perhaps(lists) => of_lists(stats, &lists, false),
@@ -147,6 +156,14 @@ pub(crate) fn estimate(view: &ColumnView<'_>, ask: &Ask<'_>) -> Estimate {
             };
             found.loosened_above(full - indexed, rows)
         }
+    })
+}
+
+/// How many texts are asked one by one to answer, if any are.
+pub(crate) fn texts_asked(view: &ColumnView<'_>, ask: &Ask<'_>) -> Option<u64> {
+    match ask {
+        Ask::Any(test) => asked_texts(view, test),
+        Ask::IsEmpty(_) | Ask::IsNull(_) | Ask::Count(_) => None,
     }
 }
 
@@ -301,14 +318,14 @@ mod tests {
                 })
                 .collect();
             let all = RowSet::full(payloads.len() as u32);
-            let found = answer(&view, &field.ask);
+            let found = answer(&view, &field.ask, &Budget::UNLIMITED).unwrap();
             let (sure, perhaps) = (found.sure.of(&all), found.perhaps.of(&all));
             for (row, matches) in (0..).zip(&truth) {
                 prop_assert!(!sure.contains(row) || *matches, "row {row} is surely wrong");
                 prop_assert!(perhaps.contains(row) || !*matches, "row {row} is left out");
             }
             let count = truth.iter().filter(|matches| **matches).count() as u64;
-            let estimate = estimate(&view, &field.ask);
+            let estimate = estimate(&view, &field.ask, &Budget::UNLIMITED).unwrap();
             prop_assert!(estimate.min <= count && count <= estimate.max, "{estimate:?} {count}");
 
             // Rows are left open only where the column cannot know.

@@ -12,6 +12,8 @@ use index::{GeoBounds, GeoPoint, RowSet};
 use super::ask::Shape;
 use super::estimate::{Estimate, to_f64};
 use super::subset::Answer;
+use crate::budget::{Budget, WALKED_CORNERS};
+use crate::error::QueryError;
 
 /// Squares along the longer side of a rectangle: about eighty in all cover it, with a margin of an
 /// eighth of it, and each costs two searches, about a microsecond.
@@ -20,10 +22,19 @@ const SQUARES: u32 = 8;
 const CIRCLE: f64 = std::f64::consts::FRAC_PI_4;
 
 /// The rows with a place inside.
-pub(super) fn answer(view: &ColumnView<'_>, places: Numbers<'_, Place>, shape: &Shape) -> Answer {
+pub(super) fn answer(
+    view: &ColumnView<'_>,
+    places: Numbers<'_, Place>,
+    shape: &Shape,
+    budget: &Budget<'_>,
+) -> Result<Answer, QueryError> {
     let mut found = RowSet::new(view.stats().rows);
+    let at_once = (WALKED_CORNERS / shape.corners().max(1)).max(1);
     for run in runs(&places, shape) {
-        for (place, row) in places.pairs(run) {
+        for (asked, (place, row)) in places.pairs(run).enumerate() {
+            if asked % at_once == 0 {
+                budget.check()?;
+            }
             let point = GeoPoint {
                 lon: place.lon(),
                 lat: place.lat(),
@@ -33,7 +44,7 @@ pub(super) fn answer(view: &ColumnView<'_>, places: Numbers<'_, Place>, shape: &
             }
         }
     }
-    Answer::exact(found)
+    Ok(Answer::exact(found))
 }
 
 /// At most as many rows as the runs have pairs.

@@ -160,7 +160,7 @@ impl<'s> Estimator<'s> {
             Test::Never => Ok(Estimate::exact(0)),
             Test::Field(field) => {
                 let access = Access::of(field, self.source)?;
-                Ok(access.estimate(&field.ask, rows, self.patched))
+                access.estimate(&field.ask, (rows, self.patched), self.budget)
             }
         }
     }
@@ -187,10 +187,11 @@ impl<'s> Estimator<'s> {
             return Ok(self.rows);
         };
         let view = column::open_current(self.source, indexed, field.settings)?;
-        let estimate = view.map(|view| column::estimate(&view, &field.ask));
-        Ok(estimate.map_or(self.rows, |estimate| {
-            estimate.loosened(self.patched, self.rows).max
-        }))
+        let Some(view) = view else {
+            return Ok(self.rows);
+        };
+        let estimate = column::estimate(&view, &field.ask, self.budget)?;
+        Ok(estimate.loosened(self.patched, self.rows).max)
     }
 
     fn filter(&self, filter: &Bound<'_>) -> Result<Estimate, QueryError> {

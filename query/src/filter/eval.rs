@@ -24,13 +24,13 @@ use index::{Row, RowSet};
 use rayon::prelude::*;
 
 use super::access::Access;
-use super::ask::Ask;
+use super::ask::{Ask, ValueTest};
 use super::bind::{Bound, Field, Test};
 use super::estimate::{Estimate, Estimator};
 use super::eval_payload::{Known, matches};
 use super::subset::{Answer, Subset, Tally};
 use super::{column, derive};
-use crate::budget::{Budget, TESTED_ROWS};
+use crate::budget::{Budget, TESTED_ROWS, WALKED_CORNERS};
 use crate::cost;
 use crate::error::{QueryError, damaged_payload};
 
@@ -170,7 +170,7 @@ impl Scope<'_> {
 
     fn field(&self, field: &Field<'_>) -> Result<Answer, QueryError> {
         let access = Access::of(field, self.source)?;
-        Ok(access.answer(&field.ask, self.rows, self.patched))
+        access.answer(&field.ask, (self.rows, self.patched), self.budget)
     }
 }
 
@@ -205,7 +205,7 @@ impl Scope<'_> {
                 let Some(view) = column::open_current(self.source, indexed, field.settings)? else {
                     return Ok(Subset::Everything);
                 };
-                let rows = column::answer(&view, &field.ask).perhaps;
+                let rows = column::answer(&view, &field.ask, self.budget)?.perhaps;
                 Ok(match self.patched {
                     Some(patched) => rows.or(Subset::These(patched.clone())),
                     None => rows,
@@ -268,6 +268,19 @@ impl Candidates {
     }
 }
 
+/// Corners of the polygons that a place may be held against.
+fn corners(filter: &Bound<'_>) -> usize {
+    let of_test = |test: &Test<'_>| match test {
+        Test::Filter(inner) | Test::Nested(_, inner) => corners(inner),
+        Test::Field(field) => match &field.ask {
+            Ask::Any(ValueTest::Geo(shape)) => shape.corners(),
+            Ask::Any(_) | Ask::IsEmpty(_) | Ask::IsNull(_) | Ask::Count(_) => 0,
+        },
+        Test::HasId(_) | Test::HasVector { .. } | Test::Slice(_) | Test::Never => 0,
+    };
+    filter.tests().map(of_test).sum()
+}
+
 /// The rows that match.
 fn test_rows(
     filter: &Bound<'_>,
@@ -277,8 +290,9 @@ fn test_rows(
 ) -> Result<Vec<Row>, QueryError> {
     let mut tester = RowTester::new(filter, source);
     let mut matching = Vec::new();
+    let at_once = (WALKED_CORNERS / corners(filter).max(1)).clamp(1, TESTED_ROWS);
     for (tested, row) in rows.enumerate() {
-        if tested % TESTED_ROWS == 0 {
+        if tested % at_once == 0 {
             budget.check()?;
         }
         if tester.test(row)? {

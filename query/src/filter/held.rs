@@ -11,7 +11,10 @@ use index::{datetime, uuid};
 
 use super::ask::{Shape, ValueTest};
 use super::ends::{as_f64, ends, gaps, integers};
+use super::substring::containing;
 use super::text_test::{TextTest, Wanted};
+use crate::budget::{ASKED_TEXTS, Budget};
+use crate::error::QueryError;
 
 /// Rows whose pairs pass a test.
 pub(super) enum Held<'a> {
@@ -27,11 +30,15 @@ pub(super) enum Held<'a> {
     Places(Numbers<'a, Place>, &'a Shape),
 }
 
-/// The pairs that pass `test`.
-pub(super) fn held<'a>(view: &ColumnView<'a>, test: &'a ValueTest<'_>) -> Held<'a> {
+/// The pairs that pass `test`. Where each text of a dictionary is asked, the clock is looked at.
+pub(super) fn held<'a>(
+    view: &ColumnView<'a>,
+    test: &'a ValueTest<'_>,
+    budget: &Budget<'_>,
+) -> Result<Held<'a>, QueryError> {
     // What is no text, or a text that the column has all of, is answered by its type.
-    match (view.values(), test) {
-        (ColumnValues::Keyword(words), test) => Held::Rows(of_keywords(words, test)),
+    Ok(match (view.values(), test) {
+        (ColumnValues::Keyword(words), test) => Held::Rows(of_keywords(words, test, budget)?),
         (ColumnValues::Integer(numbers), test) => of_integers(view, numbers, test),
         (ColumnValues::Float(numbers), test) => of_floats(view, numbers, test),
         (ColumnValues::Bool(bools), ValueTest::Bool(value)) => {
@@ -47,11 +54,11 @@ pub(super) fn held<'a>(view: &ColumnView<'a>, test: &'a ValueTest<'_>) -> Held<'
         }
         (ColumnValues::Text(_), test) => of_other_texts(view, test),
         (ColumnValues::Bool(_) | ColumnValues::Geo(_), _) => Held::Nothing,
-    }
+    })
 }
 
-/// Whether the pairs are found by asking each text of a dictionary.
-pub(super) fn asks_each_text(view: &ColumnView<'_>, test: &ValueTest<'_>) -> bool {
+/// How many texts of a dictionary are asked one by one for the pairs, if they are found so.
+pub(super) fn asked_texts(view: &ColumnView<'_>, test: &ValueTest<'_>) -> Option<u64> {
     let one_by_one = matches!(
         test,
         ValueTest::Substring(_)
@@ -60,23 +67,43 @@ pub(super) fn asks_each_text(view: &ColumnView<'_>, test: &ValueTest<'_>) -> boo
             | ValueTest::AnyUuid(_)
             | ValueTest::ExceptUuid(_)
     );
-    one_by_one && matches!(view.values(), ColumnValues::Keyword(_))
+    match view.values() {
+        ColumnValues::Keyword(words) => one_by_one.then_some(words.len() as u64),
+        ColumnValues::Integer(_)
+        | ColumnValues::Float(_)
+        | ColumnValues::Bool(_)
+        | ColumnValues::Datetime(_)
+        | ColumnValues::Uuid(_)
+        | ColumnValues::Geo(_)
+        | ColumnValues::Text(_) => None,
+    }
 }
 
-fn of_keywords<'a>(words: Keywords<'a>, test: &ValueTest<'_>) -> Vec<Postings<'a>> {
-    match (words, test) {
+fn of_keywords<'a>(
+    words: Keywords<'a>,
+    test: &ValueTest<'_>,
+    budget: &Budget<'_>,
+) -> Result<Vec<Postings<'a>>, QueryError> {
+    Ok(match (words, test) {
         (_, ValueTest::Keyword(text)) => vec![words.equals(text)],
         (_, ValueTest::AnyKeyword(list)) => list.iter().map(|text| words.equals(text)).collect(),
         (_, ValueTest::Prefix(prefix)) => {
             let found = words.starting_with(prefix);
             found.map(|index| words.postings(index)).collect()
         }
+        (_, ValueTest::Substring(part)) => containing(words, part, budget)?,
         // Whatever else is asked of texts, each text is asked once.
         _ => {
-            let passing = words.iter().filter(|(text, _)| test.passes_text(text));
-            passing.map(|(_, rows)| rows).collect()
+            let mut passing = Vec::new();
+            for (asked, (text, rows)) in words.iter().enumerate() {
+                if asked % ASKED_TEXTS == 0 {
+                    budget.check()?;
+                }
+                passing.extend(test.passes_text(text).then_some(rows));
+            }
+            passing
         }
-    }
+    })
 }
 
 fn of_integers<'a>(

@@ -21,6 +21,7 @@ mod eval_payload;
 mod held;
 pub(crate) mod split;
 mod subset;
+mod substring;
 mod text_test;
 mod unindexed;
 mod zones;

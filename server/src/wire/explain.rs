@@ -72,6 +72,8 @@ struct JsonField {
     by: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     zones: Option<JsonZones>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    texts_asked: Option<u64>,
 }
 
 /// Zones of rows of which statistics tell that none match, all do, or nothing.
@@ -205,6 +207,7 @@ fn access(access: &FieldAccess) -> JsonField {
             all: zones.all,
             open: zones.open,
         }),
+        texts_asked: access.texts_asked,
     }
 }
 

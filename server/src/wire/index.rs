@@ -39,6 +39,8 @@ struct IndexOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     prefix: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    substring: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     lookup: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     range: Option<bool>,
@@ -148,6 +150,7 @@ impl IndexOptions {
                 .is_principal
                 .filter(|_| keep(&[T::Integer, T::Float, T::Datetime])),
             prefix: self.prefix.filter(|_| keep(&[T::Keyword])),
+            substring: self.substring.filter(|_| keep(&[T::Keyword])),
             lookup: self.lookup.filter(|_| keep(&[T::Integer])),
             range: self.range.filter(|_| keep(&[T::Integer])),
             text: if keep(&[T::Text]) {
@@ -182,12 +185,17 @@ impl IndexOptions {
         )))
     }
 
-    /// What is set and has no effect.
+    /// What is set and has no effect. `prefix`, `substring`, `lookup` and `range` ask for what
+    /// every index of their type does; only that it be left out has none.
     fn without_effect(&self) -> Vec<&'static str> {
         [
             ("is_tenant", self.is_tenant == Some(true)),
             ("is_principal", self.is_principal == Some(true)),
             ("enable_hnsw", self.enable_hnsw.is_some()),
+            ("prefix", self.prefix == Some(false)),
+            ("substring", self.substring == Some(false)),
+            ("lookup", self.lookup == Some(false)),
+            ("range", self.range == Some(false)),
             ("nested", self.nested.is_some()),
             ("scoring", self.text.scoring.is_some()),
         ]
@@ -317,6 +325,13 @@ mod tests {
         let kept = r#"{"type":"integer","is_principal":true,"on_disk":false,"range":true}"#;
         assert_eq!(tree["params"].to_string(), kept);
         assert_eq!(warnings(&index).unwrap().len(), 1);
+
+        let served = r#"{"field_name": "a", "field_schema":
+            {"type": "keyword", "prefix": true, "substring": true}}"#;
+        assert!(warnings(&read(served).unwrap()).unwrap().is_empty());
+        let left_out = r#"{"field_name": "a", "field_schema":
+            {"type": "keyword", "prefix": false, "substring": false}}"#;
+        assert_eq!(warnings(&read(left_out).unwrap()).unwrap().len(), 2);
     }
 
     #[test]
@@ -329,6 +344,7 @@ mod tests {
         }
         for params in [
             r#"{"type":"keyword","is_tenant":true,"on_disk":true,"prefix":true}"#,
+            r#"{"type":"keyword","prefix":true,"substring":true}"#,
             r#"{"type":"uuid","is_tenant":true,"enable_hnsw":false}"#,
             r#"{"type":"datetime","is_principal":true,"memory":"cold"}"#,
             r#"{"type":"geo","nested":"a"}"#,
