@@ -11,7 +11,7 @@ use super::points::UpdateStatus;
 use super::{Call, Pending};
 use crate::error::ApiError;
 use crate::reply::Reply;
-use crate::wire::filter::path;
+use crate::wire::filter::any_path;
 use crate::wire::index::IndexBody;
 use crate::wire::json;
 
@@ -60,7 +60,7 @@ pub(crate) fn delete(call: Arc<Call>) -> Pending {
         let job = Arc::clone(&call);
         let dropped = call.state.admin.run(move || {
             job.collection()?;
-            let path = path(job.path("field_name"), "field_name")?.to_string();
+            let path = any_path(job.path("field_name"), "field_name")?.to_string();
             alter(&job, job.collection_name(), &mut |schema| {
                 let mut schema = schema.clone();
                 schema.fields.retain(|field| field.path != path);

@@ -7,7 +7,7 @@ use query::{PayloadSelector, Selector, VectorSelector};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::filter::{JsonFilter, path};
+use super::filter::{JsonFilter, any_path};
 use super::id::{Id, plain};
 use crate::error::ApiError;
 
@@ -35,7 +35,7 @@ impl WithPayload {
 
 /// Paths into the payload.
 pub(crate) fn paths(keys: &[String], field: &str) -> Result<Vec<FieldPath>, ApiError> {
-    keys.iter().map(|key| path(key, field)).collect()
+    keys.iter().map(|key| any_path(key, field)).collect()
 }
 
 /// `with_vector`: a flag or a list of names.

@@ -7,7 +7,7 @@ use query::{Selector, WriteOp};
 use serde::Deserialize;
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::filter::{JsonFilter, path};
+use super::filter::{JsonFilter, any_path};
 use super::id::Id;
 use super::json;
 use super::reader;
@@ -68,7 +68,7 @@ impl PayloadBody {
     fn set(self, place: &str) -> Result<WriteOp, ApiError> {
         let key = self
             .key
-            .map(|key| path(&key, &format!("{place}key")))
+            .map(|key| any_path(&key, &format!("{place}key")))
             .transpose()?;
         Ok(WriteOp::SetPayload {
             payload: self.payload.0,

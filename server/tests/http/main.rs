@@ -19,5 +19,7 @@ mod operators;
 mod plans;
 mod reads;
 mod refused;
+mod refused_filters;
+mod refused_vectors;
 mod service;
 mod writes;

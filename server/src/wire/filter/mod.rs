@@ -97,8 +97,23 @@ fn convert_all(
         .collect()
 }
 
-/// A path into the payload.
+/// Bytes of a path that is asked for point after point, or kept with a collection.
+const PATH_BYTES_MAX: usize = 512;
+
+/// The path that a filter, an order, a facet, a group or an index names.
 pub(crate) fn path(key: &str, field: &str) -> Result<FieldPath, ApiError> {
+    if key.len() > PATH_BYTES_MAX {
+        let what = format!(
+            "the path has {} bytes, and at most {PATH_BYTES_MAX} are allowed",
+            key.len()
+        );
+        return Err(invalid(field, what));
+    }
+    any_path(key, field)
+}
+
+/// A path of any length that a request allows: into a payload that is read or written.
+pub(crate) fn any_path(key: &str, field: &str) -> Result<FieldPath, ApiError> {
     FieldPath::parse(key).map_err(|error| ApiError::json(format!("{field}: {error}")))
 }
 
