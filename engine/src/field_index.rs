@@ -4,12 +4,15 @@
 //! - A point counts while it lives, by its payload as it is now, if all its values are of the type
 //!   of the index: by the column in a segment that has it, by the payload in memory and patches.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
 use format_spec::{FieldIndex, PartKind, ValueRef};
 use index::{ColumnContent, FieldPath, Row, RowSet};
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
+use crate::memtable::IndexKey;
 use crate::placement::Held;
 use crate::shard::Shard;
 use crate::source::Source;
@@ -44,62 +47,101 @@ impl Shard {
         let (Ok(path), Ok(content)) = (FieldPath::parse(path), ColumnContent::of(field)) else {
             return report;
         };
+        let key = (
+            field.path.clone(),
+            content.field_type().tag(),
+            content.settings_hash(),
+        );
         let holds = Holds { path, content };
+        let mut counted = Vec::new();
         for segment in &state.segments {
+            let known = self.indexed.get(&key, segment);
             // What is damaged counts nothing until it has been built again.
-            report
-                .add_segment(segment, field, &holds)
-                .unwrap_or_default();
+            let points = match known {
+                Some(points) => Some(points),
+                None => points_of(segment, field, &holds).unwrap_or_default(),
+            };
+            if let Some(points) = points {
+                report.segments_covered += 1;
+                report.add_bytes(segment, field);
+                report.points += points;
+                counted.push((Arc::downgrade(segment), points));
+            }
         }
+        self.indexed.keep(key.clone(), counted);
         for memtable in &state.memtables {
-            let source = Source::Memtable(memtable.clone());
-            let live = source.live();
-            report.points += holds.count(&source, live.iter()).unwrap_or(0);
+            let held = memtable.count_held(&key, |payload| holds.holds(payload));
+            report.points += held.unwrap_or(0);
         }
         report
     }
 }
 
-impl FieldIndexReport {
-    fn add_segment(
-        &mut self,
-        state: &Arc<SegmentState>,
-        field: &FieldIndex,
-        holds: &Holds,
-    ) -> Result<()> {
-        if !state.segment.has_column(field) {
-            return Ok(());
+/// How many points each index has of segments, as they were when it was last asked: patched rows
+/// are read again only once something has happened to their segment.
+///
+/// A weak reference keeps the place of a state, so that no other state can be taken for it.
+#[derive(Default, Debug)]
+pub(crate) struct IndexedPoints(Mutex<BTreeMap<IndexKey, Counted>>);
+
+type Counted = Vec<(Weak<SegmentState>, u64)>;
+
+/// Indexes that are counted; more are forgotten at once.
+const COUNTED_MAX: usize = 256;
+
+impl IndexedPoints {
+    fn get(&self, key: &IndexKey, state: &Arc<SegmentState>) -> Option<u64> {
+        let counted = self.0.lock();
+        let mut segments = counted.get(key)?.iter();
+        let same = |weak: &Weak<SegmentState>| weak.as_ptr() == Arc::as_ptr(state);
+        segments.find_map(|(weak, points)| same(weak).then_some(*points))
+    }
+
+    fn keep(&self, key: IndexKey, segments: Counted) {
+        let mut counted = self.0.lock();
+        if counted.len() >= COUNTED_MAX {
+            counted.clear();
         }
-        let Some(column) = state.segment.column(&field.path)? else {
-            return Ok(());
-        };
-        self.segments_covered += 1;
+        counted.insert(key, segments);
+    }
+}
+
+/// Live points of a segment that the index has; `None` without its column.
+fn points_of(state: &Arc<SegmentState>, field: &FieldIndex, holds: &Holds) -> Result<Option<u64>> {
+    if !state.segment.has_column(field) {
+        return Ok(None);
+    }
+    let Some(column) = state.segment.column(&field.path)? else {
+        return Ok(None);
+    };
+    let source = Source::segment(Arc::clone(state));
+    let patched = source.patched();
+    if patched.is_none() && source.live_count() == source.rows() {
+        return Ok(Some(u64::from(column.stats().rows_indexed)));
+    }
+    // Bitmaps of a column have a bit a row: checked when it was opened.
+    let set = |words| RowSet::from_words(source.rows(), words);
+    let none = |_| RowSet::new(source.rows());
+    let mut rows = set(column.has_value().to_words()).unwrap_or_else(none);
+    rows.and_not(&set(column.open_rows().to_words()).unwrap_or_else(none));
+    let (live, mut points) = (source.live(), 0);
+    rows.and(&live);
+    if let Some(mut patched) = patched {
+        rows.and_not(&patched);
+        patched.and(&live);
+        points += holds.count(&source, patched.iter())?;
+    }
+    Ok(Some(points + u64::from(rows.count())))
+}
+
+impl FieldIndexReport {
+    fn add_bytes(&mut self, state: &SegmentState, field: &FieldIndex) {
         let parts = state.segment.parts().iter();
         let of_field = |name: &str, kind| kind == PartKind::Column && name == field.path;
         for part in parts.filter(|part| of_field(&part.entry().name, part.entry().kind)) {
             self.bytes += part.entry().len;
             self.held.add(part.held());
         }
-        let source = Source::segment(Arc::clone(state));
-        let patched = source.patched();
-        if patched.is_none() && source.live_count() == source.rows() {
-            self.points += u64::from(column.stats().rows_indexed);
-            return Ok(());
-        }
-        // Bitmaps of a column have a bit a row: checked when it was opened.
-        let set = |words| RowSet::from_words(source.rows(), words);
-        let none = |_| RowSet::new(source.rows());
-        let mut rows = set(column.has_value().to_words()).unwrap_or_else(none);
-        rows.and_not(&set(column.open_rows().to_words()).unwrap_or_else(none));
-        let live = source.live();
-        rows.and(&live);
-        if let Some(mut patched) = patched {
-            rows.and_not(&patched);
-            patched.and(&live);
-            self.points += holds.count(&source, patched.iter())?;
-        }
-        self.points += u64::from(rows.count());
-        Ok(())
     }
 }
 
@@ -110,14 +152,17 @@ struct Holds {
 }
 
 impl Holds {
+    fn holds(&self, payload: &[u8]) -> Result<bool> {
+        let holds = |payload| self.content.holds(&self.path, payload);
+        let held = ValueRef::new(payload).and_then(holds);
+        held.map_err(|error| Error::corrupt("payload", error))
+    }
+
     fn count(&self, source: &Source, rows: impl Iterator<Item = Row>) -> Result<u64> {
-        let corrupt = |error| Error::corrupt("payload", error);
         let mut payloads = source.payloads();
         let mut count = 0;
         for row in rows {
-            let payload = ValueRef::new(payloads.get(row)?).map_err(corrupt)?;
-            let holds = self.content.holds(&self.path, payload).map_err(corrupt)?;
-            count += u64::from(holds);
+            count += u64::from(self.holds(payloads.get(row)?)?);
         }
         Ok(count)
     }

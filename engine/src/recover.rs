@@ -25,6 +25,7 @@ use parking_lot::{Condvar, Mutex};
 use crate::attempt::attempt;
 use crate::compaction::Jobs;
 use crate::error::{Error, ErrorKind, Result};
+use crate::field_index::IndexedPoints;
 use crate::flush::write_flush;
 use crate::foreign::warn_around;
 use crate::memtable::Memtable;
@@ -142,6 +143,7 @@ impl Shard {
             pending: Mutex::new(VecDeque::new()),
             room: Condvar::new(),
             room_lock: Mutex::new(()),
+            indexed: IndexedPoints::default(),
             jobs: Jobs::default(),
             last_write_ms: AtomicU64::new(0),
             last_full_ms: AtomicU64::new(0),

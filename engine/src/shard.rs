@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::compaction::Jobs;
 use crate::derived::DerivedRoom;
 use crate::error::{Error, Result};
+use crate::field_index::IndexedPoints;
 use crate::memtable::Memtable;
 use crate::placement::{Placement, PlacementReport, VectorHeld};
 use crate::publish::Cell;
@@ -215,6 +216,8 @@ pub(crate) struct Shard {
     pub(crate) version: Mutex<VersionSide>,
     /// Held while parts are placed anew, which may take as long as reading them in.
     pub(crate) placing: Mutex<()>,
+    /// What was last told of field indexes.
+    pub(crate) indexed: IndexedPoints,
     pub(crate) append: Mutex<AppendSide>,
     pub(crate) apply: Mutex<ApplySide>,
     pub(crate) pending: Mutex<VecDeque<Pending>>,

@@ -16,6 +16,7 @@
 
 mod block;
 pub(crate) mod codes;
+mod held;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use quant::{BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace};
 
 use block::Block;
 use codes::{Coding, Codings, Encoded};
+use held::HeldRows;
+pub(crate) use held::IndexKey;
 
 /// Estimated bytes of a map node and of the fixed columns of a row.
 const ROW_OVERHEAD_BYTES: u64 = 160;
@@ -38,6 +41,7 @@ pub(crate) struct Shared {
     bytes: AtomicU64,
     block_rows: u32,
     codings: Codings,
+    held: HeldRows,
 }
 
 /// The writer's side of a memtable.
@@ -88,6 +92,7 @@ impl Memtable {
             bytes: AtomicU64::new(0),
             block_rows: block_rows as u32,
             codings: Codings::new(codings, block_rows),
+            held: HeldRows::default(),
         };
         Self {
             shared: Arc::new(shared),
@@ -452,6 +457,34 @@ mod tests {
         assert_eq!(later.live_count(), 2);
         let ids: Vec<_> = later.ids_from(None).map(|(id, _)| id).collect();
         assert_eq!(ids, [PointId::Number(1), PointId::Number(2)]);
+    }
+
+    /// A description of a collection may be asked for many times a second.
+    #[test]
+    fn an_index_asks_each_payload_once() {
+        let mut table = Memtable::new(vec![4], vec![None]);
+        let asked = std::cell::Cell::new(0);
+        let key = ("a".to_owned(), 0, 0);
+        let count = |view: &MemtableView, key| {
+            let holds = |payload: &[u8]| {
+                asked.set(asked.get() + 1);
+                Ok(payload == b"p")
+            };
+            view.count_held(key, holds).unwrap()
+        };
+        for id in 0..100 {
+            put(&mut table, id, id + 1);
+        }
+        table.insert(PointId::Number(500), SeqNo(101), |_| None, b"q");
+        let before = table.view(SeqNo(101));
+        assert_eq!((count(&before, &key), asked.get()), (100, 101));
+        put(&mut table, 7, 102);
+        put(&mut table, 100, 103);
+        let after = table.view(SeqNo(103));
+        assert_eq!((count(&after, &key), asked.get()), (101, 103));
+        assert_eq!((count(&before, &key), asked.get()), (100, 103));
+        assert_eq!(count(&after, &("b".to_owned(), 0, 0)), 101);
+        assert_eq!(asked.get(), 206);
     }
 
     #[test]
