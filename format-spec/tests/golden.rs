@@ -14,6 +14,15 @@ mod cases_a;
 #[cfg(test)]
 #[path = "golden/cases_b.rs"]
 mod cases_b;
+#[cfg(test)]
+#[path = "golden/cases_codes.rs"]
+mod cases_codes;
+#[cfg(test)]
+#[path = "golden/cases_columns.rs"]
+mod cases_columns;
+#[cfg(test)]
+#[path = "golden/cases_wal.rs"]
+mod cases_wal;
 
 #[cfg(test)]
 mod tests {

@@ -1,18 +1,23 @@
 //! Golden files of the part container and of what stands in it.
 
 use format_spec::bitmap::{BitmapLayout, encode_bitmap};
-use format_spec::columns::{ColumnBuilder, ColumnValues, Place, TokenAt};
 use format_spec::statistics::{UNKNOWN, filter_of, hash_integer, hash_text};
 use format_spec::{
-    CodesBuilder, CodesLayout, CodesShape, CollectionId, ColumnLayout, DecodeError, Element,
-    FieldRecords, GraphBuilder, GraphHead, GraphLayout, Kinds, Measure, Metric, PartHeader, PartId,
-    PartIdentity, PartKind, PartLayout, PartWriter, PatchesBuilder, PatchesLayout, PayloadBuilder,
-    PayloadLayout, PointId, ProductBuilder, ProductLayout, ProductPartShape, RowsBuilder,
-    RowsLayout, SeqNo, ShardId, StatisticsBuilder, StatisticsLayout, TombstonesBuilder,
-    TombstonesLayout, Value, VectorShape, VectorsBuilder, VectorsLayout, ZoneRecord,
+    CollectionId, DecodeError, Element, FieldRecords, GraphBuilder, GraphHead, GraphLayout, Kinds,
+    Metric, PartHeader, PartId, PartIdentity, PartKind, PartLayout, PartWriter, PatchesBuilder,
+    PatchesLayout, PayloadBuilder, PayloadLayout, PointId, RowsBuilder, RowsLayout, SeqNo, ShardId,
+    StatisticsBuilder, StatisticsLayout, TombstonesBuilder, TombstonesLayout, Value, VectorShape,
+    VectorsBuilder, VectorsLayout, ZoneRecord,
 };
 
 use crate::case::{Case, Damage};
+use crate::cases_codes::{
+    codes_1, codes_2, codes_4, codes_8, product, product_few, reencode_codes, reencode_product,
+};
+use crate::cases_columns::{
+    column_bool, column_datetime, column_float, column_geo, column_integer, column_keyword,
+    column_phrases, column_text, column_uuid, reencode_column,
+};
 
 #[path = "part_fields.rs"]
 mod part_fields;
@@ -122,12 +127,12 @@ fn header(kind: PartKind) -> PartHeader {
     }
 }
 
-fn writer(kind: PartKind) -> PartWriter<Vec<u8>> {
+pub(crate) fn writer(kind: PartKind) -> PartWriter<Vec<u8>> {
     PartWriter::new(Vec::new(), header(kind))
 }
 
 /// Opens and verifies completely.
-fn open(kind: PartKind, bytes: &[u8]) -> Result<PartLayout, String> {
+pub(crate) fn open(kind: PartKind, bytes: &[u8]) -> Result<PartLayout, String> {
     let len = bytes.len() as u64;
     let identity = PartIdentity {
         kind,
@@ -141,11 +146,11 @@ fn open(kind: PartKind, bytes: &[u8]) -> Result<PartLayout, String> {
     Ok(layout)
 }
 
-fn text(error: DecodeError) -> String {
+pub(crate) fn text(error: DecodeError) -> String {
     error.to_string()
 }
 
-fn words(rows: u32, set: &[u32]) -> Vec<u64> {
+pub(crate) fn words(rows: u32, set: &[u32]) -> Vec<u64> {
     let mut words = vec![0; rows.div_ceil(64) as usize];
     for &row in set {
         words[row as usize / 64] |= 1 << (row % 64);
@@ -352,164 +357,6 @@ fn reencode_payload(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(again.finish().unwrap().0)
 }
 
-const COLUMN_ROWS: u32 = 70;
-
-fn column(build: impl Fn(ColumnBuilder<'_>, PartWriter<Vec<u8>>) -> Vec<u8>) -> Vec<u8> {
-    let has_value = words(
-        COLUMN_ROWS,
-        &(0..COLUMN_ROWS).filter(|n| n % 5 > 0).collect::<Vec<_>>(),
-    );
-    let has_null = words(COLUMN_ROWS, &[0, 7, 69]);
-    let (has_value, has_null) = (&has_value[..], &has_null[..]);
-    let builder = ColumnBuilder {
-        rows: COLUMN_ROWS,
-        exact_for: SeqNo(5),
-        settings: 0,
-        has_value,
-        has_null,
-    };
-    build(builder, writer(PartKind::Column))
-}
-
-fn column_keyword() -> Vec<u8> {
-    let dense: Vec<u32> = (0..COLUMN_ROWS).filter(|n| n % 5 == 1).collect();
-    let rare = [("", 3), ("Zürich", 8), ("ab", 3), ("ab", 4)];
-    let pairs = rare
-        .into_iter()
-        .chain(dense.iter().map(|&row| ("abc", row)));
-    column(|builder, part| builder.keywords(part, pairs.clone()).unwrap().0)
-}
-
-fn column_integer() -> Vec<u8> {
-    let pairs = [(i64::MIN, 4), (-1, 3), (0, 3), (0, 69), (i64::MAX, 1)];
-    column(|builder, part| builder.integers(part, &pairs).unwrap().0)
-}
-
-fn column_float() -> Vec<u8> {
-    let pairs = [(f64::MIN, 4), (-0.5, 3), (0.0, 3), (0.0, 69), (1e300, 1)];
-    column(|builder, part| builder.floats(part, &pairs).unwrap().0)
-}
-
-fn column_bool() -> Vec<u8> {
-    let (yes, no) = (words(COLUMN_ROWS, &[1, 2, 69]), words(COLUMN_ROWS, &[2, 3]));
-    column(|builder, part| builder.bools(part, &yes, &no).unwrap().0)
-}
-
-fn column_datetime() -> Vec<u8> {
-    let pairs = [
-        (i64::MIN, 4),
-        (-1, 3),
-        (0, 3),
-        (0, 69),
-        (1_577_836_800_000_000, 1),
-    ];
-    column(|builder, part| builder.datetimes(part, &pairs).unwrap().0)
-}
-
-fn column_uuid() -> Vec<u8> {
-    let one = 0x550e_8400_e29b_41d4_a716_4466_5544_0000;
-    let pairs = [(0, 4), (one, 3), (one, 69), (u128::MAX, 1)];
-    column(|builder, part| builder.uuids(part, &pairs).unwrap().0)
-}
-
-fn column_geo() -> Vec<u8> {
-    let places = [
-        (-180.0, -90.0, 4),
-        (-70.5, -33.25, 3),
-        (13.4, 52.52, 3),
-        (13.4, 52.52, 69),
-        (180.0, 90.0, 1),
-    ];
-    let mut pairs = places.map(|(lon, lat, row)| (Place::new(lon, lat).unwrap(), row));
-    pairs.sort_by(|a, b| a.partial_cmp(b).unwrap());
-    column(|builder, part| builder.places(part, &pairs).unwrap().0)
-}
-
-/// Two words in a row, one of them again in another text of the row, and one nearly everywhere.
-fn tokens() -> Vec<TokenAt<'static>> {
-    let token = |token, row, position| TokenAt {
-        token,
-        row,
-        position,
-    };
-    let mut tokens = vec![
-        token("cairn", 3, 1),
-        token("cairn", 3, 70),
-        token("cairn", 3, 5000),
-        token("cairn", 8, 0),
-        token("stone", 3, 2),
-    ];
-    let rows = (0..COLUMN_ROWS).filter(|row| row % 5 > 0);
-    tokens.extend(rows.map(|row| token("the", row, 0)));
-    tokens
-}
-
-fn column_text() -> Vec<u8> {
-    let many = words(COLUMN_ROWS, &[3]);
-    column(|builder, part| {
-        let builder = ColumnBuilder {
-            settings: 0x0123_4567_89ab_cdef,
-            ..builder
-        };
-        builder.texts(part, tokens(), &many, false).unwrap().0
-    })
-}
-
-fn column_phrases() -> Vec<u8> {
-    let many = words(COLUMN_ROWS, &[3]);
-    column(|builder, part| builder.texts(part, tokens(), &many, true).unwrap().0)
-}
-
-fn reencode_column(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let layout = ColumnLayout::open(&open(PartKind::Column, bytes)?, bytes).map_err(text)?;
-    let view = layout.view(bytes);
-    view.verify().map_err(text)?;
-    let (has_value, has_null) = (view.has_value().to_words(), view.has_null().to_words());
-    let builder = ColumnBuilder {
-        rows: view.stats().rows,
-        exact_for: view.stats().exact_for,
-        settings: view.stats().settings,
-        has_value: &has_value,
-        has_null: &has_null,
-    };
-    let part = writer(PartKind::Column);
-    let written = match view.values() {
-        ColumnValues::Keyword(values) => {
-            let pairs = values
-                .iter()
-                .flat_map(|(text, rows)| rows.iter().map(move |r| (text, r)));
-            builder.keywords(part, pairs)
-        }
-        ColumnValues::Integer(values) => {
-            builder.integers(part, &values.pairs(0..values.len()).collect::<Vec<_>>())
-        }
-        ColumnValues::Float(values) => {
-            builder.floats(part, &values.pairs(0..values.len()).collect::<Vec<_>>())
-        }
-        ColumnValues::Bool(values) => {
-            let rows = |value| values.equals(value).iter().collect::<Vec<_>>();
-            let bits = |value| words(view.stats().rows, &rows(value));
-            builder.bools(part, &bits(true), &bits(false))
-        }
-        ColumnValues::Datetime(values) => {
-            builder.datetimes(part, &values.pairs(0..values.len()).collect::<Vec<_>>())
-        }
-        ColumnValues::Uuid(values) => {
-            builder.uuids(part, &values.pairs(0..values.len()).collect::<Vec<_>>())
-        }
-        ColumnValues::Geo(values) => {
-            builder.places(part, &values.pairs(0..values.len()).collect::<Vec<_>>())
-        }
-        ColumnValues::Text(values) => {
-            let mut tokens = Vec::new();
-            values.each(&mut |token| tokens.push(token));
-            let many = values.many_texts().to_words();
-            builder.texts(part, tokens, &many, values.has_positions())
-        }
-    };
-    Ok(written.unwrap().0)
-}
-
 const BITMAP_ROWS: u32 = 3 * 65_536 + 100;
 
 /// Four chunks: one empty, one full, one as a list, a short one as words.
@@ -543,142 +390,6 @@ fn bitmap_fields(_: &[u8]) -> Vec<(usize, String)> {
     fields.push((8, "chunk 2: list of 3, zeros".to_owned()));
     fields.push((16, "chunk 3: 2 words".to_owned()));
     fields
-}
-
-/// Rows of codes with numbers in place of codes; `absent` rows have none.
-fn codes_of(shape: CodesShape, rows: u32, absent: u32) -> Vec<u8> {
-    let mut builder = CodesBuilder::new(writer(PartKind::Codes), shape).unwrap();
-    let factors = |row: u32| -> [f32; 3] {
-        if row == absent || row >= rows {
-            [f32::INFINITY, 0.0, 0.0]
-        } else {
-            [row as f32, -1.0 / 8.0, 0.5]
-        }
-    };
-    for row in 0..rows {
-        let code = if row == absent { 0 } else { row as u8 };
-        if shape.row_len() > 0 {
-            let mut bytes = vec![code; shape.row_len() - 16];
-            bytes.extend(factors(row).iter().flat_map(|x| x.to_le_bytes()));
-            bytes.extend((1.0_f32).to_le_bytes());
-            builder.push(&bytes).unwrap();
-        }
-    }
-    let mut blocks = Vec::new();
-    for first in (0..rows).step_by(32) {
-        let present = |row: u32| u8::from(row < rows && row != absent);
-        for _ in 0..shape.padded() / 4 {
-            let byte = |j| present(first + j) | present(first + 16 + j) << 5;
-            blocks.extend((0..16).map(byte));
-        }
-        for factor in 0..3 {
-            let list = (first..first + 32).map(|row| factors(row)[factor]);
-            blocks.extend(list.flat_map(f32::to_le_bytes));
-        }
-    }
-    let centre: Vec<f32> = (0..shape.padded()).map(|at| at as f32 / 4.0).collect();
-    builder.finish(rows, &blocks, &centre).unwrap().0
-}
-
-fn codes_1() -> Vec<u8> {
-    let shape = CodesShape {
-        dim: 64,
-        bits: 1,
-        measure: Measure::Euclid,
-        seed: 1,
-    };
-    codes_of(shape, 34, 33)
-}
-
-fn codes_2() -> Vec<u8> {
-    let shape = CodesShape {
-        dim: 70,
-        bits: 2,
-        measure: Measure::Dot,
-        seed: 2,
-    };
-    codes_of(shape, 5, 0)
-}
-
-fn codes_4() -> Vec<u8> {
-    let shape = CodesShape {
-        dim: 3,
-        bits: 4,
-        measure: Measure::Dot,
-        seed: 0x0123_4567_89ab_cdef,
-    };
-    codes_of(shape, 20, 2)
-}
-
-fn codes_8() -> Vec<u8> {
-    let shape = CodesShape {
-        dim: 65,
-        bits: 8,
-        measure: Measure::Euclid,
-        seed: 7,
-    };
-    codes_of(shape, 33, 40)
-}
-
-fn reencode_codes(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let part = open(PartKind::Codes, bytes)?;
-    let layout = CodesLayout::open(&part, bytes).map_err(text)?;
-    layout.verify_past_end(bytes).map_err(text)?;
-    let view = layout.view(bytes);
-    let mut builder = CodesBuilder::new(writer(PartKind::Codes), layout.shape()).unwrap();
-    (0..view.len()).for_each(|row| builder.push(view.row(row)).unwrap());
-    let blocks: Vec<u8> = (0..view.block_count())
-        .flat_map(|block| view.block(block).to_vec())
-        .collect();
-    Ok(builder
-        .finish(view.len(), &blocks, &view.centre())
-        .unwrap()
-        .0)
-}
-
-/// Rows of codes that count, every third of them absent, and a codebook of small numbers.
-fn product_of(shape: ProductPartShape, rows: u32) -> Vec<u8> {
-    let mut builder = ProductBuilder::new(writer(PartKind::Product), shape).unwrap();
-    for row in 0..rows {
-        let code = |at: usize| (u64::from(row) + at as u64) % u64::from(shape.count);
-        let codes: Vec<u8> = (0..shape.row_len()).map(|at| code(at) as u8).collect();
-        builder.push((row % 3 != 2).then_some(&codes)).unwrap();
-    }
-    let book: Vec<f32> = (0..shape.book_len()).map(|at| at as f32 / 8.0).collect();
-    builder.finish(&book).unwrap().0
-}
-
-fn product() -> Vec<u8> {
-    let shape = ProductPartShape {
-        dim: 5,
-        width: 2,
-        count: 256,
-        seed: 0x0123_4567_89ab_cdef,
-    };
-    product_of(shape, 20)
-}
-
-fn product_few() -> Vec<u8> {
-    let shape = ProductPartShape {
-        dim: 3,
-        width: 16,
-        count: 2,
-        seed: 7,
-    };
-    product_of(shape, 2)
-}
-
-fn reencode_product(bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let part = open(PartKind::Product, bytes)?;
-    let layout = ProductLayout::open(&part, bytes).map_err(text)?;
-    layout.verify_codes(bytes).map_err(text)?;
-    let view = layout.view(bytes);
-    let mut builder = ProductBuilder::new(writer(PartKind::Product), layout.shape()).unwrap();
-    for row in 0..view.len() {
-        let codes = view.is_present(row).then(|| view.row(row));
-        builder.push(codes).unwrap();
-    }
-    Ok(builder.finish(&view.book()).unwrap().0)
 }
 
 /// Three fields over three zones: texts, numbers with every figure, and one known only to be there.

@@ -5,7 +5,9 @@
 mod codecs;
 mod cold;
 mod filters;
+mod index_sizes;
 mod lists;
+mod lists_large;
 mod nearest;
 mod oracle;
 mod unindexed;
