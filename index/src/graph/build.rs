@@ -138,6 +138,15 @@ pub(crate) struct Placer {
 /// The lists of a new row, base layer first.
 pub(crate) type Placed = Vec<List>;
 
+/// To which of the rows in a list its row is offered.
+#[derive(Copy, Clone, Debug)]
+pub(crate) enum Offered {
+    /// To those that the list did not have before: the others were asked then.
+    New,
+    /// To all.
+    All,
+}
+
 /// `source` wants to be in the list of `block`, whose row is `target`.
 #[derive(Copy, Clone, Debug)]
 struct Offer {
@@ -258,7 +267,7 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
             .into_par_iter()
             .map(|at| self.with_placer(|placer| place(self, placer, batch[at], &batch[..at])))
             .collect();
-        self.link(batch, &placed);
+        self.link(batch, &placed, Offered::New);
         self.done(batch.len());
         Ok(())
     }
@@ -428,7 +437,7 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
     }
 
     /// Writes the lists of a batch and offers its rows to those they name.
-    pub(crate) fn link(&mut self, batch: &[Row], placed: &[Placed]) {
+    pub(crate) fn link(&mut self, batch: &[Row], placed: &[Placed], offered: Offered) {
         let mut base = Vec::new();
         let mut upper = Vec::new();
         for (row, lists) in batch.iter().zip(placed) {
@@ -441,7 +450,12 @@ impl<'a, S: Space + ?Sized> Builder<'a, S> {
                     }
                 };
                 let offers = if layer == 0 { &mut base } else { &mut upper };
-                offers.extend(list.iter().map(|target| {
+                let had = match (layer, offered) {
+                    (0, Offered::New) => self.graph.base.list(*row),
+                    _ => &[],
+                };
+                let targets = list.iter().filter(|target| !had.contains(&target.row));
+                offers.extend(targets.map(|target| {
                     let source = Neighbor {
                         distance: target.distance,
                         row: *row,

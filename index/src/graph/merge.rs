@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::error::BuildError;
 use crate::graph::across::Across;
-use crate::graph::build::{Builder, Placed, drawn_levels, members};
+use crate::graph::build::{Builder, Offered, Placed, drawn_levels, members};
 use crate::graph::clusters::Clusters;
 use crate::graph::level::LEVEL_MOST;
 use crate::graph::links::List;
@@ -230,7 +230,7 @@ fn offer_back<S: Space + ?Sized>(
         builder.check()?;
         let rows: Vec<Row> = rows.iter().map(|(row, _)| *row).collect();
         let lists: Vec<Placed> = rows.par_iter().map(|row| builder.lists(*row)).collect();
-        builder.link(&rows, &lists);
+        builder.link(&rows, &lists, Offered::All);
     }
     Ok(())
 }
