@@ -26,8 +26,9 @@ use crate::install::{install_manifest, set_part};
 use crate::memtable::MemtableView;
 use crate::rate::urgently;
 use crate::segment::Segment;
-use crate::segment::build::{Selection, write_patches, write_segment, write_tombstones};
+use crate::segment::build::{write_patches, write_segment, write_tombstones};
 use crate::segment::codes::add_codes;
+use crate::segment::selected::Selected;
 use crate::shard::{ApplySide, Ground, Shard, VersionSide};
 use crate::source::Source;
 use crate::status::{JobReport, Meters};
@@ -93,21 +94,16 @@ pub(crate) fn write_flush(
             });
         }
     }
-    let source = Source::Memtable(memtable.at(upto));
-    let rows: Vec<Row> = (0..memtable.rows())
-        .filter(|&row| source.is_live(row))
-        .collect();
+    let source = [Source::Memtable(memtable.at(upto))];
+    let (schema, check) = (&sealed.schema, &|_| Ok(()));
+    let selected = Selected::live(&source, &schema.fields, check)?;
+    let rows: Vec<Row> = selected.iter().map(|pick| pick.row).collect();
     let new = if rows.is_empty() {
         None
     } else {
-        let selection = Selection {
-            source: &source,
-            rows: &rows,
-        };
-        let (schema, check) = (&sealed.schema, &|_| Ok(()));
-        let mut entry = write_segment(base, schema, &[selection], upto, check)?;
-        let same = (rows.len() == memtable.rows() as usize).then_some(memtable);
-        add_codes(base, &mut entry, schema, same, check)?;
+        let mut entry = write_segment(base, schema, &selected, upto, check)?;
+        let same = selected.is_as_they_come() && rows.len() == memtable.rows() as usize;
+        add_codes(base, &mut entry, schema, same.then_some(memtable), check)?;
         Some(entry)
     };
     next.segments.extend(new.iter().cloned());

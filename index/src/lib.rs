@@ -52,6 +52,7 @@ pub use field::datetime;
 pub use field::geo::{GeoBounds, GeoBox, GeoPoint, GeoPolygon, GeoRadius};
 pub use field::path::{FieldPath, PathError, PathItem};
 pub use field::picked::Picked;
+pub use field::row_order::{RowKey, RowOrder};
 pub use field::statistics::StatisticsDraft;
 pub use field::text::{
     ANALYSIS, Analyzer, StemLanguage, StopLanguage, TextSettings, TextSettingsError, Tokenizer,

@@ -268,13 +268,15 @@ pub(crate) fn shape(source: &Source, vector: usize) -> Result<Option<CodeShape>,
     }))
 }
 
-/// Blocks of codes that hold a row of the set.
-pub(crate) fn touched_blocks(rows: &RowSet) -> u32 {
-    let halves = |word: &u64| {
+/// Blocks of codes that hold a row of any of these sets of rows of one source.
+pub(crate) fn touched_blocks(sets: &[&RowSet]) -> u32 {
+    let halves = |word: u64| {
         let (low, high) = (word & u64::from(u32::MAX), word >> BLOCK_ROWS);
         u32::from(low != 0) + u32::from(high != 0)
     };
-    rows.words().iter().map(halves).sum()
+    let words = sets.first().map_or(0, |set| set.words().len());
+    let any = |at: usize| sets.iter().fold(0, |word, set| word | set.words()[at]);
+    (0..words).map(|at| halves(any(at))).sum()
 }
 
 /// Damaged codes count as none: they are derived, and the rows can be scanned until they are made

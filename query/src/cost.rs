@@ -5,6 +5,8 @@
 //! the run the figures here are from. They only have to be right about which plan is cheaper by a
 //! factor of two: the budget of visits bounds what a wrong one costs.
 
+use index::RowSet;
+
 /// The constants of the cost function, in nanoseconds unless they say otherwise.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub struct Constants {
@@ -120,6 +122,8 @@ const C: Constants = Constants::IN_USE;
 
 /// Rows of a block of one-bit codes.
 const BLOCK_ROWS: f64 = 32.0;
+/// Rows of a word of a bitmap.
+const WORD_ROWS: f64 = 64.0;
 /// Rows whose payloads share a block: payloads of about 256 bytes.
 const PAYLOAD_BLOCK_ROWS: f64 = 64.0;
 /// Rows scored for each list read when most rows are accepted.
@@ -205,6 +209,35 @@ impl CodeShape {
 pub(crate) fn blocks_touched(rows: u32, share: f64) -> f64 {
     let touched = 1.0 - (1.0 - share.clamp(0.0, 1.0)).powf(BLOCK_ROWS);
     (f64::from(rows) / BLOCK_ROWS).ceil() * touched
+}
+
+/// Groups with at least one of `some` of `rows` rows that lie in so many groups, alike in each.
+pub(crate) fn groups_touched(groups: f64, rows: f64, some: f64) -> f64 {
+    if groups <= 0.0 || rows <= 0.0 {
+        return 0.0;
+    }
+    let left = 1.0 - (some / rows).clamp(0.0, 1.0);
+    groups * (1.0 - left.powf((rows / groups).max(1.0)))
+}
+
+/// How many of `blocks` blocks, which all rows of a set's source are spread over, have a row of the
+/// set: by the words of its bitmap with such a row, so that rows that lie together count as they
+/// lie.
+pub(crate) fn blocks_of(rows: &RowSet, blocks: u32) -> u32 {
+    let a_block = f64::from(rows.len()) / f64::from(blocks.max(1));
+    let words = (a_block / WORD_ROWS).round().max(1.0) as usize;
+    let groups = rows.words().chunks(words);
+    let all = groups.len();
+    let with_rows = |group: &&[u64]| group.iter().any(|word| *word != 0);
+    let with_rows = float(groups.filter(with_rows).count());
+    // Blocks of fewer rows than a word has: of a word with few rows some are without.
+    let a_word = (f64::from(rows.count()) / with_rows.max(1.0) / WORD_ROWS).min(1.0);
+    let part = if a_block < WORD_ROWS {
+        1.0 - (1.0 - a_word).powf(a_block)
+    } else {
+        1.0
+    };
+    (with_rows / float(all.max(1)) * part * f64::from(blocks)).ceil() as u32
 }
 
 /// Scanning the product codes of so many rows.
@@ -301,13 +334,11 @@ fn expanded(wanted: f64, ef: Option<u32>) -> f64 {
     ef.map_or(chosen, |ef| f64::from(ef).max(wanted))
 }
 
-/// Testing the payloads of `open` of `rows` rows, in row order, which are in so many compressed
-/// blocks, or at hand.
-pub(crate) fn settle_ns(rows: u32, open: f64, blocks: u32) -> f64 {
-    let (rows, blocks) = (f64::from(rows.max(1)), f64::from(blocks));
-    let share = (open / rows).min(1.0);
-    let touched = 1.0 - (1.0 - share).powf(rows / blocks.max(1.0));
-    open * C.payload + blocks * touched * C.payload_block
+/// Testing the payloads of `tested` of `open` rows, in row order, which lie in so many compressed
+/// blocks, or are at hand.
+pub(crate) fn settle_ns(tested: f64, open: f64, blocks: u32) -> f64 {
+    let touched = groups_touched(f64::from(blocks), open, tested);
+    tested * C.payload + touched * C.payload_block
 }
 
 /// Testing the payloads of all rows of a source.
@@ -317,8 +348,52 @@ pub(crate) fn payload_walk_ns(rows: u32) -> f64 {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "a vector has at most 2^18 bytes"
+    reason = "bytes of a vector and words of a bitmap are far below 2^53"
 )]
 fn float(number: usize) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(len: u32, rows: impl Iterator<Item = u32>) -> RowSet {
+        let mut set = RowSet::new(len);
+        rows.for_each(|row| {
+            set.insert(row);
+        });
+        set
+    }
+
+    #[test]
+    fn blocks_are_counted_as_rows_lie() {
+        let len = 64_000;
+        for a_block in [8, 40, 64, 400] {
+            let blocks = len / a_block;
+            let all = blocks_of(&RowSet::full(len), blocks);
+            assert_eq!(all, blocks);
+            assert_eq!(blocks_of(&RowSet::new(len), blocks), 0);
+            let together = blocks_of(&of(len, 6_400..7_040), blocks);
+            let exactly = 640_u32.div_ceil(a_block);
+            assert!(
+                together >= exactly && together <= exactly + 2,
+                "{a_block} a block: {together} of {exactly}"
+            );
+            // One in a hundred, in order but apart.
+            let apart = blocks_of(&of(len, (0..len).step_by(100)), blocks);
+            let exactly = blocks.min(640);
+            let off = f64::from(apart) / f64::from(exactly);
+            assert!((0.7..1.3).contains(&off), "{a_block} a block: {apart}");
+        }
+    }
+
+    #[test]
+    fn some_of_the_rows_touch_some_of_their_groups() {
+        assert!((groups_touched(32.0, 1_000.0, 1_000.0) - 32.0).abs() < 1e-9);
+        let few = groups_touched(32.0, 1_000.0, 10.0);
+        assert!(few > 8.0 && few < 10.0, "{few}");
+        assert!((groups_touched(1_000.0, 1_000.0, 10.0) - 10.0).abs() < 1e-9);
+        assert!(groups_touched(0.0, 0.0, 0.0).abs() < 1e-9);
+    }
 }

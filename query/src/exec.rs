@@ -21,6 +21,7 @@ use quant::Query;
 
 use crate::budget::{Budget, TESTED_ROWS};
 use crate::codes;
+use crate::cost;
 use crate::effort::Effort;
 use crate::error::QueryError;
 use crate::filter::{Bound, Candidates, RowTester, candidates, make_columns, note_payloads};
@@ -141,7 +142,7 @@ impl Search<'_> {
         let open = facts.open > 0;
         let rows = self.settle(source, found, facts.open, trace)?;
         if open {
-            facts = facts.settled(rows.count(), codes::touched_blocks(&rows));
+            facts = facts.settled(rows.count(), codes::touched_blocks(&[&rows]));
             plan = choose(&facts, &rules);
             trace.plan(&facts, &plan);
         }
@@ -232,8 +233,8 @@ impl Search<'_> {
         Ok(Facts {
             rows,
             sure,
-            blocks: codes::touched_blocks(&found.sure),
             open,
+            blocks: codes::touched_blocks(&[&found.sure, &found.open]),
             open_share,
             row_bytes: self.query.row_len(),
             wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows),
@@ -242,7 +243,7 @@ impl Search<'_> {
             product_len,
             coded,
             payload_blocks: if open > 0 {
-                source.payload_blocks()?
+                cost::blocks_of(&found.open, source.payload_blocks()?)
             } else {
                 0
             },

@@ -106,6 +106,8 @@ pub struct SourcePlan {
     pub matching: Matching,
     /// Rows of which only the payload tells.
     pub open: u32,
+    /// Blocks of 32 rows with a row that matches or may.
+    pub blocks: u32,
     /// The path, why, and what each possible path is expected to cost in nanoseconds; `None` where
     /// there is nothing to search.
     pub choice: Option<Choice>,
@@ -218,6 +220,7 @@ fn planned(search: &Search<'_>, source: &Source) -> Result<SourcePlan, QueryErro
             how: "indexes",
         },
         open: 0,
+        blocks: 0,
         choice: None,
         recall: recall(search, source),
         actual: None,
@@ -244,6 +247,7 @@ fn planned(search: &Search<'_>, source: &Source) -> Result<SourcePlan, QueryErro
     }
     let (low, high) = facts.bounds();
     plan.open = facts.open;
+    plan.blocks = facts.blocks;
     plan.matching = Matching {
         min: whole(low),
         expected: facts.expected(),

@@ -29,7 +29,7 @@ use std::fmt;
 use index::LeastShare;
 
 use crate::cost::{
-    self, CodeShape, DENSE_SHARE, GRAPH_SHARE_LEAST, Walk, blocks_touched, settle_ns,
+    self, CodeShape, DENSE_SHARE, GRAPH_SHARE_LEAST, Walk, groups_touched, settle_ns,
 };
 
 /// A search followed by payloads looks for this much more than should be needed.
@@ -78,10 +78,10 @@ pub(crate) struct Facts {
     pub(crate) rows: u32,
     /// Rows among them that match for sure; all of them without a filter.
     pub(crate) sure: u32,
-    /// Blocks of codes with such a row.
-    pub(crate) blocks: u32,
     /// Rows whose payload decides.
     pub(crate) open: u32,
+    /// Blocks of codes with a row of either.
+    pub(crate) blocks: u32,
     /// The share of the open rows that matches.
     pub(crate) open_share: Share,
     /// Bytes of one vector.
@@ -96,7 +96,7 @@ pub(crate) struct Facts {
     pub(crate) product_len: Option<usize>,
     /// Whether the nodes of the graph have codes in them.
     pub(crate) coded: bool,
-    /// Compressed blocks that the payloads are in; none where they are at hand.
+    /// Compressed blocks that the payloads of the open rows are in; none where they are at hand.
     pub(crate) payload_blocks: u32,
 }
 
@@ -259,7 +259,7 @@ impl Facts {
 
     /// Testing the payloads of so many rows, in row order.
     fn payloads_ns(&self, tested: f64) -> f64 {
-        settle_ns(self.rows, tested, self.payload_blocks)
+        settle_ns(tested, f64::from(self.open), self.payload_blocks)
     }
 
     /// Testing the payloads of those of the nearest rows that are open.
@@ -275,8 +275,7 @@ impl Facts {
         let exact = cost::scan_ns(possible, self.row_bytes);
         match (self.codes, self.product_len) {
             (Some(shape), _) => {
-                let blocks = blocks_touched(self.rows, self.share_of(possible));
-                shape.blocks_ns((blocks, possible), wanted, self.row_bytes)
+                shape.blocks_ns((f64::from(self.blocks), possible), wanted, self.row_bytes)
             }
             (None, Some(len)) => cost::product_scan_ns(possible, len),
             (None, None) => exact,
@@ -341,11 +340,8 @@ impl Facts {
             }
             AccessPath::Codes => match (self.codes, self.product_len) {
                 (Some(shape), _) => {
-                    let blocks = if self.open == 0 {
-                        f64::from(self.blocks)
-                    } else {
-                        blocks_touched(self.rows, self.share_of(matching))
-                    };
+                    let possible = f64::from(self.sure) + f64::from(self.open);
+                    let blocks = groups_touched(f64::from(self.blocks), possible, matching);
                     shape.blocks_ns((blocks, matching), wanted, self.row_bytes)
                 }
                 (None, Some(len)) => cost::product_scan_ns(matching, len),
@@ -490,6 +486,7 @@ fn to_u32(value: f64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cost::blocks_touched;
 
     const MILLION: Facts = Facts {
         rows: 1_000_000,
@@ -660,7 +657,6 @@ mod tests {
     fn payloads_of_a_large_source_are_read_after_the_search_when_most_match() {
         let open = Facts {
             sure: 0,
-            blocks: 0,
             open: 1_000_000,
             open_share: share(0.5),
             ..MILLION
@@ -679,7 +675,7 @@ mod tests {
         let open = Facts {
             rows: 100_000,
             sure: 0,
-            blocks: 0,
+            blocks: 3_125,
             open: 100_000,
             open_share: share(0.3),
             graph: false,
@@ -696,6 +692,7 @@ mod tests {
         // In memory payloads are at hand, and scanning all rows for a few costs more.
         let few_open = Facts {
             open: 1_000,
+            blocks: 870,
             payload_blocks: 0,
             ..open
         };
@@ -709,7 +706,6 @@ mod tests {
     fn an_uncertain_share_is_planned_for_the_smaller_regret() {
         let open = Facts {
             sure: 0,
-            blocks: 0,
             open: 1_000_000,
             open_share: Share::of_sample(256, 0),
             ..MILLION
@@ -779,6 +775,39 @@ mod tests {
             ..RULES
         };
         assert_eq!(path(MILLION, wide), AccessPath::Exact);
+    }
+
+    /// A thousand rows of a hundred thousand: in as many blocks, their codes are read one by one; in
+    /// the 32 blocks that have them all, whole blocks are, and cost less.
+    #[test]
+    fn rows_that_lie_together_are_scanned_by_blocks() {
+        let facts = Facts {
+            rows: 100_000,
+            codes: Some(SHAPE),
+            ..MILLION
+        };
+        let apart = choose(&matching(facts, 1_000), &RULES);
+        assert_eq!(apart.path, AccessPath::Gather);
+        let together = Facts {
+            blocks: 33,
+            ..matching(facts, 1_000)
+        };
+        let plan = choose(&together, &RULES);
+        assert_eq!(plan.path, AccessPath::Codes);
+        let cost = |plan: &Plan| plan.costs[plan.path as usize].unwrap();
+        assert!(cost(&plan) < 0.8 * cost(&apart));
+        // Where their payloads decide, few blocks of those are read.
+        let open = |blocks, payload_blocks| Facts {
+            sure: 0,
+            open: 1_000,
+            open_share: share(0.5),
+            blocks,
+            payload_blocks,
+            ..facts
+        };
+        let apart = choose(&open(870, 740), &RULES);
+        let together = choose(&open(33, 17), &RULES);
+        assert!(cost(&together) < 0.2 * cost(&apart));
     }
 
     #[test]

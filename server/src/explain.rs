@@ -127,13 +127,15 @@ fn lines(source: &Value) -> Vec<String> {
     let fields = source["fields"].as_array();
     let mut lines: Vec<String> = fields.into_iter().flatten().map(field).collect();
     lines.push(format!(
-        "matching: {} ({} to {}, by {}; by statistics {} to {})",
+        "matching: {} ({} to {}, by {}; by statistics {} to {}) in {} of {} blocks",
         matching["expected"],
         matching["min"],
         matching["max"],
         text(&matching["how"]),
         matching["statistics"]["min"],
         matching["statistics"]["max"],
+        matching["blocks"],
+        matching["blocks_of"],
     ));
     match source["plan"].as_object() {
         None => lines.push("nothing to search".to_owned()),
@@ -267,6 +269,7 @@ mod tests {
                     "matching": {
                         "min": 5, "expected": 6.5, "max": 8, "how": "a sample of the payloads",
                         "open": 90, "statistics": {"min": 0, "expected": 45.0, "max": 90},
+                        "blocks": 3, "blocks_of": 4,
                     },
                     "plan": {
                         "path": "graph", "why": "cheapest", "predicted_us": 12.5,
@@ -288,6 +291,7 @@ mod tests {
                     "matching": {
                         "min": 0, "expected": 0.0, "max": 0, "how": "indexes", "open": 0,
                         "statistics": {"min": 0, "expected": 0.0, "max": 0},
+                        "blocks": 0, "blocks_of": 0,
                     },
                     "recall": {},
                 },
@@ -304,7 +308,7 @@ docs: 10 wanted of each of 2 sources, one after the other
 ├─ segment 7: 100 rows, 90 live
 │  ├─ color by statistics: 4 zones without a match, 1 matching, 3 open
 │  ├─ size by memory
-│  ├─ matching: 6.5 (5 to 8, by a sample of the payloads; by statistics 0 to 90)
+│  ├─ matching: 6.5 (5 to 8, by a sample of the payloads; by statistics 0 to 90) in 3 of 4 blocks
 │  ├─ plan: graph, cheapest, 12.5 us
 │  ├─ paths: exact_scan 20.0 us, graph 12.5 us
 │  ├─ after 256 visits: exact_scan
@@ -313,7 +317,7 @@ docs: 10 wanted of each of 2 sources, one after the other
 │  ├─ the plan was changed on the way: correlation
 │  └─ counts: distances 7, payloads_read 90, bitmap_checks 64, nodes_expanded 64
 └─ memtable: 0 rows, 0 live
-   ├─ matching: 0.0 (0 to 0, by indexes; by statistics 0 to 0)
+   ├─ matching: 0.0 (0 to 0, by indexes; by statistics 0 to 0) in 0 of 0 blocks
    └─ nothing to search
 ";
         assert_eq!(printed, wanted);

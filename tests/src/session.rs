@@ -272,7 +272,14 @@ impl Session {
                 } else {
                     FieldType::Keyword
                 };
-                let settings = Value::Object(Vec::new()).to_bytes();
+                // These two say in what order the rows of segments lie.
+                let leads = match path {
+                    "color" => Some("is_tenant"),
+                    "count" => Some("is_principal"),
+                    _ => None,
+                };
+                let flag = |name: &str| (name.to_owned(), Value::Bool(true));
+                let settings = Value::Object(leads.map(flag).into_iter().collect()).to_bytes();
                 schema.fields.push(FieldIndex {
                     path: path.to_owned(),
                     field_type,

@@ -26,11 +26,13 @@ use crate::patches::{Patch, Patches};
 use crate::rate::urgently;
 use crate::segment::Segment;
 use crate::segment::build::{
-    Replaced, Selection, write_column, write_folded, write_replaced, write_segment,
-    write_statistics, write_tombstones,
+    Replaced, write_column, write_folded, write_replaced, write_segment, write_statistics,
+    write_tombstones,
 };
 use crate::segment::codes::{add_codes, write_codes};
+use crate::segment::gather::Pick;
 use crate::segment::recall::note_recall;
+use crate::segment::selected::Selected;
 use crate::shard::{Shard, VersionSide};
 use crate::source::Source;
 use crate::status::Meters;
@@ -75,14 +77,15 @@ struct Job<'a> {
 /// What happened to the rows of an output since the job started.
 struct CarriedOver {
     dead: Bits,
-    /// For each input, its patched rows.
-    patched: Vec<(Source, Vec<Replaced>)>,
+    /// The inputs.
+    sources: Vec<Source>,
+    /// Patched rows, ascending.
+    patched: Vec<Replaced>,
 }
 
 impl CarriedOver {
     fn patched_rows(&self, rows: u32) -> Bits {
-        let all = self.patched.iter().flat_map(|(_, replaced)| replaced);
-        Bits::from_rows(rows, all.map(|patch| patch.row))
+        Bits::from_rows(rows, self.patched.iter().map(|patch| patch.row))
     }
 }
 
@@ -118,29 +121,23 @@ impl Job<'_> {
             .iter()
             .map(|state| Source::segment(Arc::clone(state)))
             .collect();
-        let rows: Vec<Vec<Row>> = sources
+        let mut passes: Vec<_> = inputs.iter().map(|state| state.segment.passes()).collect();
+        let total: u64 = inputs
             .iter()
-            .map(|source| {
-                (0..source.rows())
-                    .filter(|&row| source.is_live(row))
-                    .collect()
-            })
-            .collect();
-        let selections: Vec<Selection<'_>> = sources
-            .iter()
-            .zip(&rows)
-            .map(|(source, rows)| Selection { source, rows })
-            .collect();
-        let passes: Vec<_> = inputs
-            .iter()
-            .flat_map(|state| state.segment.passes())
-            .collect();
-        let total: u64 = rows.iter().map(|rows| rows.len() as u64).sum();
+            .map(|state| u64::from(state.live_count()))
+            .sum();
         let check = |done: u64| self.ticker.at(done, total);
-        let mut entry = write_segment(base, schema, &selections, self.start.seqno, &check)?;
+        let rows = Selected::live(&sources, &schema.fields, &check)?;
+        for (passes, ascends) in passes.iter_mut().zip(rows.ascend()) {
+            if !ascends {
+                passes.clear();
+            }
+        }
+        let mut entry = write_segment(base, schema, &rows, self.start.seqno, &check)?;
         drop(passes);
         add_codes(base, &mut entry, schema, None, &check)?;
-        let maps: Vec<Vec<Row>> = row_maps(&sources, &rows);
+        let maps = rows.maps();
+        drop(rows);
         if graph {
             let merged = inputs.iter().zip(&maps);
             let merged: Vec<Merged<'_>> = merged
@@ -257,6 +254,7 @@ impl Job<'_> {
     ) -> Result<CarriedOver> {
         let mut carried = CarriedOver {
             dead: Bits::new(rows),
+            sources: Vec::new(),
             patched: Vec::new(),
         };
         for (&id, map) in ids.iter().zip(maps) {
@@ -275,15 +273,20 @@ impl Job<'_> {
                 carried.dead.set(row);
             }
             let source = Source::segment(Arc::clone(state));
-            let mut replaced = Vec::new();
-            for from in state.patches.rows.iter() {
-                let seqno = source.seqno(from)?;
-                if let Some(row) = mapped(map, from).filter(|_| seqno > self.start.seqno) {
-                    replaced.push(Replaced { row, seqno, from });
+            let number = carried.sources.len() as u32;
+            for old in state.patches.rows.iter() {
+                let seqno = source.seqno(old)?;
+                let from = Pick {
+                    source: number,
+                    row: old,
+                };
+                if let Some(row) = mapped(map, old).filter(|_| seqno > self.start.seqno) {
+                    carried.patched.push(Replaced { row, seqno, from });
                 }
             }
-            carried.patched.push((source, replaced));
+            carried.sources.push(source);
         }
+        carried.patched.sort_unstable_by_key(|patch| patch.row);
         Ok(carried)
     }
 
@@ -300,8 +303,9 @@ impl Job<'_> {
                 write_tombstones(base, entry.rows, &carried.dead, upto)?,
             );
         }
-        if carried.patched.iter().any(|(_, rows)| !rows.is_empty()) {
-            let part = write_replaced(base, entry.rows, &carried.patched, upto)?;
+        if !carried.patched.is_empty() {
+            let (sources, patched) = (&carried.sources, &carried.patched);
+            let part = write_replaced(base, entry.rows, sources, patched, upto)?;
             set_part(entry, part);
         }
         Ok(())
@@ -463,20 +467,6 @@ impl Job<'_> {
         shard.publish(&side);
         Ok(())
     }
-}
-
-/// For each source, the output row of each of its rows.
-fn row_maps(sources: &[Source], rows: &[Vec<Row>]) -> Vec<Vec<Row>> {
-    let mut next = 0;
-    let map = |(source, rows): (&Source, &Vec<Row>)| {
-        let mut map = vec![GONE; source.rows() as usize];
-        for &row in rows {
-            map[row as usize] = next;
-            next += 1;
-        }
-        map
-    };
-    sources.iter().zip(rows).map(map).collect()
 }
 
 fn mapped(map: &[Row], row: Row) -> Option<Row> {

@@ -1,7 +1,7 @@
 //! Building the parts of a segment from rows of other sources.
 //!
 //! # Invariants
-//! - A segment's rows are the selected rows, selection after selection, in their order.
+//! - A segment's rows are the selected rows, in their order ([`Selected`]).
 //! - Payload parts have all patches of their sources folded in.
 //! - Columns and statistics are made from the payloads of the same pass, and name the payload
 //!   part's hash.
@@ -21,23 +21,18 @@ use index::{ColumnContent, ColumnDraft, FieldPath, StatisticsDraft};
 
 use crate::bits::Bits;
 use crate::error::{Error, Result};
+use crate::segment::gather::{Pick, each_gathered};
+use crate::segment::selected::Selected;
 use crate::segment::{PartPlan, write_part};
 use crate::shard::Ground;
 use crate::source::Source;
 use crate::version::SegmentState;
 
-/// Rows of one source, in the order they are to be written.
-#[derive(Copy, Clone, Debug)]
-pub(crate) struct Selection<'a> {
-    pub(crate) source: &'a Source,
-    pub(crate) rows: &'a [Row],
-}
-
 /// Asked now and then whether to go on; an error ends the work.
 pub(crate) type Checkpoint<'a> = &'a dyn Fn(u64) -> Result<()>;
 
 /// Rows between two questions to a [`Checkpoint`].
-const CHECK_EVERY: u64 = 4096;
+pub(crate) const CHECK_EVERY: u64 = 4096;
 
 /// Writes rows, payload, columns and vectors of a new flat segment; `exact_for` is the SeqNo of
 /// the state the sources are read at.
@@ -47,26 +42,23 @@ const CHECK_EVERY: u64 = 4096;
 pub(crate) fn write_segment(
     base: &Ground,
     schema: &Schema,
-    selections: &[Selection<'_>],
+    selected: &Selected<'_>,
     exact_for: SeqNo,
     check: Checkpoint<'_>,
 ) -> Result<SegmentEntry> {
-    let total: usize = selections
-        .iter()
-        .map(|selection| selection.rows.len())
-        .sum();
-    let (rows, seqno_min, seqno_max) = write_rows(base, selections, exact_for)?;
+    let total = selected.len();
+    let (rows, seqno_min, seqno_max) = write_rows(base, selected, exact_for)?;
     let mut parts = vec![rows];
     parts.extend(write_payloads(
         base,
         &schema.fields,
-        selections,
+        selected,
         exact_for,
         check,
     )?);
     for (index, vector) in schema.vectors.iter().enumerate() {
         parts.extend(write_vectors(
-            base, vector, index, selections, exact_for, check,
+            base, vector, index, selected, exact_for, check,
         )?);
     }
     let rows = u32::try_from(total)
@@ -91,18 +83,16 @@ fn plan(kind: PartKind, name: &str, exact_for: SeqNo) -> PartPlan {
 
 fn write_rows(
     base: &Ground,
-    selections: &[Selection<'_>],
+    selected: &Selected<'_>,
     exact_for: SeqNo,
 ) -> Result<(PartEntry, SeqNo, SeqNo)> {
     let mut builder = RowsBuilder::new();
     let (mut least, mut most) = (SeqNo(u64::MAX), SeqNo(0));
-    for selection in selections {
-        for &row in selection.rows {
-            let seqno = selection.source.seqno(row)?;
-            least = least.min(seqno);
-            most = most.max(seqno);
-            builder.push(selection.source.id(row)?, seqno);
-        }
+    for (source, row) in selected.rows() {
+        let seqno = source.seqno(row)?;
+        least = least.min(seqno);
+        most = most.max(seqno);
+        builder.push(source.id(row)?, seqno);
     }
     let entry = write_part(base, plan(PartKind::Rows, "", exact_for), |part| {
         builder.finish(part)
@@ -114,7 +104,7 @@ fn write_rows(
 fn write_payloads(
     base: &Ground,
     fields: &[FieldIndex],
-    selections: &[Selection<'_>],
+    selected: &Selected<'_>,
     exact_for: SeqNo,
     check: Checkpoint<'_>,
 ) -> Result<Vec<PartEntry>> {
@@ -122,7 +112,7 @@ fn write_payloads(
     let mut statistics = Statistics::new();
     let written = write_part(base, plan(PartKind::Payload, "", exact_for), |part| {
         let mut builder = PayloadBuilder::new(part, exact_for)?;
-        let each = each_payload(selections, check, |payload| {
+        let each = selected.each_payload(check, |payload| {
             push_all(&mut columns, payload)?;
             builder.push(payload)?;
             statistics.push(payload, builder.blocks());
@@ -158,25 +148,6 @@ impl From<WriteError> for Stop {
     fn from(error: WriteError) -> Self {
         Self::Write(error)
     }
-}
-
-fn each_payload(
-    selections: &[Selection<'_>],
-    check: Checkpoint<'_>,
-    mut take: impl FnMut(&[u8]) -> Result<(), Stop>,
-) -> Result<(), Stop> {
-    let mut done = 0;
-    for selection in selections {
-        let mut payloads = selection.source.mapped_payloads();
-        for &row in selection.rows {
-            take(payloads.get(row)?)?;
-            done += 1;
-            if done % CHECK_EVERY == 0 {
-                check(done)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// A column in the making.
@@ -282,13 +253,8 @@ fn each_own_payload(
     check: Checkpoint<'_>,
     take: impl FnMut(&[u8]) -> Result<(), Stop>,
 ) -> Result<()> {
-    let source = Source::segment(Arc::new(state.without_patches()));
-    let rows: Vec<Row> = (0..state.segment.row_count()).collect();
-    let selection = [Selection {
-        source: &source,
-        rows: &rows,
-    }];
-    match each_payload(&selection, check, take) {
+    let source = [Source::segment(Arc::new(state.without_patches()))];
+    match Selected::whole(&source).each_payload(check, take) {
         Ok(()) => Ok(()),
         Err(Stop::Read(error)) => Err(error),
         Err(Stop::Write(error)) => Err(Error::invalid("write", error.to_string())),
@@ -330,14 +296,10 @@ pub(crate) fn write_folded(
     exact_for: SeqNo,
     check: Checkpoint<'_>,
 ) -> Result<(Vec<PartEntry>, SeqNo)> {
-    let source = Source::segment(Arc::clone(state));
-    let rows: Vec<Row> = (0..state.segment.row_count()).collect();
-    let selection = [Selection {
-        source: &source,
-        rows: &rows,
-    }];
-    let mut parts = write_payloads(base, &schema.fields, &selection, exact_for, check)?;
-    let (rows, _, seqno_max) = write_rows(base, &selection, exact_for)?;
+    let source = [Source::segment(Arc::clone(state))];
+    let rows = Selected::whole(&source);
+    let mut parts = write_payloads(base, &schema.fields, &rows, exact_for, check)?;
+    let (rows, _, seqno_max) = write_rows(base, &rows, exact_for)?;
     parts.push(rows);
     Ok((parts, seqno_max))
 }
@@ -346,11 +308,11 @@ fn write_vectors(
     base: &Ground,
     vector: &VectorSchema,
     index: usize,
-    selections: &[Selection<'_>],
+    selected: &Selected<'_>,
     exact_for: SeqNo,
     check: Checkpoint<'_>,
 ) -> Result<Option<PartEntry>> {
-    if !any_present(index, selections)? {
+    if !any_present(index, selected)? {
         return Ok(None);
     }
     let shape = VectorShape {
@@ -362,34 +324,27 @@ fn write_vectors(
     let entry = write_part(base, plan, |part| {
         let mut builder = VectorsBuilder::new(part, shape)?;
         let mut done = 0;
-        for selection in selections {
-            for &row in selection.rows {
-                let read = selection
-                    .source
-                    .mapped_vector(index, row)
-                    .and_then(|vector| {
-                        done += 1;
-                        if done % CHECK_EVERY == 0 {
-                            check(done).map(|()| vector)
-                        } else {
-                            Ok(vector)
-                        }
-                    });
-                let vector = read.map_err(std::io::Error::other)?;
-                builder.push(vector)?;
-            }
+        for (source, row) in selected.rows() {
+            let read = source.mapped_vector(index, row).and_then(|vector| {
+                done += 1;
+                if done % CHECK_EVERY == 0 {
+                    check(done).map(|()| vector)
+                } else {
+                    Ok(vector)
+                }
+            });
+            let vector = read.map_err(std::io::Error::other)?;
+            builder.push(vector)?;
         }
         builder.finish()
     })?;
     Ok(Some(entry))
 }
 
-fn any_present(index: usize, selections: &[Selection<'_>]) -> Result<bool> {
-    for selection in selections {
-        for &row in selection.rows {
-            if selection.source.has_vector(index, row)? {
-                return Ok(true);
-            }
+fn any_present(index: usize, selected: &Selected<'_>) -> Result<bool> {
+    for (source, row) in selected.rows() {
+        if source.has_vector(index, row)? {
+            return Ok(true);
         }
     }
     Ok(false)
@@ -423,8 +378,8 @@ pub(crate) struct Replaced {
     pub(crate) row: Row,
     /// The operation that patched it.
     pub(crate) seqno: SeqNo,
-    /// The row of the source that has the payload.
-    pub(crate) from: Row,
+    /// The row that has the payload.
+    pub(crate) from: Pick,
 }
 
 /// Writes all patches of a segment as `state` has them.
@@ -432,39 +387,44 @@ pub(crate) struct Replaced {
 /// # Errors
 /// As [`write_replaced`].
 pub(crate) fn write_patches(base: &Ground, state: &SegmentState, upto: SeqNo) -> Result<PartEntry> {
-    let source = Source::segment(Arc::new(state.clone()));
+    let source = [Source::segment(Arc::new(state.clone()))];
     let patched = state.patches.rows.iter().map(|row| {
-        source.seqno(row).map(|seqno| Replaced {
+        source[0].seqno(row).map(|seqno| Replaced {
             row,
             seqno,
-            from: row,
+            from: Pick { source: 0, row },
         })
     });
     let replaced: Vec<Replaced> = patched.collect::<Result<_>>()?;
-    let rows = state.segment.row_count();
-    write_replaced(base, rows, &[(source.clone(), replaced)], upto)
+    write_replaced(base, state.segment.row_count(), &source, &replaced, upto)
 }
 
 /// Writes a patch part for a segment of `rows` rows, with the payloads of `sources`; the patched
-/// rows ascend over all of them.
+/// rows ascend.
 ///
 /// # Errors
 /// `Corrupt` when an older patch part does not verify; what the disk says.
 pub(crate) fn write_replaced(
     base: &Ground,
     rows: u32,
-    sources: &[(Source, Vec<Replaced>)],
+    sources: &[Source],
+    replaced: &[Replaced],
     upto: SeqNo,
 ) -> Result<PartEntry> {
+    let picks: Vec<Pick> = replaced.iter().map(|patch| patch.from).collect();
     write_part(base, plan(PartKind::Patch, "", upto), |part| {
         let mut builder = PatchesBuilder::new(part, rows, upto)?;
-        for (source, replaced) in sources {
-            let mut payloads = source.mapped_payloads();
-            for patch in replaced {
-                let payload = payloads.get(patch.from).map_err(std::io::Error::other)?;
+        let mut patches = replaced.iter();
+        let each = each_gathered(sources, &picks, |payload| {
+            if let Some(patch) = patches.next() {
                 builder.push(patch.row, patch.seqno, payload)?;
             }
+            Ok(())
+        });
+        match each {
+            Ok(()) => builder.finish(),
+            Err(Stop::Write(error)) => Err(error),
+            Err(Stop::Read(error)) => Err(WriteError::Io(std::io::Error::other(error))),
         }
-        builder.finish()
     })
 }

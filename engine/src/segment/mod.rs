@@ -9,9 +9,11 @@ pub(crate) mod build;
 pub(crate) mod coded;
 pub(crate) mod codes;
 mod cold;
+pub(crate) mod gather;
 mod part;
 pub(crate) mod product;
 pub(crate) mod recall;
+pub(crate) mod selected;
 mod writer;
 
 use std::collections::BTreeMap;

@@ -7,6 +7,7 @@ pub(crate) mod geo;
 pub(crate) mod keyword_draft;
 pub(crate) mod path;
 pub(crate) mod picked;
+pub(crate) mod row_order;
 pub(crate) mod statistics;
 pub(crate) mod text;
 pub mod uuid;

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::index::type_name;
 
+/// Rows that lie together in a block.
+const BLOCK_ROWS: u32 = 32;
+
 /// What the body has beyond that of a query.
 #[derive(Debug, Deserialize)]
 #[serde(expecting = "an object that describes a query")]
@@ -91,6 +94,9 @@ struct JsonMatching {
     how: &'static str,
     /// Rows of which only the payload tells.
     open: u32,
+    /// Blocks of 32 rows with a row that matches or may, and all.
+    blocks: u32,
+    blocks_of: u32,
     statistics: Bounds,
 }
 
@@ -190,6 +196,8 @@ fn source(plan: &SourcePlan) -> JsonSource {
             bounds: bounds(&plan.matching),
             how: plan.matching.how,
             open: plan.open,
+            blocks: plan.blocks,
+            blocks_of: plan.rows.div_ceil(BLOCK_ROWS),
             statistics: bounds(&plan.statistics),
         },
         plan: plan.choice.as_ref().map(choice),
