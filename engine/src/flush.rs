@@ -28,6 +28,7 @@ use crate::rate::urgently;
 use crate::segment::Segment;
 use crate::segment::build::{write_patches, write_segment, write_tombstones};
 use crate::segment::codes::add_codes;
+use crate::segment::made::Made;
 use crate::segment::selected::Selected;
 use crate::shard::{ApplySide, Ground, Shard, VersionSide};
 use crate::source::Source;
@@ -102,8 +103,13 @@ pub(crate) fn write_flush(
         None
     } else {
         let mut entry = write_segment(base, schema, &selected, upto, check)?;
-        let same = selected.is_as_they_come() && rows.len() == memtable.rows() as usize;
-        add_codes(base, &mut entry, schema, same.then_some(memtable), check)?;
+        let all = rows.len() == memtable.rows() as usize;
+        let made = match (selected.is_as_they_come(), all) {
+            (true, true) => Some(Made::as_they_come(memtable)),
+            (true, false) => None,
+            (false, _) => Some(Made::of_rows(memtable, &rows)),
+        };
+        add_codes(base, &mut entry, schema, made, check)?;
         Some(entry)
     };
     next.segments.extend(new.iter().cloned());

@@ -243,13 +243,8 @@ fn a_flush_and_a_merge_put_rows_in_the_order_of_their_tenants() {
     // The column is of the rows as they lie now.
     let source = &snapshot.sources()[0];
     let column = source.column("who").unwrap().unwrap();
-    assert_eq!(
-        column.stats().rows_indexed,
-        900 - {
-            let without = |row: &Row| key(source, *row).0;
-            (0..900).filter(without).count() as u32
-        }
-    );
+    let texts = (0..900).filter(|row| matches!(member(source, *row, "who"), Value::Text(_)));
+    assert_eq!(column.stats().rows_indexed, texts.count() as u32);
     drop(snapshot);
     drop((collection, db));
     let db = open(&disk, 1);

@@ -14,14 +14,14 @@ from pathlib import Path
 
 from e2e import (
     collections, concurrent, field_indexes, lists, payloads, points, quantizations, reads, service,
-    writes_refused,
+    tenants, writes_refused,
 )
 from e2e.checks import Checks
 from node import Node
 
 MODULES = [
     service, collections, points, payloads, reads, lists, quantizations, writes_refused, concurrent,
-    field_indexes,
+    field_indexes, tenants,
 ]
 
 

@@ -5,6 +5,7 @@
 //! crashes   every operation boundary of scripted workloads, every kind of power loss at each
 //! scenarios histories that once lost something
 //! faults    every operation fails once: errors, full disks, lost syncs
+//! tenants   writes while a merge puts rows in another order
 //! ```
 //!
 //! A failure prints the seed; `CAIRN_SEED=n cargo test -p tests --test storage` replays it.
@@ -14,6 +15,7 @@ mod crashes;
 mod faults;
 mod scenarios;
 mod states;
+mod tenants;
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};

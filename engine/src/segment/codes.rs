@@ -15,9 +15,9 @@ use quant::{BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace, Compressi
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::memtable::MemtableView;
 use crate::memtable::codes::{Coding, Encoded};
 use crate::segment::build::Checkpoint;
+use crate::segment::made::Made;
 use crate::segment::product::write_product;
 use crate::segment::recall::note_recall;
 use crate::segment::{PartPlan, Segment, write_part};
@@ -40,8 +40,6 @@ const TASK_BLOCKS: usize = 32;
 const TASK_BYTES: usize = 1 << 20;
 /// Tasks in memory at once, for each thread of the pool.
 const TASKS_A_THREAD: usize = 4;
-/// Blocks of a memtable that are looked at together, for each thread of the pool.
-const MADE_A_THREAD: usize = 64;
 
 /// What is read of a codes part when it is first needed.
 #[derive(Debug)]
@@ -120,8 +118,8 @@ impl CodesKind {
     }
 }
 
-/// Writes codes for all vectors of a new segment that are to have them; `made` is the memtable that
-/// has the same rows in the same order, if there is one.
+/// Writes codes for all vectors of a new segment that are to have them; `made` are those of the
+/// memtable that it was made of, if it was.
 ///
 /// # Errors
 /// As [`write_codes`].
@@ -129,7 +127,7 @@ pub(crate) fn add_codes(
     base: &Ground,
     entry: &mut SegmentEntry,
     schema: &Schema,
-    made: Option<&MemtableView>,
+    made: Option<Made<'_>>,
     check: Checkpoint<'_>,
 ) -> Result<()> {
     let rows = u64::from(entry.rows);
@@ -194,7 +192,7 @@ pub(crate) fn write_codes(
     base: &Ground,
     segment: &Segment,
     (index, vector): (usize, &VectorSchema),
-    made: Option<&MemtableView>,
+    made: Option<Made<'_>>,
     check: Checkpoint<'_>,
 ) -> Result<PartEntry> {
     let none = || Error::invalid("encode", format!("no codes of vector {:?}", vector.name));
@@ -206,7 +204,7 @@ pub(crate) fn write_codes(
     part.bytes()?;
     let view = segment.vectors(index)?.ok_or_else(none)?.view;
     let (own, spread) = space_of(&view);
-    let made = made.and_then(|memtable| Some((memtable, memtable.coding(index)?)));
+    let made = made.and_then(|made| Some((made, made.coding(index)?)));
     let made = made.filter(|(_, (of, space))| **of == coding && is_near(space, &own, spread));
     let space = made.map_or(&own, |(_, (_, space))| space);
     let shape = CodesShape {
@@ -236,7 +234,7 @@ pub(crate) fn write_codes(
             Ok::<_, WriteError>(())
         };
         match made {
-            Some((memtable, _)) => each_made(memtable, index, pool, take)?,
+            Some((made, _)) => made.each(index, pool, take)?,
             None => each_encoded((&coding, space), &view, pool, take)?,
         }
         builder.finish(view.len(), &blocks, space.centre())
@@ -283,26 +281,6 @@ fn each_encoded<E>(
         let tasks: Vec<Encoded> = pool.install(|| wave.par_iter().map(encode).collect());
         for (&start, task) in wave.iter().zip(&tasks) {
             take(task, u64::from(end(start)))?;
-        }
-    }
-    Ok(())
-}
-
-/// The same with the codes of a memtable, those that are missing made now.
-fn each_made<E>(
-    memtable: &MemtableView,
-    index: usize,
-    pool: &rayon::ThreadPool,
-    mut take: impl FnMut(&Encoded, u64) -> Result<(), E>,
-) -> Result<(), E> {
-    let blocks: Vec<usize> = (0..memtable.block_count()).collect();
-    let most = u64::from(memtable.rows());
-    for wave in blocks.chunks(MADE_A_THREAD * pool.current_num_threads()) {
-        let made = |&block: &usize| memtable.encoded(index, block);
-        let made: Vec<_> = pool.install(|| wave.par_iter().map(made).collect());
-        for (&block, encoded) in wave.iter().zip(made.iter().flatten()) {
-            let done = (block as u64 + 1) * u64::from(memtable.block_rows());
-            take(encoded, done.min(most))?;
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ pub(crate) mod coded;
 pub(crate) mod codes;
 mod cold;
 pub(crate) mod gather;
+pub(crate) mod made;
 mod part;
 pub(crate) mod product;
 pub(crate) mod recall;
