@@ -139,14 +139,18 @@ fn member(source: &Source, row: Row, key: &str) -> Value {
 
 /// What leads, as the rows are to be sorted: what is missing is behind.
 fn key(source: &Source, row: Row) -> (bool, String, bool, i64) {
-    let who = match member(source, row, "who") {
-        Value::Text(who) => who,
-        Value::Array(_) => "tenant-4".to_owned(),
-        _ => String::new(),
+    let value = member(source, row, "who");
+    let who = if let Value::Text(who) = &value {
+        who.clone()
+    } else if matches!(value, Value::Array(_)) {
+        "tenant-4".to_owned()
+    } else {
+        String::new()
     };
-    let n = match member(source, row, "n") {
-        Value::Int(n) => Some(n),
-        _ => None,
+    let n = if let Value::Int(n) = member(source, row, "n") {
+        Some(n)
+    } else {
+        None
     };
     (who.is_empty(), who, n.is_none(), n.unwrap_or_default())
 }

@@ -94,16 +94,16 @@ fn first<T>(
     };
     let mut found = None;
     let _ = path.select(payload, &mut |value| {
-        match value.kind()? {
-            ValueKind::Array(array) => {
-                for element in array.iter() {
-                    found = of(*field_type, element?.kind()?);
-                    if found.is_some() {
-                        break;
-                    }
+        let kind = value.kind()?;
+        if let ValueKind::Array(array) = kind {
+            for element in array.iter() {
+                found = of(*field_type, element?.kind()?);
+                if found.is_some() {
+                    break;
                 }
             }
-            kind => found = of(*field_type, kind),
+        } else {
+            found = of(*field_type, kind);
         }
         Ok(if found.is_some() {
             ControlFlow::Break(())

@@ -75,8 +75,8 @@ def blocks(t: Checks, name: str, who: str) -> int:
 def change(t: Checks, name: str) -> None:
     """Points go, move to another tenant, and come anew."""
     client = t.client
-    client.delete(name, list(range(0, ROWS, 11)), wait=True)
     client.set_payload(name, {"who": "tenant-1"}, list(range(5, ROWS, 13)), wait=True)
+    client.delete(name, list(range(0, ROWS, 11)), wait=True)
     client.upsert(name, points()[4::17], wait=True)
 
 
