@@ -194,8 +194,7 @@ fn check(collection: &Collection, model: &Model) {
     }
 }
 
-/// The graph reaches every row, and a search of it finds the rows it starts from; codes of a row are
-/// those of its vector.
+/// The graph reaches every row, and a search of it finds the row that a vector is of; codes verify.
 fn check_derived(source: &Source) {
     let graph = source.graph(0).unwrap().expect("a graph");
     let reach = index::check_connectivity(&graph);

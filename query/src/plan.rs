@@ -777,8 +777,8 @@ mod tests {
         assert_eq!(path(MILLION, wide), AccessPath::Exact);
     }
 
-    /// A thousand rows of a hundred thousand: in as many blocks, their codes are read one by one; in
-    /// the 32 blocks that have them all, whole blocks are, and cost less.
+    /// A thousand rows of a hundred thousand: in as many blocks, their codes are read one by one;
+    /// in the 32 blocks that have them all, whole blocks are, and cost less.
     #[test]
     fn rows_that_lie_together_are_scanned_by_blocks() {
         let facts = Facts {

@@ -1,5 +1,5 @@
-//! Search among the points of one tenant, with rows as they came and with rows in the order of their
-//! tenants.
+//! Search among the points of one tenant, with rows as they came and with rows in the order of
+//! their tenants.
 //!
 //! `cargo run --release -p benches --bin tenants -- --data DIR [--rows N] [--tenants 100]
 //! [--rounds 5] [--graph]`

@@ -1,8 +1,8 @@
 //! Gather: payloads of rows that lie anywhere in some sources, in the order that is asked for.
 //!
 //! # Invariants
-//! - Payloads are read some thousand at a time, in the order in which they lie: a block that many of
-//!   them are in is decompressed once for all of them, however far apart they are asked for.
+//! - Payloads are read some thousand at a time, in the order in which they lie: a block that many
+//!   of them are in is decompressed once for all of them, however far apart they are asked for.
 //! - At most [`GATHERED_BYTES`] of payloads, or one payload, are in memory.
 
 use std::ops::Range;

@@ -1,10 +1,10 @@
 //! Selected: the rows of a new segment, and the order in which they are written.
 //!
-//! Rows come source after source, in their order there; where indexes of the schema say how rows are
-//! to lie ([`index::RowOrder`]), they are put in that order, those that are equal in it as they come.
+//! Rows come source after source, in their order there; where indexes of the schema say how rows
+//! are to lie ([`index::RowOrder`]), they are put in that order, those equal in it as they come.
 //!
 //! # Invariants
-//! - The order follows from the schema and the payloads, patches folded in, as the sources have them.
+//! - The order follows from the schema and the payloads of the sources, patches folded in.
 //! - Whatever is written of the rows is written in this one order, and [`Selected::maps`] is of it.
 
 use std::collections::BTreeMap;
