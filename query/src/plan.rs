@@ -807,7 +807,9 @@ mod tests {
         };
         let apart = choose(&open(870, 740), &RULES);
         let together = choose(&open(33, 17), &RULES);
-        assert!(cost(&together) < 0.2 * cost(&apart));
+        assert!(cost(&together) < 0.8 * cost(&apart));
+        let tested = |plan: &Plan| plan.costs[AccessPath::Exact as usize].unwrap();
+        assert!(tested(&together) < 0.1 * tested(&apart));
     }
 
     #[test]
