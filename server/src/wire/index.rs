@@ -330,6 +330,10 @@ mod tests {
         let left_out = r#"{"field_name": "a", "field_schema":
             {"type": "keyword", "prefix": false, "substring": false}}"#;
         assert_eq!(warnings(&read(left_out).unwrap()).unwrap().len(), 2);
+        let text = r#"{"field_name": "n", "field_schema":
+            {"type": "uuid", "is_tenant": true, "enable_hnsw": false}}"#;
+        let lines = warnings(&read(text).unwrap()).unwrap();
+        assert!(lines.len() == 1 && lines[0].contains("enable_hnsw"));
     }
 
     #[test]
