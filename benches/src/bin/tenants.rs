@@ -108,6 +108,7 @@ impl Bench {
             pool: &self.pool,
             clock: &self.clock,
             deadline: None,
+            later: None,
         }
     }
 
