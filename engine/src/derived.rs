@@ -277,7 +277,9 @@ impl DerivedTurn {
     /// # Errors
     /// `Invalid` when it cannot be written.
     pub fn keep(self, draft: ColumnDraft) -> Result<()> {
-        let column = Arc::new(DerivedColumn::new(draft)?);
+        let column = DerivedColumn::new(draft)
+            .inspect_err(|_| self.note(|wish| wish.refused = true))
+            .map(Arc::new)?;
         let (path, tag) = self.key.clone();
         let kept = self
             .columns

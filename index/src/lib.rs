@@ -25,7 +25,7 @@
 //! | operation | distances | memory |
 //! |---|---|---|
 //! | [`build`] | about 2,000 a row at m = 16, ef_construct = 100 | 8 (m0 + 1) bytes a row |
-//! | with codes | about 700, and 8,192 estimates in blocks | a row's one-bit code more |
+//! | with codes | about 600, and an eighth of the rows in blocks | two one-bit codes a row more |
 //! | [`merge`] | of four equal graphs, about half of a build's | as [`build`] |
 //! | [`search`] | about 15 ef | 2 bytes a row of stamps, kept in [`Scratch`] |
 //! | [`scan`] | one a row | the [`TopK`] |

@@ -7,7 +7,7 @@ use format_spec::graph::GraphView;
 use format_spec::vectors::VectorsView;
 use format_spec::{PartEntry, PartKind, Row, VectorSchema};
 use index::{BuildError, BuildSettings, BuiltGraph, MergeInput, Progress, RowSet, Space};
-use quant::{BlockQuery, CodePair, Pairwise, PreparedRow};
+use quant::{BLOCK_ROWS, BlockQuery, CodePair, Pairwise, PreparedRow};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::codes::codes_to_build_on;
@@ -72,7 +72,7 @@ impl<'a> Codes<'a> {
         let (len, row_len) = (view.len(), pair.row_len());
         let (rows, blocks) = if view.shape().row_len() == row_len {
             (Cow::Borrowed(view.rows()), Cow::Borrowed(view.blocks()))
-        } else if u64::from(len) * row_len as u64 <= base.around.settings.coded_graph_bytes_max {
+        } else if made_bytes(len, &pair) <= base.around.settings.coded_graph_bytes_max {
             let check = |_| match progress.cancelled() {
                 true => Err(Error::closed("build graph")),
                 false => Ok(()),
@@ -123,6 +123,12 @@ impl Space for Codes<'_> {
     fn prefetch(&self, row: Row) {
         quant::prefetch(self.row(row));
     }
+}
+
+/// Bytes of the codes of `len` rows that are made for a build: of four bits, and in blocks.
+fn made_bytes(len: u32, pair: &CodePair) -> u64 {
+    let blocks = u64::from(len).div_ceil(BLOCK_ROWS as u64) * pair.block_len() as u64;
+    u64::from(len) * pair.row_len() as u64 + blocks
 }
 
 /// A segment whose rows were taken over into another.

@@ -415,7 +415,7 @@ pub(crate) fn write_replaced(
     write_part(base, plan(PartKind::Patch, "", upto), |part| {
         let mut builder = PatchesBuilder::new(part, rows, upto)?;
         let mut patches = replaced.iter();
-        let each = each_gathered(sources, &picks, |payload| {
+        let each = each_gathered(sources, &picks, &|_| Ok(()), |payload| {
             if let Some(patch) = patches.next() {
                 builder.push(patch.row, patch.seqno, payload)?;
             }

@@ -11,6 +11,7 @@ use format_spec::Row;
 
 use crate::error::{Error, Result};
 use crate::payload_reader::PayloadReader;
+use crate::segment::build::Checkpoint;
 use crate::source::Source;
 
 /// Most bytes of payloads in memory. Where the rows of a segment are far from the order they are
@@ -19,6 +20,9 @@ const GATHERED_BYTES: usize = 128 << 20;
 /// Rows that are tried first, and at most, together.
 const RUN_ROWS_FIRST: usize = 16 << 10;
 const RUN_ROWS_MOST: usize = 1 << 20;
+
+/// Rows read between two looks at whether to go on.
+const CHECK_EVERY: usize = 4_096;
 
 /// A row of one of some sources.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -32,19 +36,22 @@ pub(crate) struct Pick {
 /// Gives the payloads of `picks` to `take`, in their order.
 ///
 /// # Errors
-/// `Corrupt` when a source does not verify; what `take` returns.
+/// `Corrupt` when a source does not verify; what `check`, which is asked while rows are read, or
+/// `take` return.
 pub(crate) fn each_gathered<E: From<Error>>(
     sources: &[Source],
     picks: &[Pick],
+    check: Checkpoint<'_>,
     mut take: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut run = Run::new(sources, GATHERED_BYTES);
+    let mut run = Run::new(sources, GATHERED_BYTES, check);
     let mut rest = picks;
     while !rest.is_empty() {
         let count = run.read(rest)?;
         for place in &run.places {
             take(&run.bytes[place.clone()])?;
         }
+        run.taken += count as u64;
         rest = &rest[count..];
     }
     Ok(())
@@ -61,10 +68,13 @@ struct Run<'a> {
     places: Vec<Range<usize>>,
     /// In which order they are read.
     order: Vec<u32>,
+    /// Payloads of the runs before.
+    taken: u64,
+    check: Checkpoint<'a>,
 }
 
 impl<'a> Run<'a> {
-    fn new(sources: &'a [Source], bytes_max: usize) -> Self {
+    fn new(sources: &'a [Source], bytes_max: usize, check: Checkpoint<'a>) -> Self {
         Self {
             readers: sources.iter().map(Source::mapped_payloads).collect(),
             bytes_max,
@@ -72,6 +82,8 @@ impl<'a> Run<'a> {
             bytes: Vec::new(),
             places: Vec::new(),
             order: Vec::new(),
+            taken: 0,
+            check,
         }
     }
 
@@ -80,8 +92,12 @@ impl<'a> Run<'a> {
         loop {
             let count = self.rows.min(picks.len());
             if self.read_all(&picks[..count])? {
-                if self.bytes.len() * 4 <= self.bytes_max {
-                    self.rows = (self.rows * 2).min(RUN_ROWS_MOST);
+                // Each run reads most blocks of rows that are far from the order: the longer the
+                // runs, the fewer they are.
+                let room = self.bytes_max / 8 * 7;
+                if self.bytes.len() < room {
+                    let fitting = count * room / self.bytes.len().max(1);
+                    self.rows = fitting.clamp(1, RUN_ROWS_MOST);
                 }
                 return Ok(count);
             }
@@ -97,7 +113,10 @@ impl<'a> Run<'a> {
         self.order.clear();
         self.order.extend((0..).take(picks.len()));
         self.order.sort_unstable_by_key(|&at| picks[at as usize]);
-        for &at in &self.order {
+        for (nth, &at) in self.order.iter().enumerate() {
+            if nth % CHECK_EVERY == 0 {
+                (self.check)(self.taken)?;
+            }
             let Pick { source, row } = picks[at as usize];
             let payload = self.readers[source as usize].get(row)?;
             let start = self.bytes.len();
@@ -134,7 +153,7 @@ mod tests {
         };
         let picks: Vec<Pick> = (0..1_000).map(pick).collect();
         for bytes_max in [1, 50, 1_000, 1 << 20] {
-            let mut run = Run::new(&sources, bytes_max);
+            let mut run = Run::new(&sources, bytes_max, &|_| Ok(()));
             let (mut rest, mut found, mut most) = (&picks[..], Vec::new(), 0);
             while !rest.is_empty() {
                 let count = run.read(rest).unwrap();

@@ -180,7 +180,7 @@ impl<'a> Selected<'a> {
                 }
                 Ok(())
             }
-            Order::Other(picks) => each_gathered(self.sources, picks, take),
+            Order::Other(picks) => each_gathered(self.sources, picks, check, take),
         }
     }
 

@@ -54,7 +54,7 @@ impl CodedGraph {
     pub fn pack<'a, A: Adjacency + ?Sized>(
         graph: &A,
         longest: usize,
-        blocks: impl Iterator<Item = &'a [u8]>,
+        blocks: impl ExactSizeIterator<Item = &'a [u8]>,
         padded: usize,
         pool: &rayon::ThreadPool,
     ) -> Self {

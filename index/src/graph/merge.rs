@@ -94,8 +94,9 @@ pub fn merge<S: Space + ?Sized, A: Adjacency + ?Sized>(
             across.take(base.live.iter().map(|(_, new)| *new));
             across.link(&mut builder, &worst, (None, 0))?;
         }
+        let mut lossy = Vec::new();
         for part in others {
-            take_over(&mut builder, part, false)?;
+            lossy.extend(take_over(&mut builder, part, false)?);
         }
         let mut later: Vec<Row> = others.iter().flat_map(traversal).collect();
         let linked = later.len();
@@ -110,6 +111,7 @@ pub fn merge<S: Space + ?Sized, A: Adjacency + ?Sized>(
             across.link(&mut builder, rows, (clusters.as_ref(), turn))?;
             turn += rows.len() as u32;
         }
+        offer_back(&mut builder, &lossy)?;
         builder.insert(&rest, (clusters.as_ref(), turn))?;
         Ok(builder.finish(&members))
     })

@@ -30,9 +30,11 @@ impl SignRows {
     ///
     /// # Panics
     /// If a block has another length.
-    pub fn of_blocks<'a>(blocks: impl Iterator<Item = &'a [u8]>, padded: usize) -> Self {
+    pub fn of_blocks<'a>(blocks: impl ExactSizeIterator<Item = &'a [u8]>, padded: usize) -> Self {
         let width = padded / 8;
-        let (mut signs, mut factors) = (Vec::new(), Vec::new());
+        let rows = blocks.len() * BLOCK_ROWS;
+        let mut signs = Vec::with_capacity(rows * width);
+        let mut factors = Vec::with_capacity(rows);
         for block in blocks {
             assert!(
                 block.len() == BlockBuilder::block_len(padded),

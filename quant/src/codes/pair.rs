@@ -53,6 +53,12 @@ impl CodePair {
         CodeBits::Four.row_len(self.padded)
     }
 
+    /// Bytes of a block of such rows.
+    #[must_use]
+    pub const fn block_len(&self) -> usize {
+        BlockBuilder::block_len(self.padded)
+    }
+
     /// Makes a row ready.
     ///
     /// # Panics
