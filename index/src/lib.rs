@@ -31,6 +31,7 @@
 //! | [`scan`] | one a row | the [`TopK`] |
 
 mod code_scan;
+mod coded_space;
 pub mod effort;
 mod error;
 mod field;
@@ -45,6 +46,7 @@ mod settings;
 mod visited;
 
 pub use code_scan::{gather_codes, scan_codes};
+pub use coded_space::CodedSpace;
 pub use error::{BuildError, SettingsError, WordsError};
 pub use field::column::ColumnDraft;
 pub use field::content::{ColumnContent, ContentError};

@@ -17,13 +17,10 @@ use benches::usage::cpu_seconds;
 use benches::vectors::{ToQuery, Vectors};
 use benches::{Failure, argument, timed};
 use index::{
-    AcceptAll, BuildSettings, BuiltGraph, GONE, MergeInput, Row, RowSet, Scratch, SearchSettings,
-    Silent, Space, TopK, build, check_connectivity, merge, scan_set, search,
+    AcceptAll, BuildSettings, BuiltGraph, CodedSpace, GONE, MergeInput, Row, RowSet, Scratch,
+    SearchSettings, Silent, Space, TopK, build, check_connectivity, merge, scan_set, search,
 };
-use quant::{
-    BlockBuilder, BlockQuery, CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, PreparedRow,
-    Rotation,
-};
+use quant::{BlockBuilder, CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, Rotation};
 
 const SETTINGS: BuildSettings = BuildSettings {
     m: 16,
@@ -86,71 +83,25 @@ fn cost<T>(work: impl FnOnce() -> T) -> Result<(T, Cost), Failure> {
     Ok((out, cost))
 }
 
-/// Rows of the data set with codes of their own.
-struct Codes {
-    /// For each row its row of the data set.
-    rows: Vec<Row>,
-    bytes: Vec<u8>,
-    blocks: Vec<u8>,
-    pair: CodePair,
-}
-
-impl Codes {
-    fn new(data: &Dataset, rows: Vec<Row>) -> Self {
-        let vectors = || rows.iter().map(|row| data.base.row(*row as usize));
-        let rotation = Rotation::new(data.base.columns, 7);
-        let space = CodeSpace::of_sample(rotation, vectors().take(4_096));
-        let mut encoder = Encoder::new(&space, CodeMetric::Dot, CodeBits::Four);
-        let mut block = BlockBuilder::new(space.padded());
-        let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
-        for vector in vectors() {
-            encoder.encode(vector, &mut block, &mut bytes);
-            if block.is_full() {
-                block.finish(&mut blocks);
-            }
+/// Codes of their own for these rows of the data set.
+fn codes(data: &Dataset, rows: &[Row]) -> CodedSpace<'static> {
+    let vectors = || rows.iter().map(|row| data.base.row(*row as usize));
+    let rotation = Rotation::new(data.base.columns, 7);
+    let space = CodeSpace::of_sample(rotation, vectors().take(4_096));
+    let mut encoder = Encoder::new(&space, CodeMetric::Dot, CodeBits::Four);
+    let mut block = BlockBuilder::new(space.padded());
+    let (mut bytes, mut blocks) = (Vec::new(), Vec::new());
+    for vector in vectors() {
+        encoder.encode(vector, &mut block, &mut bytes);
+        if block.is_full() {
+            block.finish(&mut blocks);
         }
+    }
+    if !block.is_empty() {
         block.finish(&mut blocks);
-        let pair = CodePair::new(CodeMetric::Dot, space.padded());
-        Self {
-            rows,
-            bytes,
-            blocks,
-            pair,
-        }
     }
-
-    fn row(&self, row: Row) -> &[u8] {
-        let len = self.pair.row_len();
-        &self.bytes[row as usize * len..][..len]
-    }
-}
-
-impl Space for Codes {
-    type Prepared = PreparedRow;
-
-    fn prepare(&self, row: Row, prepared: &mut PreparedRow) {
-        self.pair.prepare(self.row(row), prepared);
-    }
-
-    fn len(&self) -> u32 {
-        self.rows.len() as u32
-    }
-
-    fn distance(&self, from: &PreparedRow, to: Row) -> f32 {
-        self.pair.distance(from, self.row(to))
-    }
-
-    fn blocks(&self) -> Option<&[u8]> {
-        Some(&self.blocks)
-    }
-
-    fn prepare_blocks(&self, from: &PreparedRow, query: &mut BlockQuery) {
-        self.pair.prepare_blocks(from, query);
-    }
-
-    fn prefetch(&self, row: Row) {
-        quant::prefetch(self.row(row));
-    }
+    let pair = CodePair::new(CodeMetric::Dot, space.padded());
+    CodedSpace::new(bytes, blocks, pair, rows.len() as u32)
 }
 
 /// A graph and what its rows are in the data set.
@@ -169,9 +120,8 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn built(&self, rows: Vec<Row>) -> Result<(Part, Cost), Failure> {
-        let codes = Codes::new(self.data, rows);
+        let codes = codes(self.data, &rows);
         let (graph, cost) = cost(|| build(&codes, None, SETTINGS, &self.pool, &Silent))?;
-        let rows = codes.rows;
         Ok((
             Part {
                 rows,
@@ -194,7 +144,7 @@ impl Bench<'_> {
             part.rows.iter().map(place).collect()
         };
         let maps: Vec<Vec<Row>> = parts.iter().map(map).collect();
-        let codes = Codes::new(self.data, rows);
+        let codes = codes(self.data, &rows);
         let inputs = parts.iter().zip(&maps);
         let inputs: Vec<_> = inputs
             .map(|(part, rows)| MergeInput {
@@ -203,7 +153,7 @@ impl Bench<'_> {
             })
             .collect();
         let (graph, cost) = cost(|| merge(&codes, None, &inputs, SETTINGS, &self.pool, &Silent))?;
-        let (graph, rows) = (graph?, codes.rows);
+        let graph = graph?;
         let reach = check_connectivity(&graph);
         if reach.reachable != reach.rows {
             return Err(format!("{reach:?}").into());

@@ -1,13 +1,13 @@
 //! Making the graph part of a segment: from the graphs of the segments it was merged from, where
 //! they have sound ones built with the same settings, and from nothing otherwise.
 
-use std::borrow::Cow;
-
 use format_spec::graph::GraphView;
 use format_spec::vectors::VectorsView;
 use format_spec::{PartEntry, PartKind, Row, VectorSchema};
-use index::{BuildError, BuildSettings, BuiltGraph, MergeInput, Progress, RowSet, Space};
-use quant::{BLOCK_ROWS, BlockQuery, CodePair, Pairwise, PreparedRow};
+use index::{
+    BuildError, BuildSettings, BuiltGraph, CodedSpace, MergeInput, Progress, RowSet, Space,
+};
+use quant::{BLOCK_ROWS, CodePair, Pairwise};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::segment::codes::codes_to_build_on;
@@ -45,84 +45,32 @@ impl Space for VectorSpace<'_> {
     }
 }
 
-/// Codes of a part all bytes of which are verified, or made for the build. Rows of four bits are
-/// some times as fast to compare as vectors, and near enough to them for choosing neighbours.
-struct Codes<'a> {
-    rows: Cow<'a, [u8]>,
-    /// One-bit codes around the centre of the rows.
-    blocks: Cow<'a, [u8]>,
-    row_len: usize,
-    len: u32,
-    pair: CodePair,
-}
-
-impl<'a> Codes<'a> {
-    /// Those of a segment that has codes.
-    fn of(
-        base: &Ground,
-        segment: &'a Segment,
-        index: usize,
-        vectors: &VectorsView<'_>,
-        progress: &dyn Progress,
-    ) -> Result<Option<Self>> {
-        let Some((metric, view)) = segment.code_rows(index)? else {
-            return Ok(None);
-        };
-        let pair = CodePair::new(metric, view.shape().padded());
-        let (len, row_len) = (view.len(), pair.row_len());
-        let (rows, blocks) = if view.shape().row_len() == row_len {
-            (Cow::Borrowed(view.rows()), Cow::Borrowed(view.blocks()))
-        } else if made_bytes(len, &pair) <= base.around.settings.coded_graph_bytes_max {
-            let check = |_| match progress.cancelled() {
-                true => Err(Error::closed("build graph")),
-                false => Ok(()),
-            };
-            let pool = &base.around.build_pool;
-            let (rows, blocks) = codes_to_build_on(vectors, metric, pool, &check)?;
-            (Cow::Owned(rows), Cow::Owned(blocks))
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            rows,
-            blocks,
-            row_len,
-            len,
-            pair,
-        }))
+/// The codes of a segment that has some, every block verified, or such as are made for the build
+/// where those are of other bits.
+fn codes_of<'a>(
+    base: &Ground,
+    segment: &'a Segment,
+    index: usize,
+    vectors: &VectorsView<'_>,
+    progress: &dyn Progress,
+) -> Result<Option<CodedSpace<'a>>> {
+    let Some((metric, view)) = segment.code_rows(index)? else {
+        return Ok(None);
+    };
+    let pair = CodePair::new(metric, view.shape().padded());
+    let len = view.len();
+    if view.shape().row_len() == pair.row_len() {
+        return Ok(Some(CodedSpace::new(view.rows(), view.blocks(), pair, len)));
     }
-
-    fn row(&self, row: Row) -> &[u8] {
-        &self.rows[row as usize * self.row_len..][..self.row_len]
+    if made_bytes(len, &pair) > base.around.settings.coded_graph_bytes_max {
+        return Ok(None);
     }
-}
-
-impl Space for Codes<'_> {
-    type Prepared = PreparedRow;
-
-    fn prepare(&self, row: Row, prepared: &mut PreparedRow) {
-        self.pair.prepare(self.row(row), prepared);
-    }
-
-    fn len(&self) -> u32 {
-        self.len
-    }
-
-    fn distance(&self, from: &PreparedRow, to: Row) -> f32 {
-        self.pair.distance(from, self.row(to))
-    }
-
-    fn blocks(&self) -> Option<&[u8]> {
-        Some(&self.blocks)
-    }
-
-    fn prepare_blocks(&self, from: &PreparedRow, query: &mut BlockQuery) {
-        self.pair.prepare_blocks(from, query);
-    }
-
-    fn prefetch(&self, row: Row) {
-        quant::prefetch(self.row(row));
-    }
+    let check = |_| match progress.cancelled() {
+        true => Err(Error::closed("build graph")),
+        false => Ok(()),
+    };
+    let (rows, blocks) = codes_to_build_on(vectors, metric, &base.around.build_pool, &check)?;
+    Ok(Some(CodedSpace::new(rows, blocks, pair, len)))
 }
 
 /// Bytes of the codes of `len` rows that are made for a build: of four bits, and in blocks.
@@ -196,7 +144,7 @@ pub(crate) fn write_graph(
         .map(|(graph, rows)| MergeInput { graph, rows })
         .collect();
     let (pool, present) = (&base.around.build_pool, present.as_ref());
-    let built = match Codes::of(base, segment, index, &view, progress)? {
+    let built = match codes_of(base, segment, index, &view, progress)? {
         Some(codes) => index::merge(&codes, present, &inputs, settings, pool, progress),
         None => {
             let space = VectorSpace { view, pairwise };

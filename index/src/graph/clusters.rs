@@ -383,76 +383,20 @@ fn packed(signs: &SignRows, padded: usize, rows: impl Iterator<Item = Option<Row
 
 #[cfg(test)]
 mod tests {
-    use quant::{CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, PreparedRow, Rotation};
+    use quant::PreparedRow;
 
     use super::*;
+    use crate::CodedSpace;
     use crate::graph::testing::{Plain, pool};
 
-    const DIM: usize = 64;
     const ROWS: u32 = 16_000;
 
-    struct Rows {
-        codes: Vec<u8>,
-        blocks: Vec<u8>,
-        pair: CodePair,
-    }
-
-    impl Rows {
-        fn new() -> Self {
-            Self::of(&Plain::clustered(ROWS, 50, DIM, 4).vectors)
-        }
-
-        fn of(vectors: &[Vec<f32>]) -> Self {
-            let sample = vectors.iter().map(|vector| &vector[..]);
-            let space = CodeSpace::of_sample(Rotation::new(DIM, 2), sample);
-            let mut encoder = Encoder::new(&space, CodeMetric::Euclid, CodeBits::Four);
-            let (mut codes, mut blocks) = (Vec::new(), Vec::new());
-            let mut block = BlockBuilder::new(space.padded());
-            for vector in vectors {
-                encoder.encode(vector, &mut block, &mut codes);
-                if block.is_full() {
-                    block.finish(&mut blocks);
-                }
-            }
-            block.finish(&mut blocks);
-            Self {
-                codes,
-                blocks,
-                pair: CodePair::new(CodeMetric::Euclid, space.padded()),
-            }
-        }
-    }
-
-    impl Space for Rows {
-        type Prepared = PreparedRow;
-
-        fn len(&self) -> u32 {
-            ROWS
-        }
-
-        fn prepare(&self, row: Row, prepared: &mut PreparedRow) {
-            let len = self.pair.row_len();
-            let row = &self.codes[row as usize * len..][..len];
-            self.pair.prepare(row, prepared);
-        }
-
-        fn distance(&self, from: &PreparedRow, to: Row) -> f32 {
-            let len = self.pair.row_len();
-            self.pair
-                .distance(from, &self.codes[to as usize * len..][..len])
-        }
-
-        fn blocks(&self) -> Option<&[u8]> {
-            Some(&self.blocks)
-        }
-
-        fn prepare_blocks(&self, from: &PreparedRow, query: &mut BlockQuery) {
-            self.pair.prepare_blocks(from, query);
-        }
+    fn clustered() -> Plain {
+        Plain::clustered(ROWS, 50, 64, 4)
     }
 
     /// The ten rows of `among` nearest to `row`.
-    fn truth(space: &Rows, row: Row, among: impl Iterator<Item = Row>) -> Vec<Row> {
+    fn truth(space: &CodedSpace<'_>, row: Row, among: impl Iterator<Item = Row>) -> Vec<Row> {
         let mut from = PreparedRow::default();
         space.prepare(row, &mut from);
         let mut nearest = Nearest::default();
@@ -462,7 +406,7 @@ mod tests {
     }
 
     /// Of rows that come in the order of `later`, and of which every fifth never comes.
-    fn most_of_the_nearest_are_found(space: &Rows, before: &[Row], later: &[Row]) {
+    fn most_of_the_nearest_are_found(space: &CodedSpace<'_>, before: &[Row], later: &[Row]) {
         let comes = |row: &Row| row % 5 != 4;
         let before: Vec<Row> = before.iter().copied().filter(comes).collect();
         let later: Vec<Row> = later.iter().copied().filter(comes).collect();
@@ -496,7 +440,7 @@ mod tests {
 
     #[test]
     fn most_of_the_nearest_rows_that_came_before_are_found() {
-        let space = Rows::new();
+        let space = clustered().coded();
         let rows: Vec<Row> = (0..ROWS).collect();
         let backwards: Vec<Row> = (1_000..ROWS).rev().collect();
         most_of_the_nearest_are_found(&space, &rows[..1_000], &backwards);
@@ -508,10 +452,10 @@ mod tests {
 
     #[test]
     fn rows_that_gather_around_few_pivots_are_not_grouped() {
-        let mut vectors = Plain::clustered(ROWS, 50, DIM, 4).vectors;
-        let equal = vectors[0].clone();
-        vectors[..10_000].fill(equal);
-        let space = Rows::of(&vectors);
+        let mut space = clustered();
+        let equal = space.vectors[0].clone();
+        space.vectors[..10_000].fill(equal);
+        let space = space.coded();
         let later: Vec<Row> = (0..ROWS).collect();
         let made = Clusters::new(&space, 0..0, &later, 9, || Ok(())).unwrap();
         assert!(made.is_none());
@@ -519,7 +463,7 @@ mod tests {
 
     #[test]
     fn few_rows_are_not_worth_grouping_all() {
-        let space = Rows::new();
+        let space = clustered().coded();
         let clusters = |before, later: &[Row]| Clusters::new(&space, before, later, 9, || Ok(()));
         assert!(clusters(0..ROWS - 100, &[ROWS - 1]).unwrap().is_none());
         assert!(clusters(0..0, &[]).unwrap().is_none());

@@ -305,11 +305,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AcceptAll, BuildSettings, RowSet, Silent, Space, build};
-    use quant::{
-        BlockQuery, CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, PreparedRow, RotatedQuery,
-        Rotation,
-    };
+    use crate::{AcceptAll, BuildSettings, CodedSpace, RowSet, Silent, build};
+    use quant::{CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, RotatedQuery, Rotation};
 
     const DIM: usize = 40;
     const COUNT: u32 = 2_500;
@@ -346,12 +343,6 @@ mod tests {
         }
     }
 
-    impl Rows {
-        fn pair(&self) -> CodePair {
-            CodePair::new(CodeMetric::Euclid, self.space.padded())
-        }
-    }
-
     impl CodeRows for Rows {
         fn block(&self, block: u32) -> &[u8] {
             let len = BlockBuilder::block_len(self.space.padded());
@@ -361,30 +352,6 @@ mod tests {
         fn row(&self, row: Row) -> &[u8] {
             let len = CodeBits::Four.row_len(self.space.padded());
             &self.codes[row as usize * len..][..len]
-        }
-    }
-
-    impl Space for Rows {
-        type Prepared = PreparedRow;
-
-        fn prepare(&self, row: Row, prepared: &mut PreparedRow) {
-            self.pair().prepare(self.row(row), prepared);
-        }
-
-        fn len(&self) -> u32 {
-            COUNT
-        }
-
-        fn distance(&self, from: &PreparedRow, to: Row) -> f32 {
-            self.pair().distance(from, self.row(to))
-        }
-
-        fn blocks(&self) -> Option<&[u8]> {
-            Some(&self.blocks)
-        }
-
-        fn prepare_blocks(&self, from: &PreparedRow, query: &mut BlockQuery) {
-            self.pair().prepare_blocks(from, query);
         }
     }
 
@@ -425,7 +392,9 @@ mod tests {
             ef_construct: 60,
             seed: 1,
         };
-        let graph = build(&rows, None, settings, &pool, &Silent).unwrap();
+        let pair = CodePair::new(CodeMetric::Euclid, rows.space.padded());
+        let coded = CodedSpace::new(&rows.codes[..], &rows.blocks[..], pair, COUNT);
+        let graph = build(&coded, None, settings, &pool, &Silent).unwrap();
         let blocks = (0..COUNT.div_ceil(32)).map(|block| rows.block(block));
         let nodes = CodedGraph::pack(&graph, 16, blocks, rows.space.padded(), &pool);
         let half = RowSet::from_rows(COUNT, (0..COUNT).filter(|row| row % 2 == 0));

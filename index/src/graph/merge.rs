@@ -304,13 +304,37 @@ mod tests {
         graph: BuiltGraph,
     }
 
+    /// What distances are of.
+    #[derive(Copy, Clone, Debug)]
+    enum Of {
+        Vectors,
+        Codes,
+    }
+
+    const BOTH: [Of; 2] = [Of::Vectors, Of::Codes];
+
+    /// Merges on a pool of so many threads; without inputs, builds.
+    fn merge_on<'a>(
+        (space, of): (&Plain, Of),
+        live: Option<&RowSet>,
+        inputs: &[MergeInput<'a, BuiltGraph>],
+        threads: usize,
+    ) -> BuiltGraph {
+        let pool = pool(threads);
+        let merged = match of {
+            Of::Vectors => merge(space, live, inputs, SETTINGS, &pool, &Silent),
+            Of::Codes => merge(&space.coded(), live, inputs, SETTINGS, &pool, &Silent),
+        };
+        merged.unwrap()
+    }
+
     impl Input {
-        fn new(all: &Plain, rows: Vec<Row>) -> Self {
+        fn new(all: &Plain, of: Of, rows: Vec<Row>) -> Self {
             let vectors = rows.iter().map(|row| all.vectors[*row as usize].clone());
             let space = Plain {
                 vectors: vectors.collect(),
             };
-            let graph = space.build(SETTINGS, None);
+            let graph = merge_on((&space, of), None, &[], 1);
             Self { rows, graph }
         }
 
@@ -334,7 +358,7 @@ mod tests {
         }
     }
 
-    fn merged(space: &Plain, live: &RowSet, inputs: &[Input]) -> BuiltGraph {
+    fn merged(space: (&Plain, Of), live: &RowSet, inputs: &[Input]) -> BuiltGraph {
         let maps: Vec<Vec<Row>> = inputs.iter().map(|input| input.rows(live)).collect();
         let inputs = inputs.iter().zip(&maps);
         let inputs: Vec<_> = inputs
@@ -343,10 +367,7 @@ mod tests {
                 rows,
             })
             .collect();
-        let threads = |threads| {
-            let pool = pool(threads);
-            merge(space, Some(live), &inputs, SETTINGS, &pool, &Silent).unwrap()
-        };
+        let threads = |threads| merge_on(space, Some(live), &inputs, threads);
         let graph = threads(1);
         assert_eq!(graph, threads(3));
         check(&graph, live);
@@ -397,19 +418,22 @@ mod tests {
     fn compare(space: &Plain, ends: &[u32], dead: impl Fn(Row) -> bool, points: f64) {
         let live = (0..space.len()).filter(|row| !dead(*row));
         let live = RowSet::from_rows(space.len(), live);
-        let starts = [0].into_iter().chain(ends.iter().copied());
-        let inputs: Vec<Input> = starts
-            .zip(ends)
-            .map(|(start, end)| Input::new(space, (start..*end).collect()))
-            .collect();
-        let graph = merged(space, &live, &inputs);
-        let of_merge = quality(space, &graph, &live);
-        let of_build = quality(space, &space.build(SETTINGS, Some(&live)), &live);
-        println!("ends {ends:?}: {of_merge:.1} %, built anew {of_build:.1} %");
-        assert!(
-            of_merge >= of_build - points,
-            "{of_merge} % of {of_build} %"
-        );
+        for of in BOTH {
+            let starts = [0].into_iter().chain(ends.iter().copied());
+            let inputs: Vec<Input> = starts
+                .zip(ends)
+                .map(|(start, end)| Input::new(space, of, (start..*end).collect()))
+                .collect();
+            let graph = merged((space, of), &live, &inputs);
+            let of_merge = quality(space, &graph, &live);
+            let built = merge_on((space, of), Some(&live), &[], 1);
+            let of_build = quality(space, &built, &live);
+            println!("{of:?}, ends {ends:?}: {of_merge:.1} %, built anew {of_build:.1} %");
+            assert!(
+                of_merge >= of_build - points,
+                "{of:?}: {of_merge} % of {of_build} %"
+            );
+        }
     }
 
     fn share(row: Row, percent: u64) -> bool {
@@ -451,36 +475,44 @@ mod tests {
     #[test]
     fn a_graph_that_lost_nothing_stays() {
         let space = folded(900, 5, 6);
-        let input = Input::new(&space, (0..900).collect());
-        let graph = merged(&space, &RowSet::full(900), std::slice::from_ref(&input));
-        assert_eq!(graph.entry(), input.graph.entry());
-        for row in 0..900 {
-            let sorted = |graph: &BuiltGraph| {
-                let mut list = graph.base(row).to_vec();
-                list.sort_unstable();
-                list
-            };
-            assert_eq!(sorted(&graph), sorted(&input.graph));
-            assert_eq!(graph.level(row), input.graph.level(row));
+        for of in BOTH {
+            let input = Input::new(&space, of, (0..900).collect());
+            let inputs = std::slice::from_ref(&input);
+            let graph = merged((&space, of), &RowSet::full(900), inputs);
+            assert_eq!(graph.entry(), input.graph.entry());
+            for row in 0..900 {
+                let sorted = |graph: &BuiltGraph| {
+                    let mut list = graph.base(row).to_vec();
+                    list.sort_unstable();
+                    list
+                };
+                assert_eq!(sorted(&graph), sorted(&input.graph));
+                assert_eq!(graph.level(row), input.graph.level(row));
+            }
         }
     }
 
     #[test]
     fn few_rows_and_none() {
-        let space = folded(40, 5, 7);
-        let rows = |rows: std::ops::Range<Row>| Input::new(&space, rows.collect());
+        BOTH.into_iter().for_each(few_rows_and_none_of);
+    }
+
+    fn few_rows_and_none_of(of: Of) {
+        let plain = folded(40, 5, 7);
+        let space = (&plain, of);
+        let rows = |rows: std::ops::Range<Row>| Input::new(&plain, of, rows.collect());
         let live = |rows: std::ops::Range<Row>| RowSet::from_rows(40, rows);
-        merged(&space, &live(0..2), &[rows(0..1), rows(1..2)]);
-        merged(&space, &live(3..4), &[rows(0..20), rows(20..40)]);
+        merged(space, &live(0..2), &[rows(0..1), rows(1..2)]);
+        merged(space, &live(3..4), &[rows(0..20), rows(20..40)]);
         merged(
-            &space,
+            space,
             &live(0..40),
             &[rows(0..1), rows(1..39), rows(39..40)],
         );
-        merged(&space, &live(0..0), &[rows(0..20)]);
+        merged(space, &live(0..0), &[rows(0..20)]);
         // All of one part is gone, and a part that had nothing.
         merged(
-            &space,
+            space,
             &live(20..40),
             &[rows(0..20), rows(20..40), rows(0..0)],
         );
@@ -491,22 +523,28 @@ mod tests {
         let space = Plain {
             vectors: (0..1_200u32).map(|row| vec![(row % 7) as f32; 4]).collect(),
         };
-        let rows = |rows: std::ops::Range<Row>| Input::new(&space, rows.collect());
-        let inputs = [rows(0..500), rows(500..1_200)];
-        merged(&space, &RowSet::full(1_200), &inputs);
-        let live = (0..1_200).filter(|row| share(*row, 70));
-        merged(&space, &RowSet::from_rows(1_200, live), &inputs);
+        for of in BOTH {
+            let rows = |rows: std::ops::Range<Row>| Input::new(&space, of, rows.collect());
+            let inputs = [rows(0..500), rows(500..1_200)];
+            merged((&space, of), &RowSet::full(1_200), &inputs);
+            let live = (0..1_200).filter(|row| share(*row, 70));
+            merged((&space, of), &RowSet::from_rows(1_200, live), &inputs);
+        }
     }
 
     #[test]
     fn ten_generations_stay_as_good() {
-        for (hidden, seed) in [(5, 8), (16, 9)] {
+        for (hidden, seed, of) in [
+            (5, 8, Of::Vectors),
+            (16, 9, Of::Vectors),
+            (16, 9, Of::Codes),
+        ] {
             let space = folded(4_000, hidden, seed);
             let mut live = RowSet::from_rows(4_000, 0..1_000);
-            let mut input = Input::new(&space, live.iter().collect());
+            let mut input = Input::new(&space, of, live.iter().collect());
             for generation in 0..10 {
                 let first = 1_000 + generation * 300;
-                let new = Input::new(&space, (first..first + 300).collect());
+                let new = Input::new(&space, of, (first..first + 300).collect());
                 let gone: Vec<Row> = live.iter().collect();
                 let gone = gone
                     .into_iter()
@@ -515,10 +553,13 @@ mod tests {
                     live.remove(row);
                 });
                 live.insert_range(first, first + 300);
-                let graph = merged(&space, &live, &[input, new]);
+                let graph = merged((&space, of), &live, &[input, new]);
                 let of_merge = quality(&space, &graph, &live);
-                let of_build = quality(&space, &space.build(SETTINGS, Some(&live)), &live);
-                println!("generation {generation}: {of_merge:.1} %, built anew {of_build:.1} %");
+                let built = merge_on((&space, of), Some(&live), &[], 1);
+                let of_build = quality(&space, &built, &live);
+                println!(
+                    "{of:?}, generation {generation}: {of_merge:.1} %, built anew {of_build:.1} %"
+                );
                 assert!(of_merge >= of_build - 2.0, "{of_merge} % of {of_build} %");
                 // The graph's rows are those of the whole space; absent ones map to nothing.
                 let rows = (0..4_000).collect();
@@ -543,7 +584,7 @@ mod tests {
     fn a_merge_tells_how_far_it_is_and_can_be_cancelled() {
         let space = folded(2_000, 5, 10);
         let parts = [(0..900).collect(), (900..1_700).collect()];
-        let parts = parts.map(|rows| Input::new(&space, rows));
+        let parts = parts.map(|rows| Input::new(&space, Of::Vectors, rows));
         let inputs: Vec<_> = parts
             .iter()
             .map(|part| MergeInput {
@@ -569,7 +610,7 @@ mod tests {
     #[test]
     fn rows_without_a_place_are_refused() {
         let space = folded(20, 5, 11);
-        let input = Input::new(&space, (0..10).collect());
+        let input = Input::new(&space, Of::Vectors, (0..10).collect());
         let run = |rows: &[Row]| {
             let input = MergeInput {
                 graph: &input.graph,

@@ -1,11 +1,13 @@
 //! Seeded vectors, and the truth about them, for tests of graphs.
 
+use quant::{BlockBuilder, CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, Rotation};
+
 use crate::graph::build::{Silent, build};
 use crate::graph::level::mix;
 use crate::neighbor::{Neighbor, TopK};
 use crate::scan::scan;
 use crate::settings::BuildSettings;
-use crate::{Accept, BuiltGraph, Row, RowSet, Scorer, Space};
+use crate::{Accept, BuiltGraph, CodedSpace, Row, RowSet, Scorer, Space};
 
 /// Vectors under the squared Euclidean distance.
 #[derive(Clone, Debug)]
@@ -48,6 +50,27 @@ impl Plain {
         let near = &self.vectors[(mix(nth) % self.vectors.len() as u64) as usize];
         let query = near.iter().map(|at| at + 0.7 * number()).collect();
         ToQuery { space: self, query }
+    }
+
+    /// The same rows by their codes.
+    pub(crate) fn coded(&self) -> CodedSpace<'static> {
+        let vectors = || self.vectors.iter().map(|vector| &vector[..]);
+        let rotation = Rotation::new(self.vectors.first().map_or(1, Vec::len), 2);
+        let space = CodeSpace::of_sample(rotation, vectors());
+        let mut encoder = Encoder::new(&space, CodeMetric::Euclid, CodeBits::Four);
+        let mut block = BlockBuilder::new(space.padded());
+        let (mut rows, mut blocks) = (Vec::new(), Vec::new());
+        for vector in vectors() {
+            encoder.encode(vector, &mut block, &mut rows);
+            if block.is_full() {
+                block.finish(&mut blocks);
+            }
+        }
+        if !block.is_empty() {
+            block.finish(&mut blocks);
+        }
+        let pair = CodePair::new(CodeMetric::Euclid, space.padded());
+        CodedSpace::new(rows, blocks, pair, self.len())
     }
 
     pub(crate) fn build(&self, settings: BuildSettings, present: Option<&RowSet>) -> BuiltGraph {
