@@ -50,7 +50,8 @@
 
 pub use codes::{
     BLOCK_ROWS, BlockBuilder, BlockEstimates, BlockQuery, CodeBits, CodeMetric, CodePair,
-    CodeQuery, CodeSpace, Encoder, Estimate, PreparedRow, RotatedQuery, Rotation, SignRows,
+    CodeQuery, CodeSpace, Encoder, Estimate, PreparedRow, RotatedQuery, Rotation, SignMean,
+    SignRows,
 };
 pub use error::EncodeError;
 pub use kernel::{Isa, MAX_DIM, isa, prefetch, prefetch_whole, rounding};

@@ -39,7 +39,7 @@ use crate::{Row, Scorer, Space};
 pub(crate) const BATCH: usize = 256;
 
 /// Rows whose candidates are looked for at once, a whole number of batches.
-const RUN: usize = 16 * BATCH;
+const RUN: usize = 4 * BATCH;
 
 /// Lists that one thread links at a time.
 const LINK_GRAIN: usize = 64;

@@ -1,11 +1,11 @@
 //! Candidates of new rows from a scan of one-bit codes, instead of a walk through the graph.
 //!
 //! A block of 32 rows is estimated in about the time in which a walk computes one distance, and a
-//! walk computes thousands. Rows are grouped around pivots, which are rows drawn at random; a new
-//! row looks through the groups whose pivots seem nearest, until it has seen its share of the rows
-//! that came before, and what seems nearest there goes to the selection as a walk's beam does.
-//! While few rows are in the graph that is all of them: the links of the first rows are what leads
-//! from one end of a graph to the other.
+//! walk computes thousands. Rows are grouped around [`Pivots`]; a new row looks through the groups
+//! whose pivots seem nearest, until it has seen its share of the rows that came before, and what
+//! seems nearest there goes to the selection as a walk's beam does. While few rows are in the graph
+//! that is all of them: the links of the first rows are what leads from one end of a graph to the
+//! other.
 //!
 //! Of more than [`ROWS_MOST`] rows the share takes as long as a walk. Where rows gather around few
 //! pivots (many equal vectors, products with long vectors) a scan would not be bounded: such rows
@@ -15,20 +15,21 @@
 //! - Only rows that come before the new row's batch are candidates.
 //! - What is found depends on the rows and their order alone.
 
-use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, BlockQuery, SignRows};
+use quant::{BLOCK_ROWS, SignRows};
 use rayon::prelude::*;
 
 use crate::error::BuildError;
-use crate::graph::level::mix;
-use crate::neighbor::{Nearest, ordered};
+use crate::graph::pivots::{Asking, Pivots, packed};
+use crate::neighbor::Nearest;
 use crate::{Row, Space};
 
-/// Rows looked through for a new one, at least and as a share of all.
+/// Rows that the first rows look through, and the last, these at least and as a share of all; those
+/// between look through more the later they come.
 ///
-/// Of 100,000 text embeddings an eighth gives recall 0.937 at ef = 64, a twelfth 0.931, all rows
-/// 0.941, and walks 0.930.
-const SCANNED_ROWS: usize = 12_288;
-const SCANNED_SHARE: usize = 8;
+/// `benches/record/amd-epyc/2026-11-23-graphs.md` has the recall of other shares.
+const FIRST_ROWS: usize = 4_096;
+const LAST_ROWS: usize = 12_288;
+const LAST_SHARE: usize = 8;
 
 /// Rows, and bytes of their blocks, that are grouped.
 const ROWS_MOST: usize = 400_000;
@@ -48,9 +49,14 @@ const CLUSTERS_MOST: usize = 4_096;
 
 /// Rows found in percent of `ef_construct`: estimates of one bit do not tell near rows apart.
 const FOUND_PERCENT: usize = 150;
+/// The same for a row that has neighbours, which are candidates too.
+const ACROSS_FOUND_PERCENT: usize = 50;
 
 /// Of rows to be inserted so many are worth grouping all others: one in this.
 const SHARE: usize = 16;
+
+/// Pivots that are looked around first.
+const NEAREST_PIVOTS: usize = 8;
 
 /// Rows assigned to clusters between two looks at whether to stop.
 const ASSIGNED: usize = 1 << 15;
@@ -76,7 +82,7 @@ impl Looked {
     pub(crate) fn across(ef_construct: usize) -> Self {
         Self {
             percent: ACROSS_PERCENT,
-            found: ef_construct,
+            found: ef_construct * ACROSS_FOUND_PERCENT / 100,
         }
     }
 }
@@ -87,8 +93,8 @@ const NEVER: u32 = u32::MAX;
 /// The one-bit codes of rows, packed anew so that near rows are in the same blocks.
 #[derive(Debug)]
 pub(crate) struct Clusters {
-    /// The pivots, and the rows around them: each cluster begins with a block.
-    pivots: Vec<u8>,
+    pivots: Pivots,
+    /// The rows around them: each cluster begins with a block.
     blocks: Vec<u8>,
     block_len: usize,
     /// For each cluster its first block, and the end of the last.
@@ -97,8 +103,9 @@ pub(crate) struct Clusters {
     rows: Vec<Member>,
     /// The cluster of each row.
     cluster_of: Vec<u32>,
-    /// Rows that a new row looks through.
-    scanned: usize,
+    /// How many rows come first of all, at once; and how many come in all.
+    at_once: usize,
+    all: usize,
 }
 
 #[derive(Copy, Clone, Debug)]
@@ -154,11 +161,14 @@ fn grouped(
 /// A thread's memory for looking.
 #[derive(Default)]
 struct Looking<P> {
-    prepared: P,
-    query: BlockQuery,
-    estimates: BlockEstimates,
+    asking: Asking<P>,
     pivots: Vec<(u32, u32)>,
     nearest: Nearest,
+}
+
+/// Rows that the last of so many rows looks through.
+fn looked_through_last(all: usize) -> usize {
+    LAST_ROWS.max(all / LAST_SHARE)
 }
 
 impl Clusters {
@@ -190,43 +200,38 @@ impl Clusters {
             .zip(&turns)
             .filter_map(|(row, turn): (Row, &Option<u32>)| turn.map(|turn| Member { row, turn }))
             .collect();
-        let Some(first) = members.first() else {
+        let among: Vec<Row> = members.iter().map(|member| member.row).collect();
+        if among.is_empty() {
             return Ok(None);
-        };
-        let mut looking = Looking::default();
-        looking.prepare(space, first.row);
-        let (block_len, padded) = (looking.query.block_len(), looking.query.padded());
+        }
+        let (block_len, padded) = Asking::shape(space, among[0]);
         let signs = SignRows::of_blocks(blocks.chunks_exact(block_len), padded);
-        let count = match members.len() <= SCANNED_ROWS {
+        let all = members.len();
+        let count = match all <= LAST_ROWS {
             true => 1,
-            false => (members.len() / ROWS_A_CLUSTER).min(CLUSTERS_MOST),
+            false => (all / ROWS_A_CLUSTER).min(CLUSTERS_MOST),
         };
-        let pivot = |nth: usize| {
-            let drawn = mix(seed ^ (nth as u64) << 20) % members.len() as u64;
-            Some(members[drawn as usize].row)
-        };
-        let pivots = packed(&signs, padded, (0..count).map(pivot));
-        let assigned = |looking: &mut Looking<S::Prepared>, row: Row| {
+        let pivots = Pivots::new((space, &signs), &among, (count, seed), &check)?;
+        let assigned = |asking: &mut Asking<S::Prepared>, row: Row| {
             if turns[row as usize].is_none() || count == 1 {
                 return 0;
             }
-            looking.prepare(space, row);
-            looking.nearest_pivot(&pivots, (block_len, count))
+            asking.prepare(space, row);
+            pivots.nearest(asking)
         };
         let mut cluster_of: Vec<u32> = Vec::with_capacity(turns.len());
         for first in (0..space.len()).step_by(ASSIGNED) {
             check()?;
             let rows = first..space.len().min(first + ASSIGNED as Row);
             let rows = rows.into_par_iter();
-            cluster_of.par_extend(rows.map_init(Looking::default, assigned));
+            cluster_of.par_extend(rows.map_init(Asking::default, assigned));
         }
-        let scanned = SCANNED_ROWS.max(members.len() / SCANNED_SHARE);
-        let most = (scanned / 2).max(UNEVEN * members.len() / count);
+        let at_once = all - later.len();
+        let most = (looked_through_last(all) / 2).max(UNEVEN * all / count);
         let Some((starts, rows)) = grouped(members, &cluster_of, (count, most)) else {
             return Ok(None);
         };
-        let listed = rows.iter().map(Member::row);
-        let blocks = packed(&signs, padded, listed);
+        let blocks = packed(&signs, padded, rows.iter().map(Member::row));
         Ok(Some(Self {
             pivots,
             blocks,
@@ -234,8 +239,15 @@ impl Clusters {
             starts,
             rows,
             cluster_of,
-            scanned,
+            at_once,
+            all,
         }))
+    }
+
+    /// Rows to be looked through before the turn `before`.
+    fn looked_through(&self, come: usize) -> usize {
+        let last = looked_through_last(self.all);
+        FIRST_ROWS + (last - FIRST_ROWS) * come / self.all
     }
 
     /// For each of `targets`, rows with the turn before which candidates come, the rows that seem
@@ -246,15 +258,27 @@ impl Clusters {
         targets: &[(Row, u32)],
         looked: Looked,
     ) -> Vec<Vec<Row>> {
+        let ends = self.ends(targets);
         // Rows of one cluster look through the same blocks, which then are in the cache.
         let mut order: Vec<usize> = (0..targets.len()).collect();
         order.sort_by_key(|at| self.cluster_of[targets[*at].0 as usize]);
         let found = order.par_iter().map_init(Looking::default, |looking, at| {
-            (*at, self.look(space, looking, targets[*at], looked))
+            (*at, self.look(space, looking, targets[*at], &ends, looked))
         });
         let mut found: Vec<(usize, Vec<Row>)> = found.collect();
         found.sort_unstable_by_key(|(at, _)| *at);
         found.into_iter().map(|(_, rows)| rows).collect()
+    }
+
+    /// For each block, how many of its rows come before all targets, and how many before some.
+    fn ends(&self, targets: &[(Row, u32)]) -> Vec<[u8; 2]> {
+        let turns = || targets.iter().map(|(_, before)| *before);
+        let [least, most] = [turns().min(), turns().max()].map(Option::unwrap_or_default);
+        let (blocks, _) = self.rows.as_chunks::<BLOCK_ROWS>();
+        let ends = |block: &[Member; BLOCK_ROWS]| {
+            [least, most].map(|before| block.partition_point(|member| member.turn < before) as u8)
+        };
+        blocks.iter().map(ends).collect()
     }
 
     fn look<S: Space + ?Sized>(
@@ -262,123 +286,87 @@ impl Clusters {
         space: &S,
         looking: &mut Looking<S::Prepared>,
         (row, before): (Row, u32),
+        ends: &[[u8; 2]],
         looked: Looked,
     ) -> Vec<Row> {
-        looking.prepare(space, row);
         let Looking {
-            query,
-            estimates,
+            asking,
             pivots,
             nearest,
-            ..
         } = looking;
-        let count = self.starts.len() - 1;
-        estimate_pivots(query, &self.pivots, self.block_len, estimates, pivots);
-        pivots.truncate(count);
-        // Most rows see enough around the first of them.
-        let first = (2 * count / SCANNED_SHARE).clamp(1, count);
-        if first < count {
-            pivots.select_nth_unstable(first);
-        }
-        pivots[..first].sort_unstable();
-        let mut sorted = first;
-        let wanted = self.scanned * looked.percent / 100;
-        let mut seen = 0;
+        asking.prepare(space, row);
+        self.pivots.list(asking, pivots);
+        let come = (self.at_once + before as usize).clamp(1, self.all);
+        let wanted = self.looked_through(come) * looked.percent / 100;
+        let (mut seen, mut sorted) = (0, 0);
         nearest.reset(looked.found);
-        for nth in 0..count {
+        for nth in 0..self.pivots.count() {
             if seen >= wanted {
                 break;
             }
             if nth == sorted {
-                pivots[nth..].sort_unstable();
-                sorted = count;
+                let expected = (wanted - seen) * self.pivots.count() / come;
+                sorted += bring_forward(&mut pivots[nth..], expected);
             }
             let cluster = pivots[nth].1 as usize;
-            for block in self.starts[cluster]..self.starts[cluster + 1] {
-                let members = &self.rows[block as usize * BLOCK_ROWS..][..BLOCK_ROWS];
-                let eligible = match members[BLOCK_ROWS - 1].turn < before {
-                    true => BLOCK_ROWS,
-                    false => members.partition_point(|member| member.turn < before),
-                };
-                if eligible == 0 {
-                    break;
-                }
-                seen += eligible;
-                let codes = &self.blocks[block as usize * self.block_len..][..self.block_len];
-                let mut near = query.block(codes, nearest.bound(), estimates);
-                while near != 0 {
-                    let lane = near.trailing_zeros() as usize;
-                    if members[lane].turn < before {
-                        nearest.push(estimates.distances[lane], members[lane].row);
-                    }
-                    near &= near - 1;
-                }
-            }
+            seen += self.look_around(cluster, (before, ends), asking, nearest);
         }
         // In their own order their codes are read forwards.
-        let mut rows: Vec<Row> = nearest.rows().collect();
+        let mut rows: Vec<Row> = nearest
+            .rows()
+            .map(|place| self.rows[place as usize].row)
+            .collect();
         rows.sort_unstable();
         rows
     }
-}
 
-impl<P: Default> Looking<P> {
-    fn prepare<S: Space<Prepared = P> + ?Sized>(&mut self, space: &S, row: Row) {
-        space.prepare(row, &mut self.prepared);
-        space.prepare_blocks(&self.prepared, &mut self.query);
-    }
-
-    fn nearest_pivot(&mut self, pivots: &[u8], (block_len, count): (usize, usize)) -> u32 {
-        estimate_pivots(
-            &self.query,
-            pivots,
-            block_len,
-            &mut self.estimates,
-            &mut self.pivots,
-        );
-        self.pivots.truncate(count);
-        self.pivots.iter().min().map_or(0, |(_, pivot)| *pivot)
-    }
-}
-
-/// The ordered distance of each pivot, with its number.
-fn estimate_pivots(
-    query: &BlockQuery,
-    pivots: &[u8],
-    block_len: usize,
-    estimates: &mut BlockEstimates,
-    out: &mut Vec<(u32, u32)>,
-) {
-    out.clear();
-    for block in pivots.chunks_exact(block_len) {
-        query.block(block, f32::NEG_INFINITY, estimates);
-        // Pivots are few.
-        let first = out.len() as u32;
-        out.extend(
-            (first..)
-                .zip(&estimates.distances)
-                .map(|(pivot, distance)| (ordered(*distance), pivot)),
-        );
-    }
-}
-
-/// Blocks of the rows in their order; `None` leaves a place empty.
-fn packed(signs: &SignRows, padded: usize, rows: impl Iterator<Item = Option<Row>>) -> Vec<u8> {
-    let mut block = BlockBuilder::new(padded);
-    let mut out = Vec::new();
-    for row in rows {
-        match row {
-            Some(row) => block.push_row(signs, row as usize),
-            None => block.push_absent(),
+    /// Offers the rows of a cluster that come before a turn to `nearest`; tells how many they are.
+    fn look_around<P>(
+        &self,
+        cluster: usize,
+        (before, ends): (u32, &[[u8; 2]]),
+        asking: &mut Asking<P>,
+        nearest: &mut Nearest,
+    ) -> usize {
+        let Asking {
+            query, estimates, ..
+        } = asking;
+        let mut seen = 0;
+        for block in self.starts[cluster]..self.starts[cluster + 1] {
+            let at = block as usize;
+            let rows = &self.rows[at * BLOCK_ROWS..][..BLOCK_ROWS];
+            let [sure, perhaps] = ends[at].map(usize::from);
+            let open = rows[sure..perhaps].iter();
+            let eligible = sure + open.take_while(|member| member.turn < before).count();
+            if eligible == 0 {
+                break;
+            }
+            seen += eligible;
+            let codes = &self.blocks[at * self.block_len..][..self.block_len];
+            let near = query.block(codes, nearest.bound(), estimates);
+            let mut near = near & (u32::MAX >> (BLOCK_ROWS - eligible));
+            while near != 0 {
+                let lane = near.trailing_zeros();
+                let place = block * BLOCK_ROWS as u32 + lane;
+                nearest.push(estimates.distances[lane as usize], place);
+                near &= near - 1;
+            }
         }
-        if block.is_full() {
-            block.finish(&mut out);
-        }
+        seen
     }
-    if !block.is_empty() {
-        block.finish(&mut out);
+}
+
+/// Brings the nearest `count` pivots to the front, or a few if that is fewer, and the nearest few
+/// to the very front: what is found there spares the others. Tells how many were brought.
+fn bring_forward(pivots: &mut [(u32, u32)], count: usize) -> usize {
+    let count = count.max(NEAREST_PIVOTS).min(pivots.len());
+    if count < pivots.len() {
+        pivots.select_nth_unstable(count);
     }
-    out
+    if NEAREST_PIVOTS < count {
+        pivots[..count].select_nth_unstable(NEAREST_PIVOTS);
+    }
+    count
 }
 
 #[cfg(test)]

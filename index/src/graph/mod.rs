@@ -21,7 +21,8 @@ pub(crate) mod filtered;
 pub(crate) mod level;
 pub(crate) mod links;
 pub(crate) mod merge;
-pub(crate) mod prune;
+pub(crate) mod pivots;
+mod prune;
 pub(crate) mod repair;
 pub(crate) mod search;
 #[cfg(test)]

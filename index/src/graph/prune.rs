@@ -54,10 +54,16 @@ pub(crate) fn select_knowing<S: Space + ?Sized>(
             continue;
         }
         let is_apart = apart.contains(&candidate.row);
-        space.prepare(candidate.row, &mut prepared);
+        let mut is_prepared = false;
         let behind = |kept: &Neighbor| {
-            let known = is_apart && apart.contains(&kept.row);
-            !known && space.distance(&prepared, kept.row) < candidate.distance
+            if is_apart && apart.contains(&kept.row) {
+                return false;
+            }
+            if !is_prepared {
+                space.prepare(candidate.row, &mut prepared);
+                is_prepared = true;
+            }
+            space.distance(&prepared, kept.row) < candidate.distance
         };
         if list.chosen.iter().any(behind) {
             list.fillers.push(*candidate);

@@ -69,6 +69,73 @@ impl SignRows {
     }
 }
 
+/// The mean of rows, which stands for all of them: its estimated distance is about the mean of
+/// theirs.
+#[derive(Clone, Debug)]
+pub struct SignMean {
+    /// For each dimension the rows with a positive sign.
+    positive: Vec<u32>,
+    rows: u32,
+    /// Sums of the factors.
+    add: f64,
+    scale: f64,
+}
+
+impl SignMean {
+    /// Of no rows yet, of `padded` dimensions.
+    #[must_use]
+    pub fn new(padded: usize) -> Self {
+        Self {
+            positive: vec![0; padded],
+            rows: 0,
+            add: 0.0,
+            scale: 0.0,
+        }
+    }
+
+    /// Adds a row of `rows`.
+    ///
+    /// # Panics
+    /// If there is no such row, or it has another dimension.
+    pub fn add(&mut self, rows: &SignRows, row: usize) {
+        assert!(
+            rows.width * 8 == self.positive.len(),
+            "{} bytes",
+            rows.width
+        );
+        let signs = &rows.signs[row * rows.width..][..rows.width];
+        for (positive, signs) in self.positive.as_chunks_mut::<8>().0.iter_mut().zip(signs) {
+            for (at, positive) in positive.iter_mut().enumerate() {
+                *positive += u32::from(signs >> at & 1);
+            }
+        }
+        self.rows += 1;
+        self.add += f64::from(rows.factors[row].add);
+        self.scale += f64::from(rows.factors[row].scale);
+    }
+
+    /// The signs, and what the mean of the rows' signs is in units of them.
+    fn factors(&self) -> Factors {
+        let rows = f64::from(self.rows);
+        let (mut squares, mut lengths) = (0.0, 0.0);
+        for positive in &self.positive {
+            let mean = 2.0 * f64::from(*positive) / rows - 1.0;
+            squares += mean * mean;
+            lengths += mean.abs();
+        }
+        let share = if lengths > 0.0 {
+            squares / lengths
+        } else {
+            0.0
+        };
+        Factors {
+            add: (self.add / rows) as f32,
+            scale: (self.scale / rows * share) as f32,
+            error: 0.0,
+        }
+    }
+}
+
 /// Collects the codes of up to 32 rows.
 #[derive(Clone, Debug)]
 pub struct BlockBuilder {
@@ -132,6 +199,27 @@ impl BlockBuilder {
             pair[16 + byte] |= (signs >> 4) << shift;
         }
         self.factors[self.rows] = rows.factors[row];
+        self.rows += 1;
+    }
+
+    /// Adds the mean of rows; of no rows, one without a vector.
+    ///
+    /// # Panics
+    /// If it has another dimension, or the block is full.
+    pub fn push_mean(&mut self, mean: &SignMean) {
+        if mean.rows == 0 {
+            return self.push_absent();
+        }
+        assert!(4 * mean.positive.len() == self.codes.len());
+        let (byte, shift) = (self.rows % 16, self.rows / 16 * 4);
+        let (fours, _) = mean.positive.as_chunks::<4>();
+        for (codes, four) in self.codes.chunks_exact_mut(16).zip(fours) {
+            let bits = four.iter().enumerate().fold(0, |bits, (at, positive)| {
+                bits | u8::from(2 * positive >= mean.rows) << at
+            });
+            codes[byte] |= bits << shift;
+        }
+        self.factors[self.rows] = mean.factors();
         self.rows += 1;
     }
 

@@ -36,7 +36,7 @@
 //!   order, and no product is fused.
 //! - A row without a vector has the distance infinity.
 
-pub use block::{BLOCK_ROWS, BlockBuilder, SignRows};
+pub use block::{BLOCK_ROWS, BlockBuilder, SignMean, SignRows};
 pub use encode::{CodeBits, CodeMetric, Encoder};
 pub use pair::{BlockQuery, CodePair, PreparedRow};
 pub use query::{BlockEstimates, CodeQuery, Estimate, RotatedQuery};

@@ -308,6 +308,54 @@ fn rows_are_packed_into_other_blocks_as_they_were() {
     assert_eq!(again, code.blocks);
 }
 
+/// Of eight groups of rows: the distance from a mean is about the mean distance of its group, and
+/// a row's own group is nearest to it.
+#[test]
+fn a_mean_stands_for_its_rows() {
+    let vectors = clustered(160, 128, 3);
+    for metric in [CodeMetric::Dot, CodeMetric::Euclid] {
+        let code = encoded(&vectors, metric, CodeBits::Four, None);
+        let padded = code.space.padded();
+        let blocks = code.blocks.chunks_exact(BlockBuilder::block_len(padded));
+        let rows = SignRows::of_blocks(blocks, padded);
+        let (mut block, mut means) = (BlockBuilder::new(padded), Vec::new());
+        for group in 0..8 {
+            let mut mean = SignMean::new(padded);
+            (group..160).step_by(8).for_each(|row| mean.add(&rows, row));
+            block.push_mean(&mean);
+        }
+        block.push_mean(&SignMean::new(padded));
+        block.finish(&mut means);
+        let (mut at_means, mut at_rows) = (BlockEstimates::default(), BlockEstimates::default());
+        for (asked, vector) in vectors.iter().enumerate().take(40) {
+            let rotated = RotatedQuery::new(code.space.rotation(), vector);
+            let query = CodeQuery::new(&code.space, metric, CodeBits::Four, &rotated, 1.9);
+            query.block(&means, f32::INFINITY, &mut at_means);
+            let mut sums = [0.0; 8];
+            for block in code.blocks.chunks_exact(query.block_len()) {
+                query.block(block, f32::INFINITY, &mut at_rows);
+                // A block has four rows of each group.
+                let distances = at_rows.distances.iter().enumerate();
+                distances.for_each(|(row, distance)| sums[row % 8] += distance / 20.0);
+            }
+            let near = at_means.distances[..8].iter().zip(sums);
+            for (mean, of_rows) in near {
+                assert!((mean - of_rows).abs() < 0.2, "{metric:?} {mean} {of_rows}");
+            }
+            let nearest = (0..8).min_by(|a, b| {
+                let [a, b] = [a, b].map(|group: &usize| at_means.distances[*group]);
+                a.total_cmp(&b)
+            });
+            assert_eq!(nearest, Some(asked % 8), "{metric:?}");
+            assert!(
+                at_means.distances[8..]
+                    .iter()
+                    .all(|far| *far == f32::INFINITY)
+            );
+        }
+    }
+}
+
 #[test]
 fn rows_without_a_vector_are_infinitely_far() {
     let rotation = Rotation::new(20, 1);
