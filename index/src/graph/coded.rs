@@ -260,10 +260,10 @@ where
             scratch.beam.insert(by_codes.distance(row), row);
         }
     }
-    let Scratch { visited, beam, .. } = scratch;
     let mut estimates = BlockEstimates::default();
+    let neighbours = search.query.without_doubt();
     let mut accepted = 0;
-    while let Some(nearest) = beam.expand() {
+    while let Some(nearest) = scratch.beam.expand() {
         let cutoff = settings.cutoff(counts.expanded, refiner.worst());
         if nearest.distance > cutoff {
             break;
@@ -282,24 +282,32 @@ where
             accepted += 1;
             refiner.push(nearest.row);
         }
-        if let Some(upcoming) = beam.upcoming() {
-            quant::prefetch(search.nodes.node(upcoming.row));
+        if let Some(upcoming) = scratch.beam.upcoming() {
+            quant::prefetch_whole(search.nodes.node(upcoming.row));
         }
         for (block, rows) in search.nodes.parts(nearest.row) {
-            let worst = beam.bound().min(cutoff);
-            search.query.block(block, worst, &mut estimates);
-            for (row, &distance) in rows.iter().zip(&estimates.distances) {
-                let row = Row::from_le_bytes(*row);
-                if distance < worst && row != NONE && visited.insert(row) {
-                    beam.insert(distance, row);
-                }
-            }
+            let worst = scratch.beam.bound().min(cutoff);
+            let near = neighbours.block(block, worst, &mut estimates);
+            enter_near(rows, near, &estimates.distances, scratch);
         }
     }
     refiner.finish();
     counts.refined = refiner.counts;
     counts.asked = if accept.is_all() { 0 } else { counts.expanded };
     counts
+}
+
+/// Puts those of `rows` into the beam whose bit in `near` is set and that were not met before.
+#[inline]
+fn enter_near(rows: &[[u8; 4]], mut near: u32, distances: &[f32], scratch: &mut Scratch) {
+    while near != 0 {
+        let lane = near.trailing_zeros() as usize;
+        near &= near - 1;
+        let row = Row::from_le_bytes(rows[lane]);
+        if row != NONE && scratch.visited.insert(row) {
+            scratch.beam.insert(distances[lane], row);
+        }
+    }
 }
 
 #[cfg(test)]

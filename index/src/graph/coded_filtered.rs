@@ -125,7 +125,7 @@ where
             }
             self.gather(nearest.row, cutoff, scratch, counts, met);
             if let Some(Reverse(upcoming)) = scratch.frontier.heap.peek() {
-                quant::prefetch(self.search.nodes.node(upcoming.row));
+                quant::prefetch_whole(self.search.nodes.node(upcoming.row));
             }
             for &near in &met.ahead {
                 scratch.frontier.heap.push(Reverse(near));

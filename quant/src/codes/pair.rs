@@ -133,6 +133,10 @@ impl Default for BlockQuery {
 }
 
 impl BlockQuery {
+    pub(super) const fn of(operand: BlockOperand, codes: Codes) -> Self {
+        Self { operand, codes }
+    }
+
     /// Dimensions.
     #[must_use]
     pub fn padded(&self) -> usize {

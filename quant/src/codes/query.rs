@@ -6,6 +6,7 @@ use crate::kernel::{BlockOperand, Codes};
 
 use super::block::{BLOCK_ROWS, BlockBuilder};
 use super::encode::{ADD_MAX, CodeBits, CodeMetric, LENGTH_MAX, ROW_FACTORS_LEN};
+use super::pair::BlockQuery;
 use super::rotation::Rotation;
 use super::space::CodeSpace;
 
@@ -153,6 +154,14 @@ impl CodeQuery {
             offset: -(quantized.step * centre_of_grid * sum as f32),
             deviations,
         }
+    }
+
+    /// The query's side of blocks, by whose estimates rows are told apart instead of by bounds.
+    #[must_use]
+    pub fn without_doubt(&self) -> BlockQuery {
+        let mut operand = self.operand.clone();
+        (operand.error, operand.rounding) = (0.0, 0.0);
+        BlockQuery::of(operand, self.codes)
     }
 
     /// Whether its estimates are finite; a query so large that they are not is compared exactly.
