@@ -1023,11 +1023,18 @@ def read_manifest(data, expect, _contents):
         check(point["recall"] <= 10000, body.at, "recall", f"{point['recall']}")
         return point
 
+    def origin():
+        written = {"collection": uuid_text(body.take(16, "origin collection")), "shard": body.u32("origin shard"),
+                   "part_id": body.u64("origin part id")}
+        check(written["part_id"] != 0, body.at, "origin part id", "0 is not a part id")
+        return written
+
     def part():
         entry = {"id": body.u64("part id"), "kind": body.tag(PART_KINDS, "part kind"), "name": body.text("part name"),
                  "len": body.u64("part length"), "hash": body.take(32, "part hash").hex()}
         source = body.option(lambda: body.take(32, "source hash").hex(), "source hash")
-        entry.update(source_hash=source, exact_for=body.u64("exact for"), recall=body.list(recall_point, "recall"))
+        entry.update(source_hash=source, exact_for=body.u64("exact for"), recall=body.list(recall_point, "recall"),
+                     origin=body.option(origin, "origin"))
         settings = [point["setting"] for point in entry["recall"]]
         check(settings == sorted(settings), body.at, "recall setting", "not ascending")
         check(1 <= entry["id"] < found["next_part"], body.at, "part id", f"{entry['id']}")
@@ -1370,7 +1377,8 @@ def read_file(path, contents=False, walking=False):
         reader = "part" if identity["kind"] in KIND_TAGS else identity["kind"]
     if reader == "part" and identity:
         entries = manifest_entries(os.path.dirname(os.path.dirname(os.path.abspath(path))))
-        expect.update(entries.get((expect["part_id"], expect["kind"]), {}))
+        entry = entries.get((expect["part_id"], expect["kind"]), {})
+        expect.update({key: value for key, value in entry.items() if key != "id"}, **entry.get("origin") or {})
         found["named"] = "hash" in expect
     try:
         found.update(len=len(data), **READERS[reader or "wal"](data, expect, contents), valid=True)

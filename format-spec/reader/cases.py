@@ -246,9 +246,9 @@ def segment(number=1, rows=1, seqnos=(1, 1), parts=()):
     return b"".join(map(varint, (number, rows, *seqnos, len(parts)))) + b"".join(parts)
 
 
-def part_entry(number=1, kind=5, name="", source=b"\0", recall=()):
+def part_entry(number=1, kind=5, name="", source=b"\0", recall=(), origin=b"\0"):
     points = b"".join(varint(setting) + varint(share) for setting, share in recall)
-    return varint(number) + bytes([kind]) + text(name) + varint(4160) + bytes(32) + source + b"\0" + varint(len(recall)) + points
+    return varint(number) + bytes([kind]) + text(name) + varint(4160) + bytes(32) + source + b"\0" + varint(len(recall)) + points + origin
 
 
 def one_part(**fields):
@@ -277,6 +277,10 @@ def manifests():
     yield "a graph without a source", True, one_part(kind=3)
     yield "rows with a source", True, one_part(source=b"\1" + bytes(32))
     yield "an option of 2", False, one_part(source=b"\2")
+    yield "an origin", True, one_part(origin=b"\1" + COLLECTION + varint(2**32 - 1) + varint(2**64 - 1))
+    yield "an origin of part 0", False, one_part(origin=b"\1" + COLLECTION + b"\1\0")
+    yield "an origin of shard 2^32", False, one_part(origin=b"\1" + COLLECTION + varint(2**32) + b"\1")
+    yield "an origin of 2", False, one_part(origin=b"\2" + COLLECTION + b"\1\1")
     yield "seqnos reversed", False, manifest(segments=[segment(seqnos=(2, 1))])
     yield "no rows", True, manifest(segments=[segment(rows=0)])
     yield "nothing used", True, manifest(bounds=(0, 0, 0))

@@ -85,7 +85,7 @@ pub use graph::{GraphBuilder, GraphHead, GraphLayout, GraphView};
 pub use ids::{
     CollectionId, Epoch, PartId, PointId, Row, SegmentId, SeqNo, ShardId, placement_hash,
 };
-pub use manifest::{PartEntry, RecallPoint, SegmentEntry, ShardManifest};
+pub use manifest::{PartEntry, PartOrigin, RecallPoint, SegmentEntry, ShardManifest};
 pub use patches::{PatchesBuilder, PatchesLayout, PatchesView};
 pub use path::PartKind;
 pub use payload::{PayloadBuilder, PayloadLayout, PayloadView};

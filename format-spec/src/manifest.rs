@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::container::PartIdentity;
 use crate::envelope::{self, HEADER_LEN, Identity};
 use crate::error::{DecodeError, Why};
-use crate::ids::{CollectionId, Epoch, PartId, SegmentId, SeqNo, ShardId};
+use crate::ids::{
+    CollectionId, Epoch, PartId, SegmentId, SeqNo, ShardId, uuid_bytes, uuid_from_bytes,
+};
 use crate::path::PartKind;
 
 /// First eight bytes of a shard manifest.
@@ -71,6 +74,54 @@ pub struct PartEntry {
     pub exact_for: SeqNo,
     /// Codes and graphs: the recall that was measured when the part was made, least effort first.
     pub recall: Vec<RecallPoint>,
+    /// The identity the file was written with, where it was taken over from another shard.
+    pub origin: Option<PartOrigin>,
+}
+
+/// What a part was written as: its checksums stay bound to that when another shard lists it.
+/// Its fields are in the order of their bytes in body version 1.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PartOrigin {
+    /// The UUID of the collection, in its 16 RFC 4122 bytes.
+    pub collection: [u8; 16],
+    /// The shard.
+    pub shard: ShardId,
+    /// The id the part had there.
+    pub id: PartId,
+}
+
+impl PartEntry {
+    /// What the file of this part says it is, when `collection` and `shard` list it.
+    #[must_use]
+    pub fn identity(&self, collection: CollectionId, shard: ShardId) -> PartIdentity {
+        let own = PartIdentity {
+            kind: self.kind,
+            part_id: self.id,
+            collection,
+            shard,
+            len: self.len,
+        };
+        self.origin.map_or(own, |origin| PartIdentity {
+            part_id: origin.id,
+            collection: CollectionId(uuid_from_bytes(origin.collection)),
+            shard: origin.shard,
+            ..own
+        })
+    }
+
+    /// The same part as another shard lists it that takes its file over: its own id there is `id`,
+    /// and `collection` and `shard` are those that list it now.
+    #[must_use]
+    pub fn adopted(mut self, id: PartId, (collection, shard): (CollectionId, ShardId)) -> Self {
+        let written = self.identity(collection, shard);
+        self.origin = Some(PartOrigin {
+            collection: uuid_bytes(written.collection.0),
+            shard: written.shard,
+            id: written.part_id,
+        });
+        self.id = id;
+        self
+    }
 }
 
 /// Recall of ten nearest rows, measured on rows of the segment itself at one setting of a search.
@@ -171,6 +222,9 @@ impl ShardManifest {
                 if !parts.insert(part.id) {
                     return Err(at_body("part id", Why::Order));
                 }
+                if let Some(origin) = part.origin {
+                    check_range("origin part id", origin.id.0, 1, u64::MAX)?;
+                }
                 for point in &part.recall {
                     let recall = u64::from(point.recall);
                     check_range("recall", recall, 0, RecallPoint::WHOLE.into())?;
@@ -223,9 +277,10 @@ mod tests {
             hashes,
             any::<u64>(),
             prop::collection::vec((any::<u32>(), 0..=RecallPoint::WHOLE), 0..3),
+            prop::option::of((any::<[u8; 16]>(), any::<u32>(), 1..u64::MAX)),
         )
             .prop_map(
-                |(kind, name, len, (hash, source_hash), exact_for, mut recall)| PartEntry {
+                |(kind, name, len, (hash, source_hash), exact_for, mut recall, origin)| PartEntry {
                     id: PartId(0),
                     kind: PartKind::ALL[kind],
                     name,
@@ -238,6 +293,11 @@ mod tests {
                         let point = |(setting, recall)| RecallPoint { setting, recall };
                         recall.into_iter().map(point).collect()
                     },
+                    origin: origin.map(|(collection, shard, id)| PartOrigin {
+                        collection,
+                        shard: ShardId(shard),
+                        id: PartId(id),
+                    }),
                 },
             )
     }
@@ -300,6 +360,7 @@ mod tests {
             source_hash: None,
             exact_for: SeqNo(3),
             recall: Vec::new(),
+            origin: None,
         };
         ShardManifest {
             number: 4,
@@ -346,6 +407,27 @@ mod tests {
             decode_as(&beyond.encode(), &beyond).unwrap_err().field,
             "part id"
         );
+    }
+
+    #[test]
+    fn a_part_keeps_its_identity_from_shard_to_shard() {
+        let (collection, shard) = (CollectionId(9), ShardId(2));
+        let part = small().segments.remove(0).parts.remove(0);
+        let written = part.identity(collection, shard);
+        assert_eq!((written.part_id, written.shard), (part.id, shard));
+        // Twice, as when a half is split again.
+        let once = part.adopted(PartId(5), (collection, shard));
+        assert_eq!(once.identity(collection, ShardId(3)), written);
+        let twice = once.adopted(PartId(7), (collection, ShardId(3)));
+        assert_eq!(twice.id, PartId(7));
+        assert_eq!(twice.identity(CollectionId(1), ShardId(4)), written);
+        let mut nowhere = small();
+        nowhere.segments[0].parts[0].origin = twice.origin.map(|origin| PartOrigin {
+            id: PartId(0),
+            ..origin
+        });
+        let refused = decode_as(&nowhere.encode(), &nowhere).unwrap_err();
+        assert_eq!(refused.field, "origin part id");
     }
 
     #[test]

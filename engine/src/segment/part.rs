@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use format_spec::container::{PartIdentity, PartLayout};
+use format_spec::container::PartLayout;
 use format_spec::{CollectionId, DecodeError, PartEntry, PartId, PartKind, ShardId};
 
 use parking_lot::{Mutex, RwLock};
@@ -74,13 +74,7 @@ impl Part {
     ) -> Result<Self> {
         let path = part_path(dir, entry.id, entry.kind);
         let map = storage.map(&path)?;
-        let identity = PartIdentity {
-            kind: entry.kind,
-            part_id: entry.id,
-            collection: owner.0,
-            shard: owner.1,
-            len: entry.len,
-        };
+        let identity = entry.identity(owner.0, owner.1);
         let layout =
             PartLayout::open(&map, &identity).map_err(|error| Error::corrupt(&path, error))?;
         let blocks = layout.block_count() as usize;

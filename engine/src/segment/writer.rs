@@ -95,6 +95,7 @@ pub(crate) fn write_part<'a>(
                 source_hash: plan.source_hash,
                 exact_for: plan.exact_for,
                 recall: Vec::new(),
+                origin: None,
             })
         }
         Err(error) => {

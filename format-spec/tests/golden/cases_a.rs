@@ -7,7 +7,7 @@ use format_spec::schema::{
 };
 use format_spec::{
     Catalog, CollectionEntry, CollectionId, EMPTY_PAYLOAD, Epoch, PartEntry, PartId, PartKind,
-    RecallPoint, SegmentEntry, SegmentId, SeqNo, ShardId, ShardManifest, Value,
+    PartOrigin, RecallPoint, SegmentEntry, SegmentId, SeqNo, ShardId, ShardManifest, Value,
 };
 
 use crate::case::{Case, Damage};
@@ -243,6 +243,15 @@ fn manifest() -> ShardManifest {
         } else {
             Vec::new()
         },
+        origin: None,
+    };
+    let adopted = PartEntry {
+        origin: Some(PartOrigin {
+            collection: std::array::from_fn(|i| 0xc0 | u8::try_from(i).unwrap()),
+            shard: ShardId(1),
+            id: PartId(70_000),
+        }),
+        ..part(7, PartKind::Statistics, "", true)
     };
     let segment = |id, rows, parts| SegmentEntry {
         id: SegmentId(id),
@@ -257,6 +266,7 @@ fn manifest() -> ShardManifest {
         part(3, PartKind::Graph, "image", true),
         part(4, PartKind::Payload, "", false),
         part(5, PartKind::Column, "meta.city", true),
+        adopted,
         part(300, PartKind::Tombstones, "", false),
     ];
     ShardManifest {

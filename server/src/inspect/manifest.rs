@@ -1,5 +1,6 @@
 //! Shard manifests and catalogs.
 
+use format_spec::ids::uuid_from_bytes;
 use format_spec::path::DataPath;
 use format_spec::{
     Catalog, CollectionEntry, CollectionId, DecodeError, Schema, SegmentEntry, ShardId,
@@ -28,7 +29,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 /// A UUID in its 16 RFC 4122 bytes.
 pub(super) fn collection_at(bytes: &[u8], at: usize) -> CollectionId {
     let chunk = bytes.get(at..).and_then(|rest| rest.first_chunk());
-    CollectionId(chunk.copied().map_or(0, format_spec::ids::uuid_from_bytes))
+    CollectionId(chunk.copied().map_or(0, uuid_from_bytes))
 }
 
 pub(super) fn report_shard(report: &mut Report, bytes: &[u8], place: Option<&DataPath>) {
@@ -82,6 +83,11 @@ fn segment(segment: &SegmentEntry) -> Tree {
                 "setting": point.setting,
                 "recall": point.recall,
             })).collect::<Vec<_>>(),
+            "origin": part.origin.map(|origin| json!({
+                "collection": CollectionId(uuid_from_bytes(origin.collection)).to_string(),
+                "shard": origin.shard.0,
+                "part_id": origin.id.0,
+            })),
         })
     });
     json!({

@@ -122,7 +122,7 @@ fn report(file: &Path, bytes: &[u8], contents: bool) -> Report {
         Some(format_spec::catalog::MAGIC) => {
             manifest::report_catalog(&mut report, bytes, place.as_ref());
         }
-        Some(PART_MAGIC) => part::report(&mut report, bytes, place.as_ref(), contents),
+        Some(PART_MAGIC) => part::report(&mut report, (file, bytes), place.as_ref(), contents),
         _ => {
             report.set("kind", "unknown");
             report.error = Some(DecodeError::new(0, "magic", format_spec::Why::Magic));

@@ -1,8 +1,12 @@
 //! Part files: the container, and then what is in it.
 
-use format_spec::path::DataPath;
+use std::path::Path;
+
+use engine::{DiskStorage, Storage};
+use format_spec::path::{DataPath, parse_manifest_name};
 use format_spec::{
-    DecodeError, PartId, PartIdentity, PartKind, PartLayout, ShardId, Why, verify_part,
+    CollectionId, DecodeError, PartEntry, PartId, PartIdentity, PartKind, PartLayout, ShardId,
+    ShardManifest, Why, verify_part,
 };
 use serde_json::{Value as Tree, json};
 
@@ -15,8 +19,10 @@ const KIND: usize = 12;
 const PART_ID: usize = 40;
 const COLLECTION: usize = 48;
 const SHARD: usize = 64;
+/// The folder of a shard's manifests, beside that of its parts.
+const MANIFESTS: &str = "manifest";
 
-fn identity(bytes: &[u8], place: Option<&DataPath>) -> Option<PartIdentity> {
+fn identity(file: &Path, bytes: &[u8], place: Option<&DataPath>) -> Option<PartIdentity> {
     let len = bytes.len() as u64;
     if let Some(&DataPath::Part {
         collection,
@@ -25,13 +31,18 @@ fn identity(bytes: &[u8], place: Option<&DataPath>) -> Option<PartIdentity> {
         kind,
     }) = place
     {
-        return Some(PartIdentity {
+        let own = PartIdentity {
             kind,
             part_id: id,
             collection,
             shard,
             len,
-        });
+        };
+        let listed = listed(file, (collection, shard), (id, kind));
+        return Some(listed.map_or(own, |entry| PartIdentity {
+            len,
+            ..entry.identity(collection, shard)
+        }));
     }
     let kind = bytes
         .get(KIND..)?
@@ -57,8 +68,36 @@ fn identity(bytes: &[u8], place: Option<&DataPath>) -> Option<PartIdentity> {
     })
 }
 
-pub(super) fn report(report: &mut Report, bytes: &[u8], place: Option<&DataPath>, all: bool) {
-    let Some(identity) = identity(bytes, place) else {
+/// What the newest sound manifest of its shard that names a part says of it.
+fn listed(
+    file: &Path,
+    (collection, shard): (CollectionId, ShardId),
+    (id, kind): (PartId, PartKind),
+) -> Option<PartEntry> {
+    let absolute = std::path::absolute(file).ok()?;
+    let storage = DiskStorage::new(absolute.parent()?.parent()?).ok()?;
+    let names = storage.list(MANIFESTS).ok()?.into_iter();
+    let numbered = names.filter_map(|entry| Some((parse_manifest_name(&entry.name)?, entry.name)));
+    let mut numbered: Vec<_> = numbered.collect();
+    numbered.sort_unstable_by(|a, b| b.cmp(a));
+    numbered.into_iter().find_map(|(number, name)| {
+        let bytes = storage.map(&format!("{MANIFESTS}/{name}")).ok()?;
+        let manifest = ShardManifest::decode(&bytes, number, collection, shard).ok()?;
+        let mut parts = manifest
+            .segments
+            .into_iter()
+            .flat_map(|segment| segment.parts);
+        parts.find(|part| (part.id, part.kind) == (id, kind))
+    })
+}
+
+pub(super) fn report(
+    report: &mut Report,
+    (file, bytes): (&Path, &[u8]),
+    place: Option<&DataPath>,
+    all: bool,
+) {
+    let Some(identity) = identity(file, bytes, place) else {
         report.set("kind", "part");
         report.error = Some(DecodeError::new(
             KIND as u64,
