@@ -153,7 +153,7 @@ impl Shard {
             ingested_bytes: Meters::get(&meters.ingested_bytes),
             wal_bytes: wal.bytes,
             wal_syncs: wal.syncs,
-            wal_disk_bytes: self.wal.bytes_live(),
+            wal_disk_bytes: self.wal.disk_bytes(),
             flushed_bytes: Meters::get(&meters.flushed_bytes),
             compacted_bytes: Meters::get(&meters.compacted_bytes),
             segment_bytes,

@@ -132,10 +132,13 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Bytes written for each byte ingested.
+    /// Bytes written for each byte ingested; 0 while nothing was.
     pub fn write_amplification(&self) -> f64 {
+        if self.ingested_bytes == 0 {
+            return 0.0;
+        }
         let written = self.wal_bytes + self.flushed_bytes + self.compacted_bytes;
-        written as f64 / self.ingested_bytes.max(1) as f64
+        written as f64 / self.ingested_bytes as f64
     }
 
     /// Bytes on disk for each byte that lives.

@@ -460,10 +460,11 @@ impl Wal {
         needed.map_or(files.active_number, |file| file.number)
     }
 
-    /// Bytes of all files that hold records, as allocated.
-    pub fn bytes_live(&self) -> u64 {
+    /// Bytes of all files, as allocated: those with records and the spare.
+    pub fn disk_bytes(&self) -> u64 {
+        let spare = self.group.with_queue(|queue| queue.plan.spare_len());
         let files = self.files.lock();
-        files.active_len + files.closed.iter().map(|file| file.len).sum::<u64>()
+        spare + files.active_len + files.closed.iter().map(|file| file.len).sum::<u64>()
     }
 
     /// What was done since the log was opened.

@@ -118,6 +118,11 @@ impl Plan {
         begun
     }
 
+    /// Bytes allocated for the file to go on in.
+    pub(super) fn spare_len(&self) -> u64 {
+        self.spare.as_ref().map_or(0, |spare| spare.len)
+    }
+
     /// Whether there is a file to leave and none to go on in.
     pub(super) fn lacks_next(&self) -> bool {
         self.used && self.spare.is_none()

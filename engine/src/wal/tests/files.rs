@@ -104,10 +104,20 @@ fn whole_files_are_retired_and_the_rest_still_proves_itself() {
         write(&wal, seqno, 1500).unwrap();
     }
     assert_eq!(wal.first_needed(SeqNo(0)), 1);
-    let live = wal.bytes_live();
+    let on_disk = || -> u64 {
+        let files = disk.files().into_iter();
+        files
+            .map(|path| disk.open(&path).unwrap().len().unwrap())
+            .sum()
+    };
+    // The spare counts.
+    wal.idle_marker().unwrap();
+    assert_eq!(wal.disk_bytes(), on_disk());
+    let live = wal.disk_bytes();
     let needed = wal.first_needed(SeqNo(5));
     assert_eq!(wal.retire_below(SeqNo(6)).unwrap() as u64, needed - 1);
-    assert!(wal.bytes_live() < live);
+    assert!(wal.disk_bytes() < live);
+    assert_eq!(wal.disk_bytes(), on_disk());
     assert_eq!(wal.first_needed(SeqNo(0)), needed);
     drop(wal);
     let (records, end) = read(&disk, 5).unwrap();
