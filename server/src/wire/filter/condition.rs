@@ -44,6 +44,20 @@ pub(super) struct JsonNested {
 }
 
 impl JsonCondition {
+    /// How many conditions it is, with those in it.
+    pub(super) fn conditions(&self) -> usize {
+        match self {
+            Self::Nested(nested) => 1 + nested.filter.conditions(),
+            Self::Filter(filter) => 1 + filter.conditions(),
+            Self::Field(_)
+            | Self::IsEmpty(_)
+            | Self::IsNull(_)
+            | Self::HasId(_)
+            | Self::HasVector(_)
+            | Self::Slice(_) => 1,
+        }
+    }
+
     /// The condition, checked; `field` is where it stands in the body, `depth` that of its filter.
     pub(super) fn convert(self, field: &str, depth: usize) -> Result<Condition, ApiError> {
         Ok(match self {

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - Nested deeper than the query side allows, a filter is refused while it is converted; the
 //!   JSON reader has stopped at 128 levels of brackets already.
+//! - A filter has at most `CONDITIONS_MAX` conditions in all, on every level.
 //! - What is wrong with a filter is a 400 (not of the form) or a 422 (of the form, with a value
 //!   that makes no sense), and names the place.
 
@@ -45,10 +46,31 @@ struct JsonMinShould {
 #[derive(Debug)]
 struct Conditions(Vec<JsonCondition>);
 
+/// Conditions of a filter, those of the filters in it included. Each is bound to every segment
+/// before a clock is looked at; 100,000 that match texts took six seconds.
+const CONDITIONS_MAX: usize = 32_768;
+
 impl JsonFilter {
     /// The filter, checked; `field` is where it stands in the body.
     pub(crate) fn convert(self, field: &str) -> Result<Filter, ApiError> {
+        let conditions = self.conditions();
+        if conditions > CONDITIONS_MAX {
+            let what = format!(
+                "the filter has {conditions} conditions, and at most {CONDITIONS_MAX} are allowed"
+            );
+            return Err(invalid(field, what));
+        }
         self.convert_at(field, 1)
+    }
+
+    /// How many conditions there are, on every level.
+    fn conditions(&self) -> usize {
+        let of = |list: &Option<Conditions>| list.as_ref().map_or(0, |list| count(&list.0));
+        let min_should = self.min_should.as_ref();
+        of(&self.should)
+            + of(&self.must)
+            + of(&self.must_not)
+            + min_should.map_or(0, |min_should| count(&min_should.conditions))
     }
 
     fn convert_at(self, field: &str, depth: usize) -> Result<Filter, ApiError> {
@@ -84,6 +106,10 @@ impl JsonFilter {
             min_should,
         })
     }
+}
+
+fn count(conditions: &[JsonCondition]) -> usize {
+    conditions.iter().map(JsonCondition::conditions).sum()
 }
 
 fn convert_all(

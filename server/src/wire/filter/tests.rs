@@ -390,3 +390,24 @@ fn deep_nesting_is_an_error_and_not_a_crash() {
     assert_eq!(error.status(), 400);
     assert!(error.message().contains("recursion limit"), "{error}");
 }
+
+#[test]
+fn a_filter_has_so_many_conditions_in_all() {
+    let one = r#"{"has_id":[1]}"#;
+    let list = |count: usize| vec![one; count].join(",");
+    // Two lists, one of them a level down, whose filter is a condition as well.
+    let filter = |extra: usize| {
+        let (half, rest) = (CONDITIONS_MAX / 2, CONDITIONS_MAX / 2 - 1 + extra);
+        let (half, rest) = (list(half), list(rest));
+        format!(r#"{{"must":[{half}],"should":[{{"must_not":[{rest}]}}]}}"#)
+    };
+    let whole = read(&filter(0)).unwrap();
+    assert_eq!(whole.must.len() + 1, CONDITIONS_MAX / 2 + 1);
+    let refused = read(&filter(1)).unwrap_err();
+    assert_eq!(refused.status(), 422);
+    let said = refused.to_string();
+    assert!(
+        said.contains("filter: the filter has 32769 conditions"),
+        "{said}"
+    );
+}
