@@ -6,6 +6,7 @@
 //! not wait has its answer between the two.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::{Appended, Collection};
 use format_spec::{Schema, SeqNo};
@@ -71,32 +72,56 @@ pub(super) async fn write(
     operation: fn(&Call, Durable) -> Result<Written, ApiError>,
     call: Arc<Call>,
 ) -> Result<Reply, ApiError> {
-    let (tell, mut durable) = oneshot::channel();
+    let (tell, durable) = oneshot::channel();
     let job = Arc::clone(&call);
     let done = call
         .state
         .write
         .start(move || operation(&job, Durable(tell)));
     let done = done.await?;
-    let stopped = |_| ApiError::unavailable("the server is stopping");
-    if !call.parameters.wait {
-        // Without word of durability the operation failed, and says why.
-        return match durable.await {
-            Ok(written) => reply(&call, written, UpdateStatus::Acknowledged),
-            Err(_) => {
-                let written = done.await.map_err(stopped)??;
-                reply(&call, written, UpdateStatus::Acknowledged)
-            }
-        };
+    let (written, status) = if call.parameters.wait {
+        completed(done, durable, call.parameters.timeout).await?
+    } else {
+        (
+            acknowledged(done, durable).await?,
+            UpdateStatus::Acknowledged,
+        )
+    };
+    reply(&call, written, status)
+}
+
+/// What becomes of an operation, once a thread has ended it.
+type Done = oneshot::Receiver<Result<Written, ApiError>>;
+
+fn stopped(_: oneshot::error::RecvError) -> ApiError {
+    ApiError::unavailable("the server is stopping")
+}
+
+/// Waits until the operation is durable. Without word of that it failed, and says why.
+async fn acknowledged(
+    done: Done,
+    durable: oneshot::Receiver<Written>,
+) -> Result<Written, ApiError> {
+    match durable.await {
+        Ok(written) => Ok(written),
+        Err(_) => done.await.map_err(stopped)?,
     }
-    let Some(limit) = call.parameters.timeout else {
+}
+
+/// Waits until the operation is visible, as long as the client wants to.
+async fn completed(
+    done: Done,
+    mut durable: oneshot::Receiver<Written>,
+    limit: Option<Duration>,
+) -> Result<(Written, UpdateStatus), ApiError> {
+    let Some(limit) = limit else {
         let written = done.await.map_err(stopped)??;
-        return reply(&call, written, UpdateStatus::Completed);
+        return Ok((written, UpdateStatus::Completed));
     };
     match timeout(limit, done).await {
-        Ok(done) => reply(&call, done.map_err(stopped)??, UpdateStatus::Completed),
+        Ok(done) => Ok((done.map_err(stopped)??, UpdateStatus::Completed)),
         Err(_) => match durable.try_recv() {
-            Ok(written) => reply(&call, written, UpdateStatus::WaitTimeout),
+            Ok(written) => Ok((written, UpdateStatus::WaitTimeout)),
             // Not even durable: the client must not take this for a success.
             Err(_) => Err(ApiError::timeout("Update", limit)),
         },
@@ -226,4 +251,74 @@ pub(crate) fn batch(call: &Call, durable: Durable) -> Result<Written, ApiError> 
     let ops = read::read_batch(&collection.schema(), call.body.bytes())?;
     let results = Some(ops.len());
     commit(call, &collection, ops, results, durable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    fn written() -> Written {
+        Written {
+            seqno: SeqNo(7),
+            results: None,
+        }
+    }
+
+    type Tells = (
+        oneshot::Sender<Result<Written, ApiError>>,
+        oneshot::Sender<Written>,
+    );
+
+    fn operation() -> (Tells, Done, oneshot::Receiver<Written>) {
+        let ((done, is_done), (durable, is_durable)) = (oneshot::channel(), oneshot::channel());
+        ((done, durable), is_done, is_durable)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_durable_and_not_visible_in_time_is_a_wait_timeout() {
+        let ((_still, durable), is_done, is_durable) = operation();
+        durable.send(written()).unwrap();
+        let (found, status) = completed(is_done, is_durable, Some(LIMIT)).await.unwrap();
+        assert_eq!((found.seqno, status), (SeqNo(7), UpdateStatus::WaitTimeout));
+        let told = serde_json::to_value(UpdateResult::new(found.seqno, status)).unwrap();
+        assert_eq!(told["status"], "wait_timeout");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_durable_in_time_is_no_success() {
+        let ((_still, _durable), is_done, is_durable) = operation();
+        let error = completed(is_done, is_durable, Some(LIMIT))
+            .await
+            .unwrap_err();
+        assert_eq!(error.status(), 408);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_visible_in_time_is_completed_and_a_failure_is_told() {
+        for limit in [None, Some(LIMIT)] {
+            let ((done, _durable), is_done, is_durable) = operation();
+            done.send(Ok(written())).unwrap();
+            let (_, status) = completed(is_done, is_durable, limit).await.unwrap();
+            assert_eq!(status, UpdateStatus::Completed);
+            let ((done, durable), is_done, is_durable) = operation();
+            drop(durable);
+            done.send(Err(ApiError::bad_input("why"))).unwrap();
+            let error = completed(is_done, is_durable, limit).await.unwrap_err();
+            assert_eq!(error.status(), 400);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_wait_has_the_answer_when_it_is_durable() {
+        let ((_still, durable), is_done, is_durable) = operation();
+        durable.send(written()).unwrap();
+        let found = acknowledged(is_done, is_durable).await.unwrap();
+        assert_eq!(found.seqno, SeqNo(7));
+        let ((done, durable), is_done, is_durable) = operation();
+        drop(durable);
+        done.send(Err(ApiError::bad_input("why"))).unwrap();
+        assert!(acknowledged(is_done, is_durable).await.is_err());
+    }
 }

@@ -192,6 +192,42 @@ fn compaction_is_paused_tuned_resumed_and_run_now() {
 }
 
 #[test]
+fn an_index_that_is_not_there_in_time_is_a_wait_timeout_and_comes_later() {
+    let server = Server::new();
+    let body = json!({
+        "vectors": {"size": 4, "distance": "Euclid"},
+        "optimizers_config": {"cairn": {"paused": true, "memtable_bytes_max": 1 << 20}},
+    });
+    server.put("/collections/c", &body).result();
+    // More than a memtable, so that it is flushed without being asked.
+    let text = "x".repeat(10_000);
+    let points: Vec<Value> = (0..150)
+        .map(|n: u64| json!({"id": n, "vector": [n, 1, 2, 3], "payload": {"n": n % 5, "t": text}}))
+        .collect();
+    server
+        .put(
+            "/collections/c/points?wait=true",
+            &json!({"points": points}),
+        )
+        .result();
+    eventually("a flush", || {
+        let told = server.get("/collections/c/optimizations?with=completed");
+        told.result()["completed"][0]["optimizer"] == "flush"
+    });
+    let index = json!({"field_name": "n", "field_schema": "integer"});
+    let result = server
+        .put("/collections/c/index?wait=true&timeout=1", &index)
+        .result();
+    assert_eq!(result["status"], "wait_timeout");
+    let resumed = json!({"optimizers_config": {"cairn": {"paused": false}}});
+    assert_eq!(server.patch("/collections/c", &resumed).result(), true);
+    let result = server
+        .put("/collections/c/index?wait=true", &index)
+        .result();
+    assert_eq!(result["status"], "completed");
+}
+
+#[test]
 fn run_now_needs_no_body() {
     let server = Server::new();
     server.make();
