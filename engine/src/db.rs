@@ -18,6 +18,7 @@ use crate::collection::Collection;
 use crate::derived::DerivedRoom;
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign::warn_in_root;
+use crate::payload_cache::{PayloadCache, PayloadCacheFigures};
 use crate::segment::CodedRoom;
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardName, Surroundings};
@@ -67,11 +68,13 @@ impl Db {
         let threads = settings.build_threads.max(1);
         let coded_room = Arc::new(CodedRoom::new(settings.coded_graph_bytes_max));
         let derived_room = Arc::new(DerivedRoom::new(settings.derived_bytes_max));
+        let payload_cache = Arc::new(PayloadCache::new(settings.payload_cache_bytes_max));
         let around = Surroundings {
             storage,
             clock,
             coded_room,
             derived_room,
+            payload_cache,
             settings: Arc::new(settings),
             wakeup: Arc::new(Wakeup::default()),
             build_pool: pool(threads, "build")?,
@@ -120,6 +123,11 @@ impl Db {
     /// How cold files are read, and how much was.
     pub fn batched_reads(&self) -> BatchedReads {
         self.inner.around.storage.batched_reads()
+    }
+
+    /// What the cache of payload blocks has, and how often it helped.
+    pub fn payload_cache(&self) -> PayloadCacheFigures {
+        self.inner.around.payload_cache.figures()
     }
 
     /// The collection of this name.

@@ -162,7 +162,7 @@ pub(crate) fn open_listed(
     let owner = base.name.owner();
     let segment = Segment::open(base.storage(), &dir, owner, entry, &current.schema, known)?;
     segment.place(base.storage(), &base.placement());
-    segment.serve(&base.around.derived_room, before);
+    segment.serve(&base.around, before);
     if let Some(before) = before {
         segment.keep_coded(before);
     }

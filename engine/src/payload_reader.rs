@@ -1,7 +1,8 @@
 //! PayloadReader: the payloads of one source, block by block.
 //!
 //! # Invariants
-//! - A block is decompressed once while neighbouring rows are asked for.
+//! - A block is decompressed once while neighbouring rows are asked for; of hits it is kept for
+//!   those that come next ([`PayloadCache`]).
 //! - Of a cold part the blocks that follow each other are read [`AHEAD`] at once; memory for what
 //!   was read and not asked for is bounded by that, or by what [`PayloadReader::prefetch`] was
 //!   given.
@@ -13,6 +14,7 @@ use format_spec::payload::PayloadView;
 use format_spec::{EMPTY_PAYLOAD, Row};
 
 use crate::error::Result;
+use crate::payload_cache::{BlockKey, PayloadCache};
 use crate::segment::{Part, Payloads};
 use crate::source::{Source, no_row};
 use crate::storage::File;
@@ -25,7 +27,19 @@ const AHEAD: u32 = 16;
 #[derive(Debug, Default)]
 struct Block {
     number: Option<u32>,
-    bytes: Vec<u8>,
+    /// Shared with the cache of hits, if that has it.
+    bytes: Arc<Vec<u8>>,
+}
+
+impl Block {
+    /// Room to decompress another block into.
+    fn room(&mut self) -> &mut Vec<u8> {
+        self.number = None;
+        if Arc::get_mut(&mut self.bytes).is_none() {
+            self.bytes = Arc::default();
+        }
+        Arc::make_mut(&mut self.bytes)
+    }
 }
 
 /// Reads the payloads of one source, keeping the last blocks it decompressed.
@@ -38,6 +52,8 @@ pub struct PayloadReader<'a> {
     mapped: bool,
     /// Whether patches are passed over.
     unpatched: bool,
+    /// Where the blocks of hits are kept, and the part in it.
+    cache: Option<(&'a PayloadCache, u128)>,
     /// Blocks of a cold part that were read and not yet asked for, as they are stored.
     ahead: BTreeMap<u32, Vec<u8>>,
 }
@@ -50,7 +66,20 @@ impl<'a> PayloadReader<'a> {
             patched: Block::default(),
             mapped: false,
             unpatched: false,
+            cache: None,
             ahead: BTreeMap::new(),
+        }
+    }
+
+    /// Looks for blocks among those of earlier hits, and leaves them there.
+    pub(crate) fn keeping(source: &'a Source) -> Self {
+        let cache = match source {
+            Source::Memtable(_) => None,
+            Source::Segment(view) => view.0.segment.payload_cache(),
+        };
+        Self {
+            cache,
+            ..Self::new(source)
         }
     }
 
@@ -88,6 +117,9 @@ impl<'a> PayloadReader<'a> {
         numbers.sort_unstable();
         numbers.dedup();
         numbers.retain(|&number| self.sealed.number != Some(number));
+        if let Some((cache, part)) = self.cache {
+            numbers.retain(|&block| !cache.has(BlockKey { part, block }));
+        }
         read_ahead(part, &file, &blocks, &numbers, &mut self.ahead)
     }
 
@@ -114,32 +146,57 @@ impl<'a> PayloadReader<'a> {
         let Some(number) = view.block_of(row) else {
             return Ok(EMPTY_PAYLOAD);
         };
-        let block = &mut self.sealed;
-        if block.number != Some(number) {
-            let before = block.number.take();
-            let file = part.cold_file().filter(|_| !self.mapped);
-            let decompressed = match file {
-                None => {
-                    part.bytes_in(view.block_range(number))?;
-                    view.decompress_block(number, &mut block.bytes)
-                }
-                Some(file) => {
-                    if !self.ahead.contains_key(&number) {
-                        let follows = before.is_some_and(|before| before + 1 == number);
-                        let count = if follows { AHEAD } else { 1 };
-                        let end = number.saturating_add(count).min(view.block_count());
-                        let numbers: Vec<u32> = (number..end).collect();
-                        read_ahead(part, &file, &view, &numbers, &mut self.ahead)?;
-                    }
-                    let stored = self.ahead.remove(&number).unwrap_or_default();
-                    view.decompress_stored(number, &stored, &mut block.bytes)
-                }
-            };
-            decompressed.map_err(|error| part.damaged(error))?;
-            block.number = Some(number);
+        if self.sealed.number != Some(number) && !self.take_kept(number) {
+            self.decompress(part, &view, number)?;
+            if let Some((cache, part)) = self.cache {
+                let key = BlockKey {
+                    part,
+                    block: number,
+                };
+                cache.put(key, &self.sealed.bytes);
+            }
         }
-        view.slice(row, &block.bytes)
+        view.slice(row, &self.sealed.bytes)
             .map_err(|error| part.damaged(error))
+    }
+
+    /// Takes a block that earlier hits have left; false when there is none.
+    fn take_kept(&mut self, block: u32) -> bool {
+        let kept = self.cache;
+        let kept = kept.and_then(|(cache, part)| cache.get(BlockKey { part, block }));
+        let Some(bytes) = kept else {
+            return false;
+        };
+        self.sealed = Block {
+            number: Some(block),
+            bytes,
+        };
+        true
+    }
+
+    fn decompress(&mut self, part: &Part, view: &PayloadView<'_>, number: u32) -> Result<()> {
+        let before = self.sealed.number;
+        let room = self.sealed.room();
+        let decompressed = match part.cold_file().filter(|_| !self.mapped) {
+            None => {
+                part.bytes_in(view.block_range(number))?;
+                view.decompress_block(number, room)
+            }
+            Some(file) => {
+                if !self.ahead.contains_key(&number) {
+                    let follows = before.is_some_and(|before| before + 1 == number);
+                    let count = if follows { AHEAD } else { 1 };
+                    let end = number.saturating_add(count).min(view.block_count());
+                    let numbers: Vec<u32> = (number..end).collect();
+                    read_ahead(part, &file, view, &numbers, &mut self.ahead)?;
+                }
+                let stored = self.ahead.remove(&number).unwrap_or_default();
+                view.decompress_stored(number, &stored, room)
+            }
+        };
+        decompressed.map_err(|error| part.damaged(error))?;
+        self.sealed.number = Some(number);
+        Ok(())
     }
 
     fn patched(&mut self, state: &SegmentState, row: Row) -> Result<&[u8]> {
@@ -154,8 +211,7 @@ impl<'a> PayloadReader<'a> {
         };
         let block = &mut self.patched;
         if block.number != Some(number) {
-            block.number = None;
-            view.decompress_block(number, &mut block.bytes)
+            view.decompress_block(number, block.room())
                 .map_err(|error| part.damaged(error))?;
             block.number = Some(number);
         }

@@ -340,7 +340,7 @@ fn open_segment(base: &Ground, entry: &SegmentEntry, schema: &Schema) -> Result<
     let dir = base.name.parts_dir();
     let owner = base.name.owner();
     let segment = Segment::open(base.storage(), &dir, owner, entry.clone(), schema, &[])?;
-    segment.serve(&base.around.derived_room, None);
+    segment.serve(&base.around, None);
     SegmentState::open(Arc::new(segment))
 }
 

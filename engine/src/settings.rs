@@ -19,6 +19,8 @@ pub struct Settings {
     pub coded_graph_bytes_max: u64,
     /// Bytes of memory for columns that queries make of fields without an index.
     pub derived_bytes_max: u64,
+    /// Bytes of memory for decompressed payload blocks of recent hits.
+    pub payload_cache_bytes_max: u64,
     /// Threads of the pool that encodes vectors and builds graphs.
     pub build_threads: usize,
     /// Background threads; with 0 the caller runs the steps itself (`Db::step`).
@@ -38,6 +40,7 @@ impl Default for Settings {
             graph_rows_min: 500_000,
             coded_graph_bytes_max: 2 << 30,
             derived_bytes_max: 256 << 20,
+            payload_cache_bytes_max: 64 << 20,
             build_threads: std::thread::available_parallelism().map_or(2, usize::from),
             workers: 2,
             seed: 0x0043_6169_726e,

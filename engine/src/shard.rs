@@ -24,6 +24,7 @@ use crate::derived::DerivedRoom;
 use crate::error::{Error, Result};
 use crate::field_index::IndexedPoints;
 use crate::memtable::Memtable;
+use crate::payload_cache::PayloadCache;
 use crate::placement::{Placement, PlacementReport, VectorHeld};
 use crate::publish::Cell;
 use crate::rate::RateLimit;
@@ -53,6 +54,8 @@ pub(crate) struct Surroundings {
     pub(crate) coded_room: Arc<CodedRoom>,
     /// Memory for columns of fields without an index.
     pub(crate) derived_room: Arc<DerivedRoom>,
+    /// Payload blocks of recent hits.
+    pub(crate) payload_cache: Arc<PayloadCache>,
 }
 
 /// Names a shard.

@@ -274,6 +274,11 @@ impl Source {
         PayloadReader::new(self)
     }
 
+    /// As [`Self::payloads`], of hits: what they ask for is kept for those that come next.
+    pub fn hit_payloads(&self) -> PayloadReader<'_> {
+        PayloadReader::keeping(self)
+    }
+
     /// As [`Self::payloads`], but of rows in [`Self::patched`] what was there before: what columns
     /// and statistics are about.
     pub fn unpatched_payloads(&self) -> PayloadReader<'_> {

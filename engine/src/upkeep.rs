@@ -208,7 +208,7 @@ impl Shard {
         let parts = state.segment.parts();
         let segment = Segment::open(base.storage(), &dir, owner, entry, schema, parts)?;
         segment.place(base.storage(), &base.placement());
-        segment.serve(&base.around.derived_room, Some(&state.segment));
+        segment.serve(&base.around, Some(&state.segment));
         let segment = Arc::new(segment);
         Ok(Arc::new(SegmentState {
             segment,

@@ -280,3 +280,44 @@ fn a_graph_with_codes_in_its_nodes_goes_when_the_graph_is_to_stay_on_disk() {
     while db.step() {}
     assert!(resident() > 0);
 }
+
+#[test]
+fn hits_find_the_payload_blocks_that_earlier_hits_left() {
+    let disk = SimDisk::new();
+    let with = |payload_cache_bytes_max| Settings {
+        payload_cache_bytes_max,
+        ..settings()
+    };
+    for bytes_max in [0, 1 << 20, 64 << 20] {
+        let db = open_with(Arc::new(disk.clone()), with(bytes_max));
+        let collection = db.collection("c").unwrap_or_else(|| fill(&db));
+        collection.place(cold());
+        let text = |row: Row| Value::Text(format!("{row} ").repeat(50));
+        let read = || {
+            let before = db.payload_cache();
+            let snapshot = collection.snapshot();
+            let source = &snapshot.sources()[0];
+            let rows = rows_here_and_there();
+            // Each by itself, as hits of different searches come.
+            for &row in &rows {
+                let mut payloads = source.hit_payloads();
+                payloads.prefetch(&[row]).unwrap();
+                let payload = Value::decode(payloads.get(row).unwrap()).unwrap();
+                let id = u64::from(row);
+                assert_eq!(source.id(row).unwrap(), PointId::Number(id));
+                assert_eq!(payload, Value::Object(vec![("t".to_owned(), text(row))]));
+            }
+            let after = db.payload_cache();
+            assert!(after.bytes <= bytes_max);
+            (after.hits - before.hits, after.misses - before.misses)
+        };
+        let (first, second) = (read(), read());
+        match bytes_max {
+            0 => assert_eq!((first.0, second.0), (0, 0)),
+            n if n < 64 << 20 => assert!(second.0 > 0),
+            // Each block is decompressed once, then never.
+            _ => assert!(first.0 > first.1 && second.1 == 0, "{first:?} {second:?}"),
+        }
+        db.close().unwrap();
+    }
+}

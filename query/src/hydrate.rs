@@ -116,7 +116,7 @@ pub(crate) fn hydrate(
     let same_source = |a: &usize, b: &usize| places[*a].source == places[*b].source;
     for group in order.chunk_by(same_source) {
         let source = &snapshot.sources()[places[group[0]].source];
-        let mut payloads = source.payloads();
+        let mut payloads = source.hit_payloads();
         for group in group.chunks(PAYLOAD_ROWS) {
             budget.check()?;
             let rows: Vec<Row> = group.iter().map(|at| places[*at].row).collect();

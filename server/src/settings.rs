@@ -481,6 +481,10 @@ const KEYS: &[(&str, Set)] = &[
         s.storage.engine.derived_bytes_max = number::<u64>(v)?.saturating_mul(1 << 20);
         Ok(())
     }),
+    ("storage.payload_cache_mb", |s, v| {
+        s.storage.engine.payload_cache_bytes_max = number::<u64>(v)?.saturating_mul(1 << 20);
+        Ok(())
+    }),
     ("storage.io_uring", |s, v| {
         v.parse().map(|parsed| s.storage.io_uring = parsed)
     }),

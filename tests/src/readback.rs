@@ -89,7 +89,7 @@ fn source(
 ) -> Result<(), String> {
     let source = &snapshot.sources()[at];
     let failed = |error: engine::Error| format!("source {at}: {}", error.chain());
-    let mut payloads = source.payloads();
+    let (mut payloads, mut hits) = (source.payloads(), source.hit_payloads());
     let mut last = None;
     for entry in source.ids_from(None) {
         let (id, row) = entry.map_err(failed)?;
@@ -107,8 +107,12 @@ fn source(
                 .map_err(failed)?
                 .map(|bytes| bytes.to_vec());
         }
-        let payload = decoded(payloads.get(row).map_err(failed)?)
-            .map_err(|why| format!("source {at}: payload of {id}: {why}"))?;
+        let payload = payloads.get(row).map_err(failed)?;
+        if hits.get(row).map_err(failed)? != payload {
+            return Err(format!("source {at}: a hit has another payload of {id}"));
+        }
+        let payload =
+            decoded(payload).map_err(|why| format!("source {at}: payload of {id}: {why}"))?;
         if points.insert(id, Point { vectors, payload }).is_some() {
             return Err(format!("{id} is live in two sources"));
         }

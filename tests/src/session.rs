@@ -84,6 +84,7 @@ pub fn settings() -> Settings {
         graph_rows_min: 0,
         coded_graph_bytes_max: 1 << 20,
         derived_bytes_max: 1 << 20,
+        payload_cache_bytes_max: 256 << 10,
         build_threads: 1,
         workers: 0,
         seed: 7,

@@ -39,10 +39,12 @@ use index::{CodedGraph, ColumnContent};
 use quant::{CodeBits, CodeMetric};
 
 use crate::bits::Bits;
-use crate::derived::{DerivedColumns, DerivedRoom};
+use crate::derived::DerivedColumns;
 use crate::error::{Error, ErrorKind, Result};
+use crate::payload_cache::PayloadCache;
 use crate::placement::{Placement, VectorHeld};
 use crate::row_codes::RowCodes;
+use crate::shard::Surroundings;
 use crate::storage::Storage;
 
 pub(crate) use coded::{Coded, CodedRoom};
@@ -144,6 +146,7 @@ pub(crate) struct Segment {
     statistics: Option<Lazy<StatisticsLayout>>,
     /// Set once it is served.
     derived: OnceLock<Arc<DerivedColumns>>,
+    payload_cache: OnceLock<Arc<PayloadCache>>,
     tombstones: Option<Lazy<TombstonesLayout>>,
     patches: Option<Lazy<PatchesLayout>>,
 }
@@ -248,6 +251,7 @@ impl Segment {
                 .map(|part| (part.entry().name.clone(), Lazy::new(Arc::clone(part))))
                 .collect(),
             derived: OnceLock::new(),
+            payload_cache: OnceLock::new(),
             statistics: of(PartKind::Statistics, "").map(Lazy::new),
             tombstones: of(PartKind::Tombstones, "").map(Lazy::new),
             patches: of(PartKind::Patch, "").map(Lazy::new),
@@ -450,16 +454,26 @@ impl Segment {
 
     /// Begins to serve the segment: with the derived columns of `before`, the same segment with
     /// other parts, if the payloads are the same.
-    pub(crate) fn serve(&self, room: &Arc<DerivedRoom>, before: Option<&Self>) {
+    pub(crate) fn serve(&self, around: &Surroundings, before: Option<&Self>) {
         let payload = |segment: &Self| {
             let lazy = segment.payload.as_ref();
             lazy.map(|lazy| lazy.part.entry().id)
         };
         let before = before.filter(|before| payload(before) == payload(self));
         let derived = before.and_then(|before| before.derived.get().cloned());
+        let room = &around.derived_room;
         let derived = derived.unwrap_or_else(|| Arc::new(DerivedColumns::new(room)));
         // A segment is served once.
         drop(self.derived.set(derived));
+        drop(self.payload_cache.set(Arc::clone(&around.payload_cache)));
+    }
+
+    /// Where payload blocks of hits are kept, and what tells those of this segment from others;
+    /// `None` while it is not served.
+    pub(crate) fn payload_cache(&self) -> Option<(&PayloadCache, u128)> {
+        let hash = &self.payload.as_ref()?.part.entry().hash;
+        let part = u128::from_le_bytes(*hash.first_chunk()?);
+        Some((self.payload_cache.get()?, part))
     }
 
     /// Whether there are statistics that are not known to be damaged.

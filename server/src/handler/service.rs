@@ -222,6 +222,7 @@ pub(crate) fn metrics(call: &Call) -> Result<Reply, ApiError> {
     let stalls = samples.iter().flat_map(stalls);
     scrape.counters("cairn_write_stall_seconds", help, stalls);
     cold_reads(&mut scrape, state.db.batched_reads());
+    payload_cache(&mut scrape, state.db.payload_cache());
     process(&mut scrape);
     let mut text = String::new();
     scrape.encode(&mut text).map_err(ApiError::internal)?;
@@ -230,6 +231,29 @@ pub(crate) fn metrics(call: &Call) -> Result<Reply, ApiError> {
         .encode(&mut text)
         .map_err(ApiError::internal)?;
     Ok(Reply::text(text))
+}
+
+fn payload_cache(scrape: &mut Scrape, figures: engine::PayloadCacheFigures) {
+    let help = "Bytes of payload blocks kept for the next hits";
+    scrape.gauges(
+        "cairn_payload_cache_bytes",
+        help,
+        [(vec![], figures.bytes as f64)],
+    );
+    for (name, help, count) in [
+        (
+            "cairn_payload_cache_hits",
+            "Payload blocks of hits that were kept from others",
+            figures.hits,
+        ),
+        (
+            "cairn_payload_cache_misses",
+            "Payload blocks of hits that were decompressed",
+            figures.misses,
+        ),
+    ] {
+        scrape.counters(name, help, [(vec![], count as f64)]);
+    }
 }
 
 fn cold_reads(scrape: &mut Scrape, cold: engine::BatchedReads) {

@@ -84,6 +84,9 @@ fn metrics_count_requests_and_points() {
         "cairn_flushed_bytes_total{id=\"c\"}",
         "cairn_compacted_bytes_total{id=\"c\"}",
         "cairn_writes_refused_disk_full_total{id=\"c\"}",
+        "cairn_payload_cache_bytes",
+        "cairn_payload_cache_hits_total",
+        "cairn_payload_cache_misses_total",
     ] {
         server.metric(name);
     }
