@@ -1,6 +1,7 @@
 //! A real `Db` on a simulated disk against the oracle.
 //!
 //! ```text
+//! adopted   part files that another shard takes over
 //! states    random actions, writes between and inside background steps, crashes, restarts
 //! crashes   every operation boundary of scripted workloads, every kind of power loss at each
 //! scenarios histories that once lost something
@@ -11,6 +12,7 @@
 //! A failure prints the seed; `CAIRN_SEED=n cargo test -p tests --test storage` replays it.
 //! `CAIRN_LONG=1` runs the long sizes.
 
+mod adopted;
 mod crashes;
 mod faults;
 mod scenarios;
