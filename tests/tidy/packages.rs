@@ -173,6 +173,27 @@ impl Packages {
             .collect()
     }
 
+    /// Dependencies of the formats that the lock file of their fuzz targets does not have.
+    pub(crate) fn missing_from_fuzz_lock(&self) -> Vec<String> {
+        const FORMATS: &str = "cairn-format-spec";
+        let lock = std::fs::read_to_string(root().join("fuzz/Cargo.lock")).expect("it is there");
+        let ours = lock
+            .split("[[package]]")
+            .find(|package| package.contains(&format!("name = \"{FORMATS}\"")))
+            .unwrap_or_default();
+        let formats = self
+            .members()
+            .filter(|member| text(member, "name") == FORMATS);
+        let dependencies = formats.flat_map(|member| member["dependencies"].as_array());
+        dependencies
+            .flatten()
+            .filter(|dependency| dependency["kind"].is_null())
+            .map(|dependency| text(dependency, "name"))
+            .filter(|name| !ours.contains(&format!("\"{name}\"")))
+            .map(|name| format!("{name}, which {FORMATS} uses"))
+            .collect()
+    }
+
     /// Our packages that do not take the workspace's lints. The suites have their own table.
     pub(crate) fn without_lints(&self) -> Vec<String> {
         self.members()
