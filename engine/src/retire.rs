@@ -74,3 +74,46 @@ impl RetiredFiles {
         swept
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use format_spec::{CollectionId, Epoch, SeqNo, ShardId};
+
+    use super::*;
+    use crate::storage::sim::{Fault, OpKind, SimDisk};
+
+    fn nothing_listed() -> ShardManifest {
+        ShardManifest {
+            number: 1,
+            shard: ShardId(0),
+            collection: CollectionId(1),
+            epoch: Epoch(0),
+            flushed: SeqNo(0),
+            hash_range: (0, u64::MAX),
+            next_part: 9,
+            next_segment: 1,
+            first_wal: 1,
+            segments: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_removed_waits_and_holds_up_no_other() {
+        let disk = SimDisk::new();
+        disk.create_dir("parts").unwrap();
+        let mut retired = RetiredFiles::default();
+        for id in 1..=5 {
+            let path = format!("parts/{id}");
+            disk.create(&path).unwrap();
+            retired.add_unopened(path, PartId(id));
+        }
+        let manifest = nothing_listed();
+        disk.inject(Fault::once(OpKind::Remove, 1));
+        let failed = retired.sweep(&disk, &[&manifest]).unwrap_err();
+        assert_eq!(failed.kind(), ErrorKind::Io);
+        assert_eq!((disk.files().len(), retired.len()), (1, 1));
+        disk.clear_faults();
+        retired.sweep(&disk, &[&manifest]).unwrap();
+        assert_eq!((disk.files().len(), retired.len()), (0, 0));
+    }
+}
