@@ -44,6 +44,14 @@ pub(crate) fn set_part(entry: &mut SegmentEntry, part: PartEntry) {
     entry.parts.push(part);
 }
 
+/// Puts codes in the place of those of the same name: a vector has codes of one kind.
+pub(crate) fn set_codes(entry: &mut SegmentEntry, part: PartEntry) {
+    let kinds = [PartKind::Codes, PartKind::Product];
+    let replaced = |old: &PartEntry| kinds.contains(&old.kind) && old.name == part.name;
+    entry.parts.retain(|old| !replaced(old));
+    entry.parts.push(part);
+}
+
 /// Takes the part of a kind out of an entry.
 pub(crate) fn unset_part(entry: &mut SegmentEntry, kind: PartKind) {
     entry.parts.retain(|old| old.kind != kind);

@@ -11,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::memtable::MemtableCodes;
 use crate::segment::{OpenCodes, Part};
 
-/// The codes of a segment, of which every block of one-bit codes is verified, or of a memtable, of
-/// which some rows may have none yet.
+/// The codes of a segment, of which every block of one-bit codes is verified if there are blocks to
+/// read, or of a memtable, of which some rows may have none yet.
 #[derive(Debug)]
 pub struct RowCodes<'a> {
     rows: Rows<'a>,
@@ -26,6 +26,8 @@ enum Rows<'a> {
         part: &'a Part,
         open: &'a OpenCodes,
         view: CodesView<'a>,
+        /// Whether blocks may be read.
+        blocks: bool,
     },
     Memtable(MemtableCodes<'a>),
 }
@@ -37,8 +39,30 @@ impl<'a> RowCodes<'a> {
     /// `Corrupt`; the vectors can still be scanned.
     pub(crate) fn segment(part: &'a Part, open: &'a OpenCodes) -> Result<Self> {
         part.bytes_in(open.layout.blocks_range())?;
+        Ok(Self::of_segment(part, open, true))
+    }
+
+    /// For reading row by row: blocks are verified only if there is nothing else, and are empty
+    /// otherwise, so that those on disk stay there.
+    ///
+    /// # Errors
+    /// As [`Self::segment`].
+    pub(crate) fn segment_rows(part: &'a Part, open: &'a OpenCodes) -> Result<Self> {
+        if open.bits() == CodeBits::One {
+            return Self::segment(part, open);
+        }
+        part.damage().map_or(Ok(()), Err)?;
+        Ok(Self::of_segment(part, open, false))
+    }
+
+    fn of_segment(part: &'a Part, open: &'a OpenCodes, blocks: bool) -> Self {
         let view = open.layout.view(part.raw());
-        Ok(Self::new(Rows::Segment { part, open, view }))
+        Self::new(Rows::Segment {
+            part,
+            open,
+            view,
+            blocks,
+        })
     }
 
     pub(crate) fn memtable(codes: MemtableCodes<'a>) -> Self {
@@ -109,6 +133,7 @@ impl<'a> RowCodes<'a> {
 impl CodeRows for RowCodes<'_> {
     fn block(&self, block: u32) -> &[u8] {
         match &self.rows {
+            Rows::Segment { blocks: false, .. } => &[],
             Rows::Segment { view, .. } => view.block(block),
             Rows::Memtable(codes) => codes.block(block),
         }
@@ -116,7 +141,9 @@ impl CodeRows for RowCodes<'_> {
 
     fn row(&self, row: Row) -> &[u8] {
         let (part, open, view) = match &self.rows {
-            Rows::Segment { part, open, view } => (part, open, view),
+            Rows::Segment {
+                part, open, view, ..
+            } => (part, open, view),
             Rows::Memtable(codes) => return codes.row(row),
         };
         let shape = open.layout.shape();

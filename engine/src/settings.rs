@@ -15,7 +15,8 @@ pub struct Settings {
     pub codes_bytes_min: u64,
     /// Vectors that have codes get a graph from this many rows on; fewer are scanned as fast.
     pub graph_rows_min: u64,
-    /// Bytes of memory for graphs with codes in their nodes; segments beyond are searched without.
+    /// Bytes of memory for graphs with codes in their nodes; segments beyond have their lists alone
+    /// there, and those beyond these nothing.
     pub coded_graph_bytes_max: u64,
     /// Bytes of memory for columns that queries make of fields without an index.
     pub derived_bytes_max: u64,

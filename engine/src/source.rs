@@ -312,6 +312,17 @@ impl Source {
         }
     }
 
+    /// The same to be read row by row; blocks only where there is nothing else.
+    ///
+    /// # Errors
+    /// As [`Self::codes`].
+    pub fn codes_by_row(&self, vector_index: usize) -> Result<Option<RowCodes<'_>>> {
+        match self {
+            Self::Memtable(_) => self.codes(vector_index),
+            Self::Segment(view) => view.0.segment.codes_by_row(vector_index),
+        }
+    }
+
     /// The product codes of a vector, if this source has them.
     ///
     /// # Errors

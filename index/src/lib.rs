@@ -62,7 +62,9 @@ pub use field::text::{
 pub use field::uuid;
 pub use graph::build::{Progress, Silent, build};
 pub use graph::check::{Connectivity, check_connectivity};
-pub use graph::coded::{CodedCounts, CodedGraph, CodedSearch, CodedSettings, search_coded};
+pub use graph::coded::{
+    CodedCounts, CodedGraph, CodedSearch, CodedSettings, NodeLayout, search_coded,
+};
 pub use graph::merge::{GONE, MergeInput, merge};
 pub use graph::search::{Found, Scratch, search, search_from};
 pub use graph::{Adjacency, BuiltGraph};

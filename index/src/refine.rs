@@ -119,6 +119,16 @@ fn best<C: CodeRows + ?Sized, T>(
         let code = codes.row(row);
         return (code.len() == query.row_len()).then(|| of_row(code));
     }
+    of_one_bit(codes, query, row, of_block)
+}
+
+/// What the code of one bit says of a row; `None` if it cannot be read.
+fn of_one_bit<C: CodeRows + ?Sized, T>(
+    codes: &C,
+    query: &CodeQuery,
+    row: Row,
+    of_block: impl FnOnce(f32, f32) -> T,
+) -> Option<T> {
     let block = codes.block(row / BLOCK_ROWS as u32);
     if block.len() != query.block_len() {
         return None;
@@ -143,6 +153,15 @@ pub(crate) fn estimate<C: CodeRows + ?Sized>(
 ) -> Option<f32> {
     let of_block = |distance: f32, _| distance;
     best(codes, query, row, |code| query.row(code).distance, of_block)
+}
+
+/// The estimated distance of a row by its code of one bit.
+pub(crate) fn estimate_of_block<C: CodeRows + ?Sized>(
+    codes: &C,
+    query: &CodeQuery,
+    row: Row,
+) -> Option<f32> {
+    of_one_bit(codes, query, row, |distance, _| distance)
 }
 
 /// Rows on their way to `top`.

@@ -205,7 +205,7 @@ pub(crate) fn walk(
     else {
         return Ok(None);
     };
-    let Some(codes) = sound(source.codes(vector))? else {
+    let Some(codes) = sound(source.codes_by_row(vector))? else {
         return Ok(None);
     };
     let rotated = shared.rotated(query, codes.space());

@@ -16,7 +16,8 @@
 use engine::Source;
 use format_spec::ids::{PointId, Row};
 use format_spec::schema::{Schema, VectorSchema};
-use index::{CodedSettings, Neighbor, RowSet, TopK};
+use index::effort::DEVIATIONS_DEFAULT;
+use index::{CodedGraph, CodedSettings, Neighbor, RowSet, TopK};
 use quant::Query;
 
 use crate::budget::{Budget, TESTED_ROWS};
@@ -188,7 +189,10 @@ impl Search<'_> {
     fn coded_deviations(&self, source: &Source) -> Option<f32> {
         let deviations = self.effort(source).deviations;
         let may = self.params.uses_codes() && source.coded_graph(self.vector).is_some();
-        deviations.filter(|_| may)
+        // The recall of graphs is measured with these at least.
+        deviations
+            .filter(|_| may)
+            .map(|deviations| deviations.max(DEVIATIONS_DEFAULT))
     }
 
     fn vector_schema(&self) -> &VectorSchema {
@@ -218,10 +222,13 @@ impl Search<'_> {
         } else {
             None
         };
-        let coded = graph && self.coded_deviations(source).is_some();
+        let may_walk = graph && self.coded_deviations(source).is_some();
+        let coded = source.coded_graph(self.vector).filter(|_| may_walk);
+        let coded = coded.map(CodedGraph::layout);
         // A graph without codes in its nodes reads vectors step by step: from a disk that is slower
         // than a scan of codes.
-        let graph = graph && (coded || codes.is_none() || !source.is_cold(self.vector)?);
+        let graph =
+            graph && (coded.is_some() || codes.is_none() || !source.is_cold(self.vector)?);
         let mut open_share = Share::UNKNOWN;
         if let Some(filter) = self.filter
             && open > SAMPLED_LEAST
@@ -566,6 +573,21 @@ mod tests {
 
     /// One segment with a graph; `color` (indexed) and `bare` (not) are 0..100.
     fn world() -> World {
+        world_with(u64::MAX)
+    }
+
+    /// The same with memory for the lists of the graph alone.
+    fn world_of_lists() -> World {
+        let world = world_with(64 * COUNT);
+        let layout = world.snapshot().sources()[0]
+            .coded_graph(0)
+            .unwrap()
+            .layout();
+        assert_eq!(layout, index::NodeLayout::Lists);
+        world
+    }
+
+    fn world_with(coded_graph_bytes_max: u64) -> World {
         let mut schema = Schema {
             vectors: vec![vector("", DIM as u32, Metric::Euclid)],
             ..Schema::default()
@@ -576,7 +598,9 @@ mod tests {
             field_type: FieldType::Integer,
             settings: Vec::new(),
         });
-        let world = World::new(schema);
+        let world = World::with(schema, |settings| {
+            settings.coded_graph_bytes_max = coded_graph_bytes_max;
+        });
         let mut rng = SmallRng::seed_from_u64(3);
         let mut rows = UpsertRows::new(&world.collection.schema());
         for id in 0..COUNT {
@@ -666,7 +690,12 @@ mod tests {
 
     #[test]
     fn every_path_finds_what_the_scan_finds() {
-        let world = world();
+        for world in [world(), world_of_lists()] {
+            check_every_path(&world);
+        }
+    }
+
+    fn check_every_path(world: &World) {
         let snapshot = world.snapshot();
         let mut rng = SmallRng::seed_from_u64(4);
         for path in &AccessPath::ALL[1..] {
@@ -805,7 +834,7 @@ mod tests {
         };
         let considered = search.consider(source).unwrap().unwrap();
         let (facts, rows) = (considered.facts, considered.found.sure);
-        assert!(facts.graph && facts.coded != params.codes.ignore);
+        assert!(facts.graph && facts.coded.is_none() == params.codes.ignore);
         let least = index::LeastShare {
             share: 0.05,
             global: 0.2,
@@ -820,6 +849,64 @@ mod tests {
         search.path = Some(AccessPath::Exact);
         let truth = search.source(source, &mut Trace::default()).unwrap();
         (near, truth, trace.actual.switched)
+    }
+
+    /// Recall of ten rows by the graph when one is asked for, and the path that was taken.
+    fn by_graph(snapshot: &Snapshot, asked: f32, rng: &mut SmallRng) -> (f64, Option<AccessPath>) {
+        let params = SearchParams {
+            recall: Some(asked),
+            ..SearchParams::default()
+        };
+        let (mut sum, mut taken) = (0.0, None);
+        for _ in 0..100 {
+            let values = random(rng);
+            let (metric, element) = (Metric::Euclid, format_spec::Element::F32);
+            let query = Query::new(metric, element, DIM, &values).unwrap();
+            let truth = along(snapshot, (AccessPath::Exact, 0), (&query, 10), None);
+            let search = Search {
+                schema: snapshot.schema(),
+                vector: 0,
+                query: &query,
+                filter: None,
+                params: &params,
+                wanted: 10,
+                budget: Budget::UNLIMITED,
+                shared: codes::Shared::new(true),
+                path: Some(AccessPath::Graph),
+            };
+            let mut trace = Trace::default();
+            let found = search.source(&snapshot.sources()[0], &mut trace).unwrap();
+            taken = trace.actual.path;
+            sum += recall(&found, &truth);
+        }
+        (sum / 100.0, taken)
+    }
+
+    /// What a graph finds is measured on the path that searches take: by codes of one bit where
+    /// these are in its nodes.
+    #[test]
+    fn a_recall_that_is_asked_for_is_reached_by_the_graph() {
+        let worlds = [world(), world_of_lists()];
+        let codecs = [Codec::Auto, Codec::Bits1];
+        let mut rng = SmallRng::seed_from_u64(15);
+        for (world, codec) in worlds
+            .iter()
+            .flat_map(|world| codecs.map(|codec| (world, codec)))
+        {
+            world.alter(|schema| schema.vectors[0].codec = codec);
+            world.settle();
+            let snapshot = world.snapshot();
+            let source = &snapshot.sources()[0];
+            assert!(source.coded_graph(0).is_some());
+            let curve = source.known_recall_of_graph(0);
+            assert!(curve.is_sorted_by_key(|point| point.setting), "{curve:?}");
+            for asked in [0.8, 0.9, 0.98] {
+                let (reached, path) = by_graph(&snapshot, asked, &mut rng);
+                assert_eq!(path, Some(AccessPath::Graph));
+                let what = format!("{codec:?}, {asked}: {reached}, {curve:?}");
+                assert!(reached >= f64::from(asked) - 0.01, "{what}");
+            }
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@
 
 use std::fmt;
 
-use index::LeastShare;
+use index::{LeastShare, NodeLayout};
 
 use crate::cost::{
     self, CodeShape, DENSE_SHARE, GRAPH_SHARE_LEAST, Walk, groups_touched, settle_ns,
@@ -94,8 +94,8 @@ pub(crate) struct Facts {
     pub(crate) codes: Option<CodeShape>,
     /// Bytes of a row of the product codes of the vector, if there are such codes.
     pub(crate) product_len: Option<usize>,
-    /// Whether the nodes of the graph have codes in them.
-    pub(crate) coded: bool,
+    /// What is in memory of the graph for searches by codes, if they can be.
+    pub(crate) coded: Option<NodeLayout>,
     /// Compressed blocks that the payloads of the open rows are in; none where they are at hand.
     pub(crate) payload_blocks: u32,
 }
@@ -296,12 +296,12 @@ impl Facts {
     /// What a walk for these rows does, if the graph can be walked in this way.
     fn walk(&self, path: AccessPath, matching: f64, rules: &Rules) -> Option<Walk> {
         let (share, wanted) = (self.share_of(matching), f64::from(self.wanted));
-        let shape = self.codes.filter(|_| self.coded);
+        let shape = self.codes.zip(self.coded);
         let ef = rules.ef;
         match (path, shape) {
-            (AccessPath::Graph, Some(shape)) => Some(Walk::coded(shape, share, wanted, ef)),
-            (AccessPath::GraphTwoHops, Some(shape)) => {
-                (share < 1.0).then(|| Walk::coded_two_hops(shape, share, wanted, ef))
+            (AccessPath::Graph, Some(by)) => Some(Walk::coded(by, share, wanted, ef)),
+            (AccessPath::GraphTwoHops, Some(by)) => {
+                (share < 1.0).then(|| Walk::coded_two_hops(by, share, wanted, ef))
             }
             // One search, which looks through rows where that pays.
             (AccessPath::Graph, None) => (share >= DENSE_SHARE || rules.path == Some(path))
@@ -414,7 +414,7 @@ fn least_share(facts: &Facts, path: AccessPath, of_scan: f64) -> Option<LeastSha
     let possible = f64::from(facts.sure) + f64::from(facts.open);
     let global = facts.share_of(possible);
     let pays = global * of_scan.min(1.0);
-    let share = if path == AccessPath::Graph && facts.coded {
+    let share = if path == AccessPath::Graph && facts.coded.is_some() {
         (global * MET_LEAST).max(pays.min(global * 0.5))
     } else {
         (global * MET_LEAST).min(pays.max(GRAPH_SHARE_LEAST))
@@ -499,7 +499,7 @@ mod tests {
         graph: true,
         codes: None,
         product_len: None,
-        coded: false,
+        coded: None,
         payload_blocks: 15_625,
     };
     const SHAPE: CodeShape = CodeShape {
@@ -528,7 +528,7 @@ mod tests {
         let facts = Facts {
             rows: 10_000_000,
             codes: Some(SHAPE),
-            coded: true,
+            coded: Some(NodeLayout::Codes),
             ..MILLION
         };
         matching(facts, sure)

@@ -1,12 +1,13 @@
 //! Search in process: recall and queries a second for each width of the beam, on one thread or N.
 //!
 //! `cargo run --release -p benches --bin search -- --data DIR [--at DIRECTORY] [--rows N]
-//! [--ef 16,64,default] [--graph] [--coded] [--clients N] [--json]`
+//! [--ef 16,64,default] [--graph] [--coded [--coded-mb N]] [--clients N] [--json]`
 //!
 //! Opens the collection in `--at`, or makes it there first, with the payload and field indexes that
 //! `real` has; without `--at` the directory is temporary. With `--graph` there are no codes but one
 //! segment with a graph, whatever the size, with `--coded` one with a graph and codes in its nodes;
-//! otherwise what the engine makes of it. `--ef -`
+//! and `--coded-mb N` with so much memory for these, so that a larger graph has its lists alone
+//! there; otherwise what the engine makes of it. `--ef -`
 //! reads one setting a line from standard input and answers each with a line, so that another
 //! engine can take its turn in between. `--clients N` asks from so many threads at once. With
 //! `--json` each line is an object, the first one what making the collection took.
@@ -225,7 +226,10 @@ fn open(directory: &Path) -> Result<Arc<Db>, Failure> {
     };
     if flag("--graph") || flag("--coded") {
         settings.graph_rows_min = 0;
-        settings.coded_graph_bytes_max = u64::MAX;
+        let most = argument("--coded-mb")
+            .map(|mb| mb.parse::<u64>())
+            .transpose()?;
+        settings.coded_graph_bytes_max = most.map_or(u64::MAX, |mb| mb << 20);
     }
     if flag("--graph") {
         settings.codes_bytes_min = u64::MAX;

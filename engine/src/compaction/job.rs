@@ -21,7 +21,7 @@ use crate::attempt::attempt;
 use crate::bits::Bits;
 use crate::error::{Error, ErrorKind, Result};
 use crate::flush::{open_listed, written_bytes};
-use crate::install::{install_manifest, set_part, unset_part};
+use crate::install::{install_manifest, set_codes, set_part, unset_part};
 use crate::patches::{Patch, Patches};
 use crate::rate::urgently;
 use crate::segment::Segment;
@@ -352,7 +352,27 @@ impl Job<'_> {
         let base = &self.shard.base;
         let mut part = write_codes(base, &state.segment, (vector, schema), None, &check)?;
         self.note_recall(state, vector, &mut part)?;
-        self.add_part(id, part, PartKind::Vectors)
+        let graph = self.graph_on(state, vector, &part)?;
+        self.add_parts(id, (part, graph), PartKind::Vectors)
+    }
+
+    /// The graph of a segment that gets other codes: it is searched by these, so that its recall is
+    /// measured again.
+    fn graph_on(
+        &self,
+        state: &SegmentState,
+        vector: usize,
+        codes: &PartEntry,
+    ) -> Result<Option<PartEntry>> {
+        let (base, schema) = (&self.shard.base, &self.start.schema);
+        let mut entry = state.segment.entry().clone();
+        let mut graphs = entry.parts.iter().filter(|p| p.kind == PartKind::Graph);
+        let Some(mut graph) = graphs.find(|p| p.name == codes.name).cloned() else {
+            return Ok(None);
+        };
+        set_codes(&mut entry, codes.clone());
+        note_recall(base, &entry, schema, (vector, &mut graph))?;
+        Ok(Some(graph))
     }
 
     fn column(&self, id: SegmentId, field: usize) -> Result<()> {
@@ -377,6 +397,17 @@ impl Job<'_> {
 
     /// Lists a derived part, if its source is still the one it was made from.
     fn add_part(&self, id: SegmentId, part: PartEntry, source: PartKind) -> Result<()> {
+        self.add_parts(id, (part, None), source)
+    }
+
+    /// Adds a part made from the one of kind `source`, and what is known anew of another one, if
+    /// that is still listed.
+    fn add_parts(
+        &self,
+        id: SegmentId,
+        (part, other): (PartEntry, Option<PartEntry>),
+        source: PartKind,
+    ) -> Result<()> {
         let mut version = self.shard.version.lock();
         let mut entry = version.entry(id)?.clone();
         let name = if source == PartKind::Vectors {
@@ -394,12 +425,15 @@ impl Job<'_> {
                 "the source was replaced meanwhile",
             ));
         }
-        // A vector has codes of one kind.
-        let kinds = [PartKind::Codes, PartKind::Product];
-        let is_codes = kinds.contains(&part.kind);
-        let replaced = |old: &PartEntry| kinds.contains(&old.kind) && old.name == part.name;
-        entry.parts.retain(|old| !is_codes || !replaced(old));
-        set_part(&mut entry, part);
+        if matches!(part.kind, PartKind::Codes | PartKind::Product) {
+            set_codes(&mut entry, part);
+        } else {
+            set_part(&mut entry, part);
+        }
+        let listed = |other: &PartEntry| entry.parts.iter().any(|part| part.id == other.id);
+        if let Some(other) = other.filter(listed) {
+            set_part(&mut entry, other);
+        }
         self.replace_entry(&mut version, entry, |_| {})
     }
 

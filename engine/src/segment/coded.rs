@@ -2,13 +2,14 @@
 //!
 //! # Invariants
 //! - The bytes of all coded graphs of a data directory stay within a budget; a segment that finds
-//!   no room is searched without.
+//!   no room for codes in the nodes gets lists alone, and one that finds none for these is searched
+//!   without. What it got it keeps until it is opened anew.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use format_spec::PartKind;
-use index::CodedGraph;
+use index::{CodedGraph, NodeLayout};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::Segment;
@@ -117,21 +118,40 @@ impl Segment {
         else {
             return Ok(true);
         };
-        let (graph, codes) = (self.graph(vector_index)?, self.code_rows(vector_index)?);
         let mut made = Coded {
             graph: None,
             _place: None,
         };
-        if let (Some(graph), Some((_, codes))) = (graph, codes) {
-            let (longest, padded) = (graph.head().m0 as usize, codes.shape().padded());
-            let Some(place) = room.take(CodedGraph::bytes_for(graph.len(), longest, padded)) else {
+        if let (Some(graph), Some((padded, _))) =
+            (self.graph(vector_index)?, self.code_shape(vector_index)?)
+        {
+            let longest = graph.head().m0 as usize;
+            // The fastest that there is room for.
+            let layouts = [NodeLayout::Codes, NodeLayout::Lists].into_iter();
+            let mut placed = layouts.filter_map(|layout| {
+                let bytes = CodedGraph::bytes_for(layout, graph.len(), longest, padded);
+                Some((layout, room.take(bytes)?))
+            });
+            let Some((layout, place)) = placed.next() else {
                 return Ok(false);
             };
-            let blocks = (0..codes.block_count()).map(|block| codes.block(block));
-            made = Coded {
-                graph: Some(CodedGraph::pack(&graph, longest, blocks, padded, pool)),
-                _place: Some(place),
+            let packed = match layout {
+                NodeLayout::Codes => self.code_rows(vector_index)?.map(|(_, codes)| {
+                    let blocks = (0..codes.block_count()).map(|block| codes.block(block));
+                    CodedGraph::pack(&graph, longest, blocks, padded, pool)
+                }),
+                NodeLayout::Lists | NodeLayout::Nothing => {
+                    Some(CodedGraph::pack_lists(&graph, longest))
+                }
             };
+            made = Coded {
+                _place: packed.is_some().then_some(place),
+                graph: packed,
+            };
+            // Its base layer is not read again.
+            if let Some(Some(lazy)) = self.graphs.get(vector_index) {
+                lazy.part.let_pages_go();
+            }
         }
         // The turn keeps others from being first.
         drop(cell.set(Arc::new(made)));

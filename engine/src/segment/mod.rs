@@ -351,6 +351,14 @@ impl Segment {
         }
     }
 
+    /// The same to be read row by row; blocks only where there is nothing else.
+    pub(crate) fn codes_by_row(&self, vector_index: usize) -> Result<Option<RowCodes<'_>>> {
+        match self.codes.get(vector_index) {
+            Some(Some(codes)) => RowCodes::segment_rows(&codes.lazy.part, codes.open()?).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// The padded dimension of the codes of one name's vectors.
     pub(crate) fn code_shape(&self, vector_index: usize) -> Result<Option<(usize, CodeBits)>> {
         match self.codes.get(vector_index) {

@@ -176,6 +176,15 @@ impl Part {
         }
     }
 
+    /// Takes the pages out of this process's memory, unless they are locked there: they were read
+    /// once, to be verified or to be made something else of, and few of them will be again. What is
+    /// touched comes back, as a rule from the page cache.
+    pub(crate) fn let_pages_go(&self) {
+        if self.place.read().residency != Residency::Pinned {
+            self.map.advise_dontneed();
+        }
+    }
+
     /// What the manifest says of the part.
     pub(crate) fn entry(&self) -> &PartEntry {
         &self.entry

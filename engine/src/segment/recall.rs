@@ -8,10 +8,14 @@
 //! - Only distances count, so that of equally near rows any may be found.
 //! - The outcome depends on the rows and the parts alone.
 
+use format_spec::graph::GraphView;
 use format_spec::manifest::RecallPoint;
 use format_spec::{PartEntry, PartKind, Row, Schema, SegmentEntry, VectorSchema};
-use index::effort::{BEAM_ROWS, CANDIDATES, DEVIATIONS};
-use index::{AcceptAll, Neighbor, RowSet, Scratch, SearchSettings, SharedBound, TopK};
+use index::effort::{BEAM_ROWS, CANDIDATES, DEVIATIONS, DEVIATIONS_DEFAULT};
+use index::{
+    AcceptAll, CodedGraph, CodedSearch, CodedSettings, Neighbor, RowSet, Scratch, SearchSettings,
+    SharedBound, TopK,
+};
 use quant::{Query, RotatedQuery};
 use rayon::prelude::*;
 
@@ -64,6 +68,11 @@ pub(crate) fn note_recall(
     part.recall = pool.install(measure)?;
     Ok(())
 }
+
+/// Offers what is near a probe, by its number.
+trait Find: Fn(usize, &mut TopK) -> Result<()> + Sync {}
+
+impl<F: Fn(usize, &mut TopK) -> Result<()> + Sync> Find for F {}
 
 /// A row as a query, and what it should find.
 struct Probe {
@@ -124,12 +133,9 @@ impl<'a> Sample<'a> {
     }
 
     fn of_codes(&self) -> Result<Vec<RecallPoint>> {
-        let Some(codes) = self.segment.codes(self.index)? else {
+        let Some(rotated) = self.rotated()? else {
             return Ok(Vec::new());
         };
-        let rotation = codes.space().rotation();
-        let rotated = |probe: &Probe| RotatedQuery::new(rotation, &probe.query.prepared());
-        let rotated: Vec<RotatedQuery> = self.probes.iter().map(rotated).collect();
         let curve = DEVIATIONS.map(|deviations| {
             let find = |at: usize, top: &mut TopK| -> Result<()> {
                 let query = &self.probes[at].query;
@@ -171,29 +177,94 @@ impl<'a> Sample<'a> {
         curve.into_iter().collect()
     }
 
+    /// On the path that searches take: by codes of one bit where there are codes, of which those of
+    /// several bits, where they lead the way for want of memory, find no less; by vectors where
+    /// there are none.
     fn of_graph(&self) -> Result<Vec<RecallPoint>> {
         let Some(graph) = self.segment.graph(self.index)? else {
             return Ok(Vec::new());
         };
-        let curve = BEAM_ROWS.map(|beam| {
-            let find = |at: usize, top: &mut TopK| -> Result<()> {
-                let query = &self.probes[at].query;
-                let scorer = RowScorer::segment(self.segment, self.index, query)?;
-                let settings = SearchSettings::with_ef(NEAREST as u32 + 1, beam);
-                let mut scratch = Scratch::new();
-                let found = index::search(&graph, &scorer, &AcceptAll, settings, &mut scratch);
-                found.neighbors.into_iter().for_each(|near| {
-                    top.push(near);
-                });
-                scorer.check()
+        let rotated = self.rotated()?;
+        let mut curve = Vec::with_capacity(BEAM_ROWS.len());
+        for beam in BEAM_ROWS {
+            let of_before: Option<&RecallPoint> = curve.last();
+            let all_found = |before: &&RecallPoint| before.recall == RecallPoint::WHOLE;
+            let recall = match (of_before.filter(all_found), &rotated) {
+                // A wider beam finds them again.
+                (Some(_), _) => 1.0,
+                (None, Some(rotated)) => self.recall(self.coded_walk(&graph, rotated, beam))?,
+                (None, None) => self.recall(self.walk(&graph, beam))?,
             };
-            Ok(point(beam as f32, self.recall(find)?))
-        });
-        curve.into_iter().collect()
+            curve.push(point(beam as f32, recall));
+        }
+        Ok(curve)
+    }
+
+    /// A search of the graph by vectors.
+    fn walk<'s>(&'s self, graph: &'s GraphView<'s>, beam: u32) -> impl Find + 's {
+        move |at: usize, top: &mut TopK| {
+            let query = &self.probes[at].query;
+            let scorer = RowScorer::segment(self.segment, self.index, query)?;
+            let settings = SearchSettings::with_ef(NEAREST as u32 + 1, beam);
+            let mut scratch = Scratch::new();
+            let found = index::search(graph, &scorer, &AcceptAll, settings, &mut scratch);
+            found.neighbors.into_iter().for_each(|near| {
+                top.push(near);
+            });
+            scorer.check()
+        }
+    }
+
+    /// A search of the graph by codes, with as wide bounds as searches have at least.
+    fn coded_walk<'s>(
+        &'s self,
+        graph: &'s GraphView<'s>,
+        rotated: &'s [RotatedQuery],
+        beam: u32,
+    ) -> impl Find + 's {
+        move |at: usize, top: &mut TopK| {
+            let query = &self.probes[at].query;
+            let scorer = RowScorer::segment(self.segment, self.index, query)?;
+            let Some(codes) = self.segment.codes(self.index)? else {
+                return Ok(());
+            };
+            let nodes = CodedGraph::unpacked(graph);
+            let search = CodedSearch {
+                graph,
+                nodes: &nodes,
+                codes: &codes,
+                query: &codes.query(&rotated[at], DEVIATIONS_DEFAULT),
+                scorer: &scorer,
+            };
+            let settings = CodedSettings {
+                limit: NEAREST + 1,
+                ef: beam as usize,
+                margin: None,
+                budget: u64::MAX,
+                least: None,
+                two_hops: false,
+            };
+            let (bound, mut scratch) = (SharedBound::default(), Scratch::new());
+            index::search_coded(&search, &AcceptAll, settings, &bound, &mut scratch, top);
+            codes.check()?;
+            scorer.check()
+        }
+    }
+
+    /// The probes as the codes want them; `None` if there are no codes, or none that estimate them.
+    fn rotated(&self) -> Result<Option<Vec<RotatedQuery>>> {
+        let Some(codes) = self.segment.codes(self.index)? else {
+            return Ok(None);
+        };
+        let rotation = codes.space().rotation();
+        let rotated = |probe: &Probe| RotatedQuery::new(rotation, &probe.query.prepared());
+        let rotated: Vec<RotatedQuery> = self.probes.iter().map(rotated).collect();
+        let finite = |rotated: &RotatedQuery| codes.query(rotated, DEVIATIONS_DEFAULT).is_finite();
+        Ok(rotated.iter().all(finite).then_some(rotated))
     }
 
     /// The share of the nearest rows of all probes that `find` finds.
-    fn recall(&self, find: impl Fn(usize, &mut TopK) -> Result<()> + Sync) -> Result<f64> {
+    fn recall(&self, find: impl Find) -> Result<f64> {
         let hits = |at: usize| -> Result<usize> {
             let probe = &self.probes[at];
             let mut top = TopK::new(NEAREST + 1);

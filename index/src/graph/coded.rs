@@ -10,18 +10,22 @@
 //! codes lets through: code of several bits, then vector (SymphonyQG: arXiv 2411.12229, with codes
 //! of the whole segment instead of one set a node).
 //!
+//! Where that is too much memory there are the lists alone, in as few bits as they need, and the
+//! neighbours are estimated one by one from their codes of several bits.
+//!
 //! # Invariants
 //! - Nodes say nothing that graph and codes do not: they are made from both, in memory.
 //! - Distances of the rows found are exact.
 
-use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, CodeQuery, SignRows};
+use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, BlockQuery, CodeQuery, SignRows};
 use rayon::prelude::*;
 
 use crate::graph::coded_filtered::TwoHops;
+use crate::graph::packed::PackedLists;
 use crate::graph::search::{Scratch, descend};
 use crate::hot::HotBytes;
 use crate::neighbor::TopK;
-use crate::refine::{CodeRows, CodeScanCounts, Refiner, SharedBound, estimate};
+use crate::refine::{CodeRows, CodeScanCounts, Refiner, SharedBound, estimate, estimate_of_block};
 use crate::settings::LeastShare;
 use crate::{Accept, Adjacency, Row, Scorer};
 
@@ -34,15 +38,40 @@ const EXPANDED_LEAST: u64 = 64;
 /// Nodes packed by one task.
 const TASK_NODES: usize = 1_024;
 
-/// Nodes side by side.
+/// The base layer in memory.
 #[derive(Debug)]
 pub struct CodedGraph {
+    nodes: Nodes,
+    len: u32,
+}
+
+/// What a graph in memory has of each row.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum NodeLayout {
+    /// The codes of the neighbours beside their rows: the fastest.
+    Codes,
+    /// The rows of the neighbours, packed: the smallest.
+    Lists,
+    /// Nothing: nodes with codes are put together when they are read, which is slow. For measuring
+    /// what searches find before there is anything in memory.
+    Nothing,
+}
+
+#[derive(Debug)]
+enum Nodes {
+    Codes(CodedNodes),
+    Lists(PackedLists),
+    Nothing,
+}
+
+/// Nodes side by side.
+#[derive(Debug)]
+pub(super) struct CodedNodes {
     bytes: HotBytes,
     /// Bytes of a block and of its rows.
     block_len: usize,
     /// Blocks of a node.
     blocks: usize,
-    len: u32,
 }
 
 impl CodedGraph {
@@ -79,35 +108,85 @@ impl CodedGraph {
             });
         });
         Self {
-            bytes,
-            block_len,
-            blocks: count,
+            nodes: Nodes::Codes(CodedNodes {
+                bytes,
+                block_len,
+                blocks: count,
+            }),
             len: graph.len(),
+        }
+    }
+
+    /// Packs the lists of the base layer of `graph` alone.
+    ///
+    /// # Panics
+    /// If a list is longer than `longest` or names a row that the graph does not have.
+    pub fn pack_lists<A: Adjacency + ?Sized>(graph: &A, longest: usize) -> Self {
+        Self {
+            nodes: Nodes::Lists(PackedLists::pack(graph, longest)),
+            len: graph.len(),
+        }
+    }
+
+    /// A stand-in for nodes with codes, which finds what they would.
+    pub fn unpacked<A: Adjacency + ?Sized>(graph: &A) -> Self {
+        Self {
+            nodes: Nodes::Nothing,
+            len: graph.len(),
+        }
+    }
+
+    /// What it has of each row.
+    pub fn layout(&self) -> NodeLayout {
+        match self.nodes {
+            Nodes::Codes(_) => NodeLayout::Codes,
+            Nodes::Lists(_) => NodeLayout::Lists,
+            Nodes::Nothing => NodeLayout::Nothing,
         }
     }
 
     /// Bytes in memory.
     pub fn bytes(&self) -> usize {
-        self.bytes.bytes().len()
+        match &self.nodes {
+            Nodes::Codes(nodes) => nodes.bytes.bytes().len(),
+            Nodes::Lists(lists) => lists.bytes(),
+            Nodes::Nothing => 0,
+        }
     }
 
     /// Bytes that a graph of so many rows would take.
-    pub fn bytes_for(rows: u32, longest: usize, padded: usize) -> u64 {
+    pub fn bytes_for(layout: NodeLayout, rows: u32, longest: usize, padded: usize) -> u64 {
         let node = longest.div_ceil(BLOCK_ROWS) * (BlockBuilder::block_len(padded) + ROWS_LEN);
-        u64::from(rows) * node as u64
+        match layout {
+            NodeLayout::Codes => u64::from(rows) * node as u64,
+            NodeLayout::Lists => PackedLists::bytes_for(rows, longest),
+            NodeLayout::Nothing => 0,
+        }
     }
 
-    fn node_len(&self) -> usize {
-        self.blocks * (self.block_len + ROWS_LEN)
+    pub(super) const fn with_codes(&self) -> Option<&CodedNodes> {
+        match &self.nodes {
+            Nodes::Codes(nodes) => Some(nodes),
+            Nodes::Lists(_) | Nodes::Nothing => None,
+        }
     }
 
-    pub(super) fn node(&self, row: Row) -> &[u8] {
-        let len = self.node_len();
-        &self.bytes.bytes()[row as usize * len..][..len]
+    /// Asks for what is read first when `row` is expanded to be brought near, without waiting.
+    pub(super) fn prefetch(&self, row: Row) {
+        match &self.nodes {
+            Nodes::Codes(nodes) => quant::prefetch_whole(nodes.node(row)),
+            Nodes::Lists(lists) => quant::prefetch(lists.list_bytes(row)),
+            Nodes::Nothing => (),
+        }
     }
 }
 
-impl CodedGraph {
+impl CodedNodes {
+    fn node(&self, row: Row) -> &[u8] {
+        let len = self.blocks * (self.block_len + ROWS_LEN);
+        &self.bytes.bytes()[row as usize * len..][..len]
+    }
+
     /// The blocks of a node, each with its rows, of which some may be [`NONE`].
     pub(super) fn parts(&self, row: Row) -> impl Iterator<Item = (&[u8], &[[u8; 4]])> {
         let parts = self.node(row).chunks_exact(self.block_len + ROWS_LEN);
@@ -214,6 +293,96 @@ impl<C: CodeRows> Scorer for ByCodes<'_, C> {
     }
 }
 
+/// Estimates from the codes of one bit.
+pub(super) struct ByBits<'a, C> {
+    pub(super) codes: &'a C,
+    pub(super) query: &'a CodeQuery,
+}
+
+impl<C: CodeRows> Scorer for ByBits<'_, C> {
+    fn distance(&self, row: Row) -> f32 {
+        estimate_of_block(self.codes, self.query, row).unwrap_or(f32::INFINITY)
+    }
+}
+
+/// Scores those of `list` that are `wanted`; `rows` and `distances` are room.
+pub(super) fn score_new<S: Scorer>(
+    scorer: &S,
+    list: impl Iterator<Item = Row>,
+    wanted: impl FnMut(&Row) -> bool,
+    rows: &mut Vec<Row>,
+    distances: &mut Vec<f32>,
+) {
+    rows.clear();
+    rows.extend(list.filter(wanted).inspect(|&row| scorer.prefetch(row)));
+    distances.clear();
+    distances.extend(rows.iter().map(|&row| scorer.distance(row)));
+}
+
+impl<A, C, S> CodedSearch<'_, A, C, S>
+where
+    A: Adjacency + ?Sized,
+    C: CodeRows,
+    S: ?Sized,
+{
+    /// Puts the neighbours of `row` that are new, and nearer than `cutoff`, into the beam.
+    #[inline]
+    fn expand(
+        &self,
+        row: Row,
+        cutoff: f32,
+        (query, estimates): (&BlockQuery, &mut BlockEstimates),
+        scratch: &mut Scratch,
+    ) {
+        let Scratch {
+            visited,
+            beam,
+            rows: met,
+            distances,
+            ..
+        } = scratch;
+        let Some(nodes) = self.nodes.with_codes() else {
+            self.near(row, |row| visited.insert(*row), met, distances);
+            for (&row, &distance) in met.iter().zip(&*distances) {
+                if distance < beam.bound().min(cutoff) {
+                    beam.insert(distance, row);
+                }
+            }
+            return;
+        };
+        for (block, rows) in nodes.parts(row) {
+            let worst = beam.bound().min(cutoff);
+            let mut near = query.block(block, worst, estimates);
+            while near != 0 {
+                let lane = near.trailing_zeros() as usize;
+                near &= near - 1;
+                let row = Row::from_le_bytes(rows[lane]);
+                if row != NONE && visited.insert(row) {
+                    beam.insert(estimates.distances[lane], row);
+                }
+            }
+        }
+    }
+
+    /// Estimates those neighbours of `row` that are `wanted`, where nodes have no codes in them.
+    pub(super) fn near(
+        &self,
+        row: Row,
+        wanted: impl FnMut(&Row) -> bool,
+        rows: &mut Vec<Row>,
+        distances: &mut Vec<f32>,
+    ) {
+        let (codes, query) = (self.codes, self.query);
+        if let Nodes::Lists(lists) = &self.nodes.nodes {
+            let scorer = ByCodes { codes, query };
+            score_new(&scorer, lists.list(row), wanted, rows, distances);
+        } else {
+            let list = self.graph.base(row).iter().copied();
+            score_new(&ByBits { codes, query }, list, wanted, rows, distances);
+        }
+    }
+}
+
 /// Offers accepted rows near the query to `top`.
 pub fn search_coded<A, C, S, F>(
     search: &CodedSearch<'_, A, C, S>,
@@ -283,31 +452,15 @@ where
             refiner.push(nearest.row);
         }
         if let Some(upcoming) = scratch.beam.upcoming() {
-            quant::prefetch_whole(search.nodes.node(upcoming.row));
+            search.nodes.prefetch(upcoming.row);
         }
-        for (block, rows) in search.nodes.parts(nearest.row) {
-            let worst = scratch.beam.bound().min(cutoff);
-            let near = neighbours.block(block, worst, &mut estimates);
-            enter_near(rows, near, &estimates.distances, scratch);
-        }
+        let of_blocks = (&neighbours, &mut estimates);
+        search.expand(nearest.row, cutoff, of_blocks, scratch);
     }
     refiner.finish();
     counts.refined = refiner.counts;
     counts.asked = if accept.is_all() { 0 } else { counts.expanded };
     counts
-}
-
-/// Puts those of `rows` into the beam whose bit in `near` is set and that were not met before.
-#[inline]
-fn enter_near(rows: &[[u8; 4]], mut near: u32, distances: &[f32], scratch: &mut Scratch) {
-    while near != 0 {
-        let lane = near.trailing_zeros() as usize;
-        near &= near - 1;
-        let row = Row::from_le_bytes(rows[lane]);
-        if row != NONE && scratch.visited.insert(row) {
-            scratch.beam.insert(distances[lane], row);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -404,12 +557,23 @@ mod tests {
         let coded = CodedSpace::new(&rows.codes[..], &rows.blocks[..], pair, COUNT);
         let graph = build(&coded, None, settings, &pool, &Silent).unwrap();
         let blocks = (0..COUNT.div_ceil(32)).map(|block| rows.block(block));
-        let nodes = CodedGraph::pack(&graph, 16, blocks, rows.space.padded(), &pool);
+        let padded = rows.space.padded();
+        let codes = CodedGraph::pack(&graph, 16, blocks, padded, &pool);
+        let lists = CodedGraph::pack_lists(&graph, 16);
+        let nothing = CodedGraph::unpacked(&graph);
+        for nodes in [&codes, &lists, &nothing] {
+            let bytes = CodedGraph::bytes_for(nodes.layout(), COUNT, 16, padded);
+            assert_eq!(nodes.bytes() as u64, bytes);
+            check_nearest(&rows, &graph, nodes);
+        }
+    }
+
+    fn check_nearest(rows: &Rows, graph: &crate::BuiltGraph, nodes: &CodedGraph) {
         let half = RowSet::from_rows(COUNT, (0..COUNT).filter(|row| row % 2 == 0));
         let mut scratch = Scratch::new();
         let (mut found, mut wanted) = (0, 0);
         for n in 0..60 {
-            let query = Query(&rows, vector(1_000_000 + n));
+            let query = Query(rows, vector(1_000_000 + n));
             let rotated = RotatedQuery::new(rows.space.rotation(), &query.1);
             let coded = CodeQuery::new(
                 &rows.space,
@@ -419,9 +583,9 @@ mod tests {
                 1.9,
             );
             let search = CodedSearch {
-                graph: &graph,
-                nodes: &nodes,
-                codes: &rows,
+                graph,
+                nodes,
+                codes: rows,
                 query: &coded,
                 scorer: &query,
             };
@@ -455,6 +619,7 @@ mod tests {
             found += truth.iter().filter(|near| top.contains(near)).count();
             wanted += truth.len();
         }
-        assert!(found * 100 >= wanted * 97, "{found} of {wanted}");
+        let what = nodes.layout();
+        assert!(found * 100 >= wanted * 97, "{what:?}: {found} of {wanted}");
     }
 }

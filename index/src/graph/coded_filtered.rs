@@ -125,7 +125,7 @@ where
             }
             self.gather(nearest.row, cutoff, scratch, counts, met);
             if let Some(Reverse(upcoming)) = scratch.frontier.heap.peek() {
-                quant::prefetch_whole(self.search.nodes.node(upcoming.row));
+                self.search.nodes.prefetch(upcoming.row);
             }
             for &near in &met.ahead {
                 scratch.frontier.heap.push(Reverse(near));
@@ -157,20 +157,34 @@ where
         through.clear();
         counts.expanded += 1;
         let (mut all, mut accepted) = (0, 0);
-        for (block, rows) in self.search.nodes.parts(row) {
-            self.search.query.block(block, cutoff, estimates);
-            for (row, &distance) in rows.iter().zip(&estimates.distances) {
-                let row = Row::from_le_bytes(*row);
-                if row == NONE {
-                    continue;
+        let mut meet = |row: Row| {
+            let accepts = self.accept.accepts(row);
+            all += 1;
+            accepted += u64::from(accepts);
+            scratch.visited.insert(row).then_some(accepts)
+        };
+        if let Some(nodes) = self.search.nodes.with_codes() {
+            for (block, rows) in nodes.parts(row) {
+                self.search.query.block(block, cutoff, estimates);
+                for (row, &distance) in rows.iter().zip(&estimates.distances) {
+                    let row = Row::from_le_bytes(*row);
+                    if row == NONE {
+                        continue;
+                    }
+                    if let Some(accepts) = meet(row) {
+                        let list = if accepts { &mut *ahead } else { &mut *through };
+                        list.push(Neighbor { distance, row });
+                    }
                 }
+            }
+        } else {
+            let (rows, distances) = (&mut scratch.rows, &mut scratch.distances);
+            let new = |row: &Row| meet(*row).is_some();
+            self.search.near(row, new, rows, distances);
+            for (&row, &distance) in rows.iter().zip(&*distances) {
                 let accepts = self.accept.accepts(row);
-                all += 1;
-                accepted += u64::from(accepts);
-                if scratch.visited.insert(row) {
-                    let list = if accepts { &mut *ahead } else { &mut *through };
-                    list.push(Neighbor { distance, row });
-                }
+                let list = if accepts { &mut *ahead } else { &mut *through };
+                list.push(Neighbor { distance, row });
             }
         }
         scratch.frontier.met += all;
@@ -186,14 +200,36 @@ where
                 continue;
             }
             counts.expanded += 1;
-            for (block, rows) in self.search.nodes.parts(near.row) {
-                self.search.query.block(block, cutoff, estimates);
-                for (row, &distance) in rows.iter().zip(&estimates.distances) {
-                    let row = Row::from_le_bytes(*row);
-                    let wanted = row != NONE && distance < cutoff && self.accept.accepts(row);
-                    if wanted && scratch.visited.insert(row) {
-                        ahead.push(Neighbor { distance, row });
-                    }
+            self.look_through(near.row, cutoff, scratch, estimates, ahead);
+        }
+    }
+
+    /// Adds to `ahead` the accepted rows in the list of `row`.
+    fn look_through(
+        &self,
+        row: Row,
+        cutoff: f32,
+        scratch: &mut Scratch,
+        estimates: &mut BlockEstimates,
+        ahead: &mut Vec<Neighbor>,
+    ) {
+        let visited = &mut scratch.visited;
+        let Some(nodes) = self.search.nodes.with_codes() else {
+            let (rows, distances) = (&mut scratch.rows, &mut scratch.distances);
+            let new = |row: &Row| self.accept.accepts(*row) && visited.insert(*row);
+            self.search.near(row, new, rows, distances);
+            let met = rows.iter().zip(&*distances);
+            let met = met.map(|(&row, &distance)| Neighbor { distance, row });
+            ahead.extend(met.filter(|near| near.distance < cutoff));
+            return;
+        };
+        for (block, rows) in nodes.parts(row) {
+            self.search.query.block(block, cutoff, estimates);
+            for (row, &distance) in rows.iter().zip(&estimates.distances) {
+                let row = Row::from_le_bytes(*row);
+                let wanted = row != NONE && distance < cutoff && self.accept.accepts(row);
+                if wanted && visited.insert(row) {
+                    ahead.push(Neighbor { distance, row });
                 }
             }
         }

@@ -21,6 +21,7 @@ pub(crate) mod filtered;
 pub(crate) mod level;
 pub(crate) mod links;
 pub(crate) mod merge;
+mod packed;
 pub(crate) mod pivots;
 mod prune;
 pub(crate) mod repair;

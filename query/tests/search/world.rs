@@ -22,8 +22,15 @@ impl World {
 
     /// The same with so many bytes for derived columns.
     pub(crate) fn with_room(schema: Schema, derived_bytes_max: u64) -> Self {
+        Self::with(schema, |settings| {
+            settings.derived_bytes_max = derived_bytes_max;
+        })
+    }
+
+    /// The same with settings that are changed.
+    pub(crate) fn with(schema: Schema, change: impl FnOnce(&mut Settings)) -> Self {
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
-        let settings = Settings {
+        let mut settings = Settings {
             wal_file_bytes: 1 << 16,
             memtable_bytes_max: 64 << 20,
             soft_free_bytes: 0,
@@ -31,9 +38,9 @@ impl World {
             codes_bytes_min: 0,
             graph_rows_min: 0,
             build_threads: 1,
-            derived_bytes_max,
             ..Settings::default()
         };
+        change(&mut settings);
         let for_db: Arc<dyn Clock> = clock.clone();
         let db = Db::open(Arc::new(SimDisk::default()), for_db, settings).unwrap();
         let collection = db.create_collection("c", schema).unwrap();
