@@ -14,12 +14,14 @@
 //! Both can only be newer than all others. A file that is neither and does not verify is damage.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use format_spec::wal::{
     self as format, FILE_HEADER_LEN, FileHeader, KIND_SYNC_MARKER, Record,
     WalIdentity as FileIdentity,
 };
 use format_spec::{DecodeError, SeqNo, Why};
+use memmap2::MmapMut;
 
 use super::space::OPENING_LEN;
 use super::{WalIdentity, file_path};
@@ -208,13 +210,31 @@ pub(super) fn decode_error(path: &str, error: DecodeError) -> Error {
     Error::corrupt(path, error)
 }
 
-/// All bytes of a file.
-pub(super) fn read_whole(storage: &dyn Storage, path: &str) -> Result<Vec<u8>> {
+/// All bytes of a file, in memory that goes back to the system at once: an allocator would keep
+/// some thirty megabytes for a while that nothing needs again.
+#[derive(Debug)]
+pub(super) struct WholeFile {
+    map: MmapMut,
+    len: usize,
+}
+
+impl Deref for WholeFile {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.map[..self.len]
+    }
+}
+
+/// Reads a file.
+pub(super) fn read_whole(storage: &dyn Storage, path: &str) -> Result<WholeFile> {
     let file = storage.open(path)?;
     let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; len];
-    file.read_at(0, &mut bytes)?;
-    Ok(bytes)
+    // A map has one byte at least.
+    let map = MmapMut::map_anon(len.max(1));
+    let mut map = map.map_err(|error| Error::io("read", path, error))?;
+    file.read_at(0, &mut map[..len])?;
+    Ok(WholeFile { map, len })
 }
 
 /// Takes the files out of the survey that hold the records after `after`, oldest first.
