@@ -85,38 +85,61 @@ fn rotated_and_encoded(
     }
 }
 
-/// Mean and deviation of the errors, each over the deviation it should have: of one bit, and of
-/// several; over some rotations, as the errors of one have much in common.
-fn measured(dim: usize, metric: CodeMetric, bits: CodeBits) -> [(f64, f64); 2] {
-    let (mut one, mut several) = (Vec::new(), Vec::new());
-    for seed in 0..ROTATIONS {
-        let vectors = clustered(400, dim, seed);
-        let code = rotated_and_encoded(&vectors, (metric, bits), seed, None);
-        for vector in clustered(10, dim, seed ^ 0xABCD) {
-            let rotated = RotatedQuery::new(code.space.rotation(), &vector);
+/// Errors over the deviations they should have, of one bit and of several.
+#[derive(Default)]
+struct Errors {
+    one: Vec<f64>,
+    several: Vec<f64>,
+}
+
+impl Errors {
+    /// Adds those of `stored` under one rotation, for each of `queries`.
+    fn add(
+        &mut self,
+        (stored, queries): (&[Vec<f32>], &[Vec<f32>]),
+        (metric, bits): (CodeMetric, CodeBits),
+        seed: u64,
+    ) {
+        let code = rotated_and_encoded(stored, (metric, bits), seed, None);
+        for vector in queries {
+            let rotated = RotatedQuery::new(code.space.rotation(), vector);
             let query = CodeQuery::new(&code.space, metric, bits, &rotated, 1.0);
             let mut out = BlockEstimates::default();
             let blocks = code.blocks.chunks_exact(query.block_len());
-            for (block, vectors) in blocks.zip(vectors.chunks(BLOCK_ROWS)) {
+            for (block, vectors) in blocks.zip(stored.chunks(BLOCK_ROWS)) {
                 query.block(block, f32::INFINITY, &mut out);
                 for (at, stored) in vectors.iter().enumerate() {
-                    let error = f64::from(out.distances[at]) - exact(metric, &vector, stored);
-                    one.push(error / f64::from(out.distances[at] - out.lower[at]));
+                    let error = f64::from(out.distances[at]) - exact(metric, vector, stored);
+                    let sigma = f64::from(out.distances[at] - out.lower[at]);
+                    self.one.push(error / sigma);
                 }
             }
-            for (row, stored) in code.rows.chunks_exact(query.row_len()).zip(&vectors) {
+            if query.row_len() == 0 {
+                continue;
+            }
+            for (row, stored) in code.rows.chunks_exact(query.row_len()).zip(stored) {
                 let estimate = query.row(row);
-                let error = f64::from(estimate.distance) - exact(metric, &vector, stored);
-                several.push(error / f64::from(estimate.deviation));
+                let error = f64::from(estimate.distance) - exact(metric, vector, stored);
+                self.several.push(error / f64::from(estimate.deviation));
             }
         }
     }
-    [one, several].map(|errors| {
-        let count = errors.len() as f64;
-        let mean = errors.iter().sum::<f64>() / count;
-        let square = errors.iter().map(|error| error * error).sum::<f64>() / count;
-        (mean, square.sqrt())
-    })
+
+    /// Fails unless they have no bias and the deviation they should have.
+    fn check(&self, what: &str) {
+        for (name, errors) in [("one bit", &self.one), ("several bits", &self.several)] {
+            if errors.is_empty() {
+                continue;
+            }
+            let count = errors.len() as f64;
+            let mean = errors.iter().sum::<f64>() / count;
+            let square = errors.iter().map(|error| error * error).sum::<f64>() / count;
+            let deviation = square.sqrt();
+            assert!(mean.abs() < 0.03, "{what}, {name}: bias {mean:.3}");
+            let is_right = (0.97..=1.03).contains(&deviation);
+            assert!(is_right, "{what}, {name}: deviation {deviation:.3}");
+        }
+    }
 }
 
 #[test]
@@ -131,15 +154,60 @@ fn errors_are_what_the_codes_say_they_are() {
         (384, CodeBits::Eight),
         (768, CodeBits::Two),
         (768, CodeBits::Four),
+        (1000, CodeBits::One),
         (1536, CodeBits::Eight),
         (4096, CodeBits::Four),
     ] {
         for metric in [CodeMetric::Dot, CodeMetric::Euclid] {
-            let [one, several] = measured(dim, metric, bits);
-            for (name, (mean, deviation)) in [("one bit", one), ("several bits", several)] {
-                let what = format!("{dim} dimensions, {metric:?}, {bits:?}, {name}");
-                assert!(mean.abs() < 0.03, "{what}: bias {mean:.3}");
-                assert!((deviation - 1.0).abs() < 0.03, "{what}: {deviation:.3}");
+            let mut errors = Errors::default();
+            for seed in 0..ROTATIONS {
+                let stored = clustered(400, dim, seed);
+                let queries = clustered(10, dim, seed ^ 0xABCD);
+                errors.add((&stored, &queries), (metric, bits), seed);
+            }
+            errors.check(&format!("{dim} dimensions, {metric:?}, {bits:?}"));
+        }
+    }
+}
+
+/// Embeddings of texts of the sample that the demo has, of unit length.
+const SAMPLE: &[u8] = include_bytes!("../../../server/demo/sample.f16");
+const SAMPLE_DIM: usize = 384;
+
+/// Vectors of `dim` coordinates, each those of one or of several embeddings of the sample, cut off
+/// where there are more.
+fn embeddings(dim: usize) -> Vec<Vec<f32>> {
+    let row_len = 2 * SAMPLE_DIM;
+    let whole = SAMPLE.chunks_exact(row_len * dim.div_ceil(SAMPLE_DIM));
+    let decode = |bytes: &[u8]| {
+        let mut vector = Vec::new();
+        crate::decode_row(format_spec::Element::F16, bytes, &mut vector);
+        vector.truncate(dim);
+        vector
+    };
+    whole.map(decode).collect()
+}
+
+#[test]
+fn errors_of_embeddings_are_what_the_codes_say_they_are() {
+    for dim in [32, 48, 100, 256, 384, 768, 1000, 4096] {
+        let vectors = embeddings(dim);
+        let queries = vectors.len() / 10;
+        // As many of each rotation, whatever the dimension.
+        let (queries, stored) = vectors.split_at(queries.min(20));
+        let stored = &stored[..stored.len().min(200)];
+        for bits in [
+            CodeBits::One,
+            CodeBits::Two,
+            CodeBits::Four,
+            CodeBits::Eight,
+        ] {
+            for metric in [CodeMetric::Dot, CodeMetric::Euclid] {
+                let mut errors = Errors::default();
+                for seed in 0..ROTATIONS {
+                    errors.add((stored, queries), (metric, bits), seed);
+                }
+                errors.check(&format!("{dim} dimensions, {metric:?}, {bits:?}"));
             }
         }
     }
