@@ -5,6 +5,9 @@
 //! 32 rows by number) and `pair`, over rows that stay in the second-level cache; `cold_block` and
 //! `cold_gather`, over rows in memory. The time shown is of one distance, not of one call.
 //!
+//! Codes: `code_block` (a row of a block of 32 of one bit), `code_row` (a row of several bits) and
+//! `code_query` (preparing one), with the bits in place of metric and element.
+//!
 //! Product codes: `product_block`, `product_gather`, `product_encode` (a row) and `product_query`
 //! (one), with the compression in place of metric and element.
 
@@ -18,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use quant::{
-    Compression, Element, Isa, Metric, Pairwise, ProductCodebook, ProductQuery, ProductShape, Query,
+    BLOCK_ROWS, BlockBuilder, BlockEstimates, CodeBits, CodeMetric, CodeQuery, CodeSpace,
+    Compression, Element, Encoder, Isa, Metric, Pairwise, ProductCodebook, ProductQuery,
+    ProductShape, Query, RotatedQuery, Rotation,
 };
 
 const DIMS: [usize; 3] = [384, 768, 1536];
@@ -233,6 +238,68 @@ fn cold_ways(c: &mut Criterion, rows: &Rows, element: Element, isa: Isa, dim: us
     });
 }
 
+fn codes(c: &mut Criterion) {
+    for bits in [
+        CodeBits::One,
+        CodeBits::Two,
+        CodeBits::Four,
+        CodeBits::Eight,
+    ] {
+        for isa in Isa::available() {
+            for dim in DIMS {
+                code_ways(c, bits, isa, dim);
+            }
+        }
+    }
+}
+
+fn code_ways(c: &mut Criterion, bits: CodeBits, isa: Isa, dim: usize) {
+    let name = |way: &str| format!("code_{way}/{bits:?}/{isa}/{dim}");
+    let vectors: Vec<Vec<f32>> = (0..64).map(|n| vector(Element::F32, dim, n)).collect();
+    let rotation = Rotation::new(dim, 1);
+    let space = CodeSpace::of_sample(rotation, vectors.iter().map(|v| &v[..]));
+    let encoder = &mut Encoder::new(&space, CodeMetric::Dot, bits);
+    let mut block = BlockBuilder::new(space.padded());
+    let (mut rows, mut blocks) = (Vec::new(), Vec::new());
+    let block_len = BlockBuilder::block_len(space.padded());
+    let row_len = bits.row_len(space.padded()).max(block_len / BLOCK_ROWS);
+    for vector in vectors.iter().cycle().take(WARM_BYTES / row_len) {
+        encoder.encode(vector, &mut block, &mut rows);
+        if block.is_full() {
+            block.finish(&mut blocks);
+        }
+    }
+    let rotated = RotatedQuery::new(space.rotation(), &vector(Element::F32, dim, 1_000));
+    let query = CodeQuery::with_isa(isa, &space, (CodeMetric::Dot, bits), &rotated, 1.9);
+    c.bench_function(&name("query"), |b| {
+        let kind = (CodeMetric::Dot, bits);
+        b.iter(|| CodeQuery::with_isa(isa, &space, kind, black_box(&rotated), 1.9));
+    });
+    if bits == CodeBits::One {
+        let mut out = BlockEstimates::default();
+        c.bench_function(&name("block"), |b| {
+            b.iter_custom(|iters| {
+                time(iters, blocks.len() / block_len * BLOCK_ROWS, || {
+                    for block in blocks.chunks_exact(block_len) {
+                        black_box(query.block(block, 0.0, &mut out));
+                    }
+                    black_box(&mut out);
+                })
+            });
+        });
+        return;
+    }
+    c.bench_function(&name("row"), |b| {
+        b.iter_custom(|iters| {
+            time(iters, rows.len() / row_len, || {
+                for row in rows.chunks_exact(row_len) {
+                    black_box(query.row_lower(row));
+                }
+            })
+        });
+    });
+}
+
 fn product(c: &mut Criterion) {
     for compression in Compression::ALL {
         for isa in Isa::available() {
@@ -296,6 +363,6 @@ criterion_group! {
         .nresamples(1_000)
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(200));
-    targets = warm, cold, product
+    targets = warm, codes, cold, product
 }
 criterion_main!(kernels);

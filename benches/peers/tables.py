@@ -118,22 +118,36 @@ def filtered_point(point):
 
 
 def memory(section):
-    head = (
-        "| when | bytes a vector | above an empty server | anonymous MB | files MB "
-        "| vectors MB |"
-    )
-    rows = [
-        f"| {when} | {each['bytes_per_vector']:,.0f} | {each['above_empty']:,.0f} "
-        f"| {each['anonymous'] / 1e6:,.1f} | {each['files'] / 1e6:,.1f} "
-        f"| {each['vectors'] / 1e6:,.1f} |"
-        for when, each in (("loaded, queried", section["loaded"]),
-                           ("opened anew, queried", section["opened"]))
-    ]  # fmt: skip
+    count = section["rows"]
+    lines, speeds = [], []
+    for name, profile in section["profiles"].items():
+        for when, key in (("loaded, queried", "loaded"), ("opened anew, queried", "opened")):
+            each = profile[key]
+            whole = each["total"] - each["vectors"]
+            figures = [each["codes"], each["links"], each["row_map"], each["index"]]
+            figures += [whole - each["index"], whole]
+            cells = " | ".join(f"{figure / count:,.0f}" for figure in figures)
+            lines.append(f"| {name}, {when} | {cells} | {each['vectors'] / 1e6:,.0f} |")
+        own, http = profile["in_process"], profile["http"]
+        speeds.append(
+            f"| {name} | {profile['segments']} | {own['qps']:,.0f} | {own['recall']:.4f} "
+            f"| {http['qps']:,.0f} | {http['recall']:.4f} |"
+        )
+    empty = next(iter(section["profiles"].values()))["empty"]["total"]
     facts = (
-        f"{section['rows']:,} generated rows of {section['dim']} dimensions. The vectors' own file "
-        "counts as on disk: what of it is in memory is given back when asked.\n\n"
+        f"{count:,} generated rows of {section['dim']} dimensions, `on_disk` vectors; resident "
+        f"bytes a vector. A server without rows has {empty / 1e6:,.1f} MB, {empty / count:,.0f} "
+        "bytes a vector of these. The vectors' own file counts as on disk: what of it is in "
+        "memory is given back when asked.\n\n"
     )
-    return facts + "\n".join([head, "|---|--:|--:|--:|--:|--:|", *rows])
+    head = (
+        "| profile, when | codes | links | row map | **the three** | process and the rest "
+        "| all but vectors | vectors MB |"
+    )
+    table = "\n".join([head, "|---|--:|--:|--:|--:|--:|--:|--:|", *lines])
+    head = "| profile | segments | QPS in process | recall@10 | QPS over HTTP | recall@10 |"
+    speed = "\n".join([head, "|---|--:|--:|--:|--:|--:|", *speeds])
+    return f"{facts}{table}\n\nThe speed of these, one query a call, one connection:\n\n{speed}"
 
 
 def opening(section):

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::Isa;
 use crate::kernel::{BlockOperand, Codes};
 
 use super::block::{BLOCK_ROWS, BlockBuilder};
@@ -104,6 +105,28 @@ impl CodeQuery {
         deviations: f32,
     ) -> Self {
         Self::on(Codes::new(None), space, metric, bits, query, deviations)
+    }
+
+    /// The same on an instruction set, for tests and benches.
+    ///
+    /// # Panics
+    /// As [`Self::new`], and if this machine cannot run `isa`.
+    #[must_use]
+    pub fn with_isa(
+        isa: Isa,
+        space: &CodeSpace,
+        (metric, bits): (CodeMetric, CodeBits),
+        query: &RotatedQuery,
+        deviations: f32,
+    ) -> Self {
+        Self::on(
+            Codes::new(Some(isa)),
+            space,
+            metric,
+            bits,
+            query,
+            deviations,
+        )
     }
 
     pub(super) fn on(
