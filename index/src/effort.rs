@@ -8,6 +8,9 @@ pub const DEVIATIONS: [f32; 6] = [0.7, 1.0, 1.4, 1.9, 2.7, 4.0];
 /// What a search takes that asks for nothing else.
 pub const DEVIATIONS_DEFAULT: f32 = 1.9;
 
+/// Nearest rows that are to be found where recall is measured.
+pub const NEAREST: usize = 10;
+
 /// Rows in the beam of a search of a graph.
 pub const BEAM_ROWS: [u32; 7] = [16, 32, 64, 128, 256, 512, 1_024];
 

@@ -6,7 +6,9 @@
 //!   taken, at last a scan of the vectors.
 
 use engine::{RecallPoint, Source};
-use index::effort::{CANDIDATES_DEFAULT, DEVIATIONS_DEFAULT, RECALL_FLOOR, deviations_for};
+use index::effort::{
+    CANDIDATES_DEFAULT, DEVIATIONS_DEFAULT, NEAREST, RECALL_FLOOR, deviations_for,
+};
 
 use crate::request::SearchParams;
 
@@ -69,6 +71,19 @@ impl Effort {
             beam: beam
                 .filter(|_| params.recall.is_some())
                 .map(|beam| 2 * beam as usize),
+        }
+    }
+
+    /// The same for so many rows wanted: of more than were looked for when recall was measured the
+    /// last are as near to the end of the beam as the last were then.
+    pub(crate) fn for_wanted(self, wanted: usize, params: &SearchParams) -> Self {
+        let wider = |beam: usize| match params.hnsw_ef {
+            Some(_) => beam,
+            None => beam.saturating_mul(wanted.max(NEAREST)).div_ceil(NEAREST),
+        };
+        Self {
+            beam: self.beam.map(wider),
+            ..self
         }
     }
 }
@@ -148,5 +163,12 @@ mod tests {
             ..asked(0.999)
         };
         assert_eq!(beam(&both), Some(40));
+        let wanted = |rows: usize, params: &SearchParams| {
+            let effort = Effort::of(&[], &graph, params);
+            effort.for_wanted(rows, params).beam
+        };
+        assert_eq!(wanted(1, &asked(0.95)), Some(128));
+        assert_eq!(wanted(100, &asked(0.95)), Some(1_280));
+        assert_eq!(wanted(100, &both), Some(40));
     }
 }

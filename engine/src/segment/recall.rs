@@ -11,7 +11,7 @@
 use format_spec::graph::GraphView;
 use format_spec::manifest::RecallPoint;
 use format_spec::{PartEntry, PartKind, Row, Schema, SegmentEntry, VectorSchema};
-use index::effort::{BEAM_ROWS, CANDIDATES, DEVIATIONS, DEVIATIONS_DEFAULT};
+use index::effort::{BEAM_ROWS, CANDIDATES, DEVIATIONS, DEVIATIONS_DEFAULT, NEAREST};
 use index::{
     AcceptAll, CodedGraph, CodedSearch, CodedSettings, Neighbor, RowSet, Scratch, SearchSettings,
     SharedBound, TopK,
@@ -24,8 +24,6 @@ use crate::scorer::RowScorer;
 use crate::segment::Segment;
 use crate::shard::Ground;
 
-/// Nearest rows that are to be found for a query.
-const NEAREST: usize = 10;
 /// Segments of fewer rows are not measured: whatever they cost is little.
 const ROWS_LEAST: u32 = 1_000;
 /// Queries, so many that they are compared with about so many rows in all, whatever the segment:
