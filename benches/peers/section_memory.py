@@ -25,17 +25,23 @@ PORTION = 100_000
 NAME = "search"
 # Two profiles: as the default budget has it, and a graph with a budget for its lists alone.
 GRAPHS = {"CAIRN__STORAGE__GRAPH_ROWS_MIN": "0"}
-LISTS_MB = 64
-PROFILES = {
-    "as it comes": ({}, []),
-    "compact: graph, lists alone in memory": (
-        {**GRAPHS, "CAIRN__STORAGE__CODED_GRAPH_MB": str(LISTS_MB)},
-        ["--coded", "--coded-mb", str(LISTS_MB)],
-    ),
-}
+# Bytes a row of that budget: enough for lists of any row numbers, and for nothing else.
+LISTS_BYTES = 200
 # Mappings by what they are of: the ending of a file of the collection.
 KINDS = {"vectors": "vectors", "codes": "codes", "graph": "links", "rows": "row_map"}
 INDEX = ["codes", "links", "row_map"]
+
+
+def profiles(rows):
+    """Settings of the server, and options of `search`, by name."""
+    lists_mb = str(-(-rows * LISTS_BYTES // 2**20))
+    return {
+        "as it comes": ({}, []),
+        "compact: graph, lists alone in memory": (
+            {**GRAPHS, "CAIRN__STORAGE__CODED_GRAPH_MB": lists_mb},
+            ["--coded", "--coded-mb", lists_mb],
+        ),
+    }
 
 
 def memory(job):
@@ -43,7 +49,7 @@ def memory(job):
     with tempfile.TemporaryDirectory(dir=job.scratch) as at:
         data = dataset.prepare(None, job.memory_rows, job.memory_dim, QUERIES, Path(at) / "data")
         out = {"rows": data.rows, "dim": data.dim, "profiles": {}}
-        for name, how in PROFILES.items():
+        for name, how in profiles(data.rows).items():
             out["profiles"][name] = profile(job, data, how)
             said = out["profiles"][name]["opened"]
             job.say(
