@@ -1,8 +1,12 @@
-//! A collection in process: of a data set, with its payload and two field indexes, in one segment.
+//! An engine and a collection in process: of a data set, with its payload and two field indexes, in
+//! one segment.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use engine::{Collection, Db, StepKind, UpsertRows, WriteBatch};
+use engine::{
+    Collection, Db, DiskStorage, Settings, StepKind, SystemClock, UpsertRows, WriteBatch,
+};
 use format_spec::{
     Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
     VectorSchema,
@@ -15,6 +19,27 @@ use crate::dataset::Dataset;
 /// Its name.
 pub const NAME: &str = "search";
 const BATCH: usize = 1_000;
+
+/// Opens an engine on a directory, with settings as `adjust` makes them of the usual ones; its
+/// background work is done when it is told to.
+///
+/// # Errors
+/// Those of the engine.
+pub fn open(directory: &Path, adjust: impl FnOnce(&mut Settings)) -> Result<Arc<Db>, Failure> {
+    let mut settings = Settings {
+        workers: 0,
+        ..Settings::default()
+    };
+    adjust(&mut settings);
+    let storage = Arc::new(DiskStorage::new(directory)?);
+    Ok(Db::open(storage, Arc::new(SystemClock::new()), settings)?)
+}
+
+/// Has segments of any size get graphs, with codes in their nodes if there are codes.
+pub fn with_graphs(settings: &mut Settings) {
+    settings.graph_rows_min = 0;
+    settings.coded_graph_bytes_max = u64::MAX;
+}
 
 /// Makes it of the first `rows` rows, and runs all background work.
 ///

@@ -2,13 +2,14 @@
 //! long it took.
 //!
 //! `cargo run --release -p benches --bin filtered -- --data DIR --filters FILE [--at DIRECTORY]
-//! [--graph] [--plain] [--unindexed]`
+//! [--graph] [--plain] [--unindexed] [--by-cluster]`
 //!
 //! `FILE` has, a JSON object a line, first `{"payloads": [...]}`, a payload with integers for each
 //! row of the base, and then a filter each: `{"name", "conditions"}` with the condition of each
 //! query, as `peers/filters.py` makes them. The collection has an index of each integer unless
 //! `--unindexed`; one segment, with codes as the engine comes, with `--graph` a graph with codes in
-//! its nodes, with `--plain` a graph and no codes. Once it is made, each line of standard input is
+//! its nodes, with `--plain` a graph and no codes; with `--by-cluster` its rows lie in the order of
+//! their clusters. Once it is made, each line of standard input is
 //! asked: `{"filter": name or null, "exact": bool, "ef": number or null}`, and with
 //! `"explain": true`
 //! answered with the paths taken and the medians of what they did, along `"path"` if one is named.
@@ -23,11 +24,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
-use benches::collection::{fill, nearest};
+use benches::collection::{fill, nearest, open, with_graphs};
 use benches::dataset::Dataset;
 use benches::usage::cpu_seconds;
 use benches::{Failure, argument, flag, timed};
-use engine::{Collection, Db, DiskStorage, Settings, Snapshot, SystemClock};
+use engine::{Collection, Db, Settings, Snapshot, SystemClock};
 use format_spec::{
     Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
     VectorSchema,
@@ -47,7 +48,7 @@ fn main() -> Result<(), Failure> {
     let (payloads, filters) = read(&argument("--filters").ok_or("--filters FILE is missing")?)?;
     let temporary = tempfile::tempdir()?;
     let at = argument("--at").map_or_else(|| temporary.path().to_owned(), Into::into);
-    let db = open(&at)?;
+    let db = open(&at, adjust)?;
     let cpu = cpu_seconds();
     let collection = match db.collection("filtered") {
         Some(collection) => collection,
@@ -230,20 +231,13 @@ fn filter(stated: &Json) -> Result<Filter, Failure> {
     })
 }
 
-fn open(directory: &Path) -> Result<Arc<Db>, Failure> {
-    let mut settings = Settings {
-        workers: 0,
-        ..Settings::default()
-    };
+fn adjust(settings: &mut Settings) {
     if flag("--graph") || flag("--plain") {
-        settings.graph_rows_min = 0;
-        settings.coded_graph_bytes_max = u64::MAX;
+        with_graphs(settings);
     }
     if flag("--plain") {
         settings.codes_bytes_min = u64::MAX;
     }
-    let storage = Arc::new(DiskStorage::new(directory)?);
-    Ok(Db::open(storage, Arc::new(SystemClock::new()), settings)?)
 }
 
 fn make(db: &Db, data: &Dataset, payloads: &[Json]) -> Result<Arc<Collection>, Failure> {
@@ -255,10 +249,14 @@ fn make(db: &Db, data: &Dataset, payloads: &[Json]) -> Result<Arc<Collection>, F
         hnsw: HnswSettings::default(),
         codec: Codec::Auto,
     };
-    let field = |path: &str| FieldIndex {
-        path: path.to_owned(),
-        field_type: FieldType::Integer,
-        settings: Value::Object(Vec::new()).to_bytes(),
+    let field = |path: &str| {
+        let leads = path == "cluster" && flag("--by-cluster");
+        let settings = leads.then(|| ("is_principal".to_owned(), Value::Bool(true)));
+        FieldIndex {
+            path: path.to_owned(),
+            field_type: FieldType::Integer,
+            settings: Value::Object(settings.into_iter().collect()).to_bytes(),
+        }
     };
     let fields = if flag("--unindexed") {
         Vec::new()

@@ -13,8 +13,9 @@
 use std::sync::Arc;
 
 use benches::collection::nearest;
+use benches::collection::{open, with_graphs};
 use benches::{Failure, argument};
-use engine::{Collection, Db, DiskStorage, Settings, Snapshot, StepKind, SystemClock};
+use engine::{Collection, Db, Snapshot, StepKind, SystemClock};
 use engine::{UpsertRows, WriteBatch};
 use format_spec::{
     Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
@@ -104,16 +105,11 @@ impl Bench {
         graph: bool,
     ) -> Result<Self, Failure> {
         let directory = tempfile::tempdir()?;
-        let mut settings = Settings {
-            workers: 0,
-            ..Settings::default()
-        };
-        if graph {
-            settings.graph_rows_min = 0;
-            settings.coded_graph_bytes_max = u64::MAX;
-        }
-        let storage = Arc::new(DiskStorage::new(directory.path())?);
-        let db = Db::open(storage, Arc::new(SystemClock::new()), settings)?;
+        let db = open(directory.path(), |settings| {
+            if graph {
+                with_graphs(settings);
+            }
+        })?;
         let space = Space::new(dim);
         let collection = make(&db, &space, rows, codec)?;
         let snapshot = collection.snapshot();

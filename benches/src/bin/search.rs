@@ -16,14 +16,13 @@
 
 use std::io::BufRead;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use benches::collection::{NAME, indexed, make, nearest};
+use benches::collection::{NAME, indexed, make, nearest, open, with_graphs};
 use benches::dataset::Dataset;
 use benches::usage::{bytes_below, cpu_seconds, running_cpu_seconds, status_bytes};
 use benches::{Failure, argument, flag, now, timed};
-use engine::{Collection, Db, DiskStorage, Settings, Snapshot, SystemClock};
+use engine::{Collection, Settings, Snapshot, SystemClock};
 use format_spec::PointId;
 use query::{Env, QueryRequest, SearchParams};
 use serde_json::json;
@@ -41,7 +40,8 @@ fn main() -> Result<(), Failure> {
     let temporary = tempfile::tempdir()?;
     let at = argument("--at").map_or_else(|| temporary.path().to_owned(), Into::into);
     let (anonymous, cpu, start) = (status_bytes("RssAnon"), cpu_seconds(), now());
-    let db = open(&at)?;
+    let most = argument("--coded-mb").map(|mb| mb.parse()).transpose()?;
+    let db = open(&at, |settings| adjust(settings, most))?;
     let collection = match db.collection(NAME) {
         Some(collection) => collection,
         None => make(&db, &data, rows)?,
@@ -218,23 +218,15 @@ impl Bench {
 
 type Answer = (usize, Vec<query::Hit>, Duration);
 
-fn open(directory: &Path) -> Result<Arc<Db>, Failure> {
-    let storage = Arc::new(DiskStorage::new(directory)?);
-    let mut settings = Settings {
-        workers: 0,
-        ..Settings::default()
-    };
+/// `most` is how many MiB the graphs in memory may have.
+fn adjust(settings: &mut Settings, most: Option<u64>) {
     if flag("--graph") || flag("--coded") {
-        settings.graph_rows_min = 0;
-        let most = argument("--coded-mb")
-            .map(|mb| mb.parse::<u64>())
-            .transpose()?;
+        with_graphs(settings);
         settings.coded_graph_bytes_max = most.map_or(u64::MAX, |mb| mb << 20);
     }
     if flag("--graph") {
         settings.codes_bytes_min = u64::MAX;
     }
-    Ok(Db::open(storage, Arc::new(SystemClock::new()), settings)?)
 }
 
 /// A measurement of scans, or of another data set, would say nothing.

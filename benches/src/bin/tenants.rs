@@ -15,11 +15,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use benches::collection::{fill, nearest};
+use benches::collection::{fill, nearest, open, with_graphs};
 use benches::dataset::Dataset;
 use benches::usage::{cpu_seconds, running_cpu_seconds};
 use benches::{Failure, argument, flag, timed};
-use engine::{Collection, Db, DiskStorage, Settings, Snapshot, SystemClock};
+use engine::{Collection, Db, Settings, Snapshot, SystemClock};
 use format_spec::{
     Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema, Value, VectorSchema,
 };
@@ -43,7 +43,7 @@ fn main() -> Result<(), Failure> {
     let of_row: Vec<usize> = drawn.by_ref().take(rows).collect();
     let asked: Vec<usize> = drawn.take(data.queries.rows).collect();
     let directory = tempfile::tempdir()?;
-    let db = open(directory.path())?;
+    let db = open(directory.path(), adjust)?;
     let mut sides = Vec::new();
     for (name, is_tenant) in [("as_they_came", false), ("by_tenant", true)] {
         let cpu = cpu_seconds();
@@ -226,17 +226,10 @@ fn of_tenant(tenant: usize) -> Result<Filter, Failure> {
     })
 }
 
-fn open(directory: &Path) -> Result<Arc<Db>, Failure> {
-    let mut settings = Settings {
-        workers: 0,
-        ..Settings::default()
-    };
+fn adjust(settings: &mut Settings) {
     if flag("--graph") {
-        settings.graph_rows_min = 0;
-        settings.coded_graph_bytes_max = u64::MAX;
+        with_graphs(settings);
     }
-    let storage = Arc::new(DiskStorage::new(directory)?);
-    Ok(Db::open(storage, Arc::new(SystemClock::new()), settings)?)
 }
 
 fn make(

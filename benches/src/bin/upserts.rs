@@ -6,13 +6,11 @@
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use benches::collection::open;
 use benches::{Failure, argument, timed};
-use engine::{
-    Collection, Db, DiskStorage, Settings, StepKind, SystemClock, UpsertRows, WriteBatch,
-};
+use engine::{Collection, Settings, StepKind, UpsertRows, WriteBatch};
 use format_spec::{Codec, Element, HnswSettings, Metric, PointId, Schema, VectorSchema};
 
 const DIM: usize = 32;
@@ -26,7 +24,7 @@ fn main() -> Result<(), Failure> {
     let rows = number("--rows", 1_000_000)?;
     let segments = number("--segments", 32)?.max(1);
     let temporary = tempfile::tempdir()?;
-    let db = open(temporary.path())?;
+    let db = open(temporary.path(), adjust)?;
     let collection = db.create_collection("upserts", schema())?;
     let each = rows.div_ceil(segments);
     for segment in 0..segments {
@@ -82,16 +80,10 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-fn open(directory: &std::path::Path) -> Result<Arc<Db>, Failure> {
-    let storage = Arc::new(DiskStorage::new(directory)?);
-    let settings = Settings {
-        workers: 0,
-        memtable_bytes_max: 1 << 30,
-        sealed_memtables_max: 64,
-        soft_free_bytes: 0,
-        ..Settings::default()
-    };
-    Ok(Db::open(storage, Arc::new(SystemClock::new()), settings)?)
+fn adjust(settings: &mut Settings) {
+    settings.memtable_bytes_max = 1 << 30;
+    settings.sealed_memtables_max = 64;
+    settings.soft_free_bytes = 0;
 }
 
 fn schema() -> Schema {
