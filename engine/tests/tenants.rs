@@ -311,6 +311,50 @@ fn a_field_made_a_tenant_later_orders_the_next_merge() {
     check(&collection, &model);
 }
 
+/// Alone, nothing else would ever write it anew.
+#[test]
+fn a_lone_segment_is_put_in_order_once() {
+    let disk = SimDisk::default();
+    let db = open(&disk, 1);
+    let collection = db.create_collection("c", schema(Vec::new())).unwrap();
+    let mut model = Model::new();
+    upsert(&collection, 0..3_000, &mut model);
+    flush(&db, &collection);
+    merge(&db, &collection);
+    let only = || collection.snapshot().sources()[0].segment_id();
+    let settled = only();
+    merge(&db, &collection);
+    assert_eq!(only(), settled, "nothing is to be done");
+    let add = &mut |schema: &Schema| {
+        let mut schema = schema.clone();
+        schema.fields.push(tenant());
+        Ok(schema)
+    };
+    db.alter_collection("c", add).unwrap();
+    merge(&db, &collection);
+    let snapshot = collection.snapshot();
+    let source = &snapshot.sources()[0];
+    let who = |row: Row| {
+        let (without, who, ..) = key(source, row);
+        (without, who)
+    };
+    assert!((0..source.rows()).map(who).is_sorted());
+    check_derived(source);
+    check(&collection, &model);
+    let ordered = only();
+    assert_ne!(ordered, settled);
+    merge(&db, &collection);
+    assert_eq!(only(), ordered, "once");
+    drop(snapshot);
+    drop(collection);
+    drop(db);
+    let db = open(&disk, 1);
+    let collection = db.collection("c").unwrap();
+    merge(&db, &collection);
+    let again = collection.snapshot().sources()[0].segment_id();
+    assert_eq!(again, ordered, "not after a restart either");
+}
+
 /// A payload that names another tenant stays where the row lies until the next merge.
 #[test]
 fn a_row_that_changes_its_tenant_moves_with_the_next_merge() {

@@ -16,6 +16,7 @@
 //! | vacuum | more than `deleted_threshold` of at least `vacuum_min_rows` rows are dead |
 //! | merge tier | `fan_out` segments whose sizes are within a factor of `fan_out` |
 //! | merge count | more than `segment_count_target` segments and writers are quiet |
+//! | reorder | rows lie far from the order of their tenants, and nothing else is due |
 
 use format_spec::{CompactionSettings, SegmentId};
 
@@ -47,6 +48,8 @@ pub(crate) struct Shape {
     pub(crate) without_column: Vec<usize>,
     /// Whether the payloads have no statistics.
     pub(crate) without_statistics: bool,
+    /// Whether rows that are to lie together, as indexes of the schema say, do not.
+    pub(crate) out_of_order: bool,
     /// Bytes of the payload part, which is what columns and statistics are made from.
     pub(crate) payload_bytes: u64,
     /// What an operator asked for.
@@ -156,6 +159,7 @@ pub(crate) fn choose(
     chooser.vacuums();
     chooser.tiers();
     chooser.count();
+    chooser.reorder();
     chooser.choices
 }
 
@@ -401,6 +405,24 @@ impl Chooser<'_> {
             self.merge(&smallest, why);
         }
     }
+
+    /// Writes the segment that it costs least to anew, if that is all there is to do.
+    fn reorder(&mut self) {
+        let forced = self.free.iter().any(|shape| shape.forced.vacuum);
+        if !self.choices.is_empty() || !(self.now.quiet || forced) {
+            return;
+        }
+        let far = self.free.iter().filter(|shape| shape.out_of_order);
+        if let Some(shape) = far.min_by_key(|shape| (shape.bytes, shape.id)) {
+            let plan = Plan::Merge {
+                segments: vec![shape.id],
+                graph: shape.has_graph,
+                kind: "reorder",
+            };
+            let why = "rows do not lie in the order of their tenants".to_owned();
+            self.take(plan, why);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -423,8 +445,30 @@ mod tests {
             without_column: vec![],
             payload_bytes: 0,
             without_statistics: false,
+            out_of_order: false,
             forced: Forced::default(),
         }
+    }
+
+    #[test]
+    fn a_segment_is_put_in_order_once_nothing_else_is_due() {
+        let mut shapes = [shape(1, 300, true), shape(2, 200, true)];
+        assert!(plans(&shapes, true).is_empty());
+        shapes[0].out_of_order = true;
+        shapes[1].out_of_order = true;
+        assert!(plans(&shapes, false).is_empty());
+        let smaller = Plan::Merge {
+            segments: vec![SegmentId(2)],
+            graph: true,
+            kind: "reorder",
+        };
+        assert_eq!(plans(&shapes, true), [smaller]);
+        shapes[0].without_column = vec![0];
+        let column = Plan::Column {
+            segment: SegmentId(1),
+            field: 0,
+        };
+        assert_eq!(plans(&shapes, true), [column]);
     }
 
     fn plans(shapes: &[Shape], quiet: bool) -> Vec<Plan> {

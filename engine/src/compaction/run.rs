@@ -372,6 +372,7 @@ fn shape(
             fold: payload.is_some_and(|part| part.exact_for < run.upto),
         }),
         without_statistics: !segment.has_statistics(),
+        out_of_order: segment.is_out_of_order(&schema.fields),
         dead: rows - live,
         patched: u64::from(state.patches.rows.count()),
         bytes: segment.bytes(),

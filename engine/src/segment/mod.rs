@@ -11,6 +11,7 @@ pub(crate) mod codes;
 mod cold;
 pub(crate) mod gather;
 pub(crate) mod made;
+mod order;
 mod part;
 pub(crate) mod product;
 pub(crate) mod recall;
@@ -147,6 +148,7 @@ pub(crate) struct Segment {
     /// Set once it is served.
     derived: OnceLock<Arc<DerivedColumns>>,
     payload_cache: OnceLock<Arc<PayloadCache>>,
+    order: order::KnownOrder,
     tombstones: Option<Lazy<TombstonesLayout>>,
     patches: Option<Lazy<PatchesLayout>>,
 }
@@ -252,6 +254,7 @@ impl Segment {
                 .collect(),
             derived: OnceLock::new(),
             payload_cache: OnceLock::new(),
+            order: order::KnownOrder::default(),
             statistics: of(PartKind::Statistics, "").map(Lazy::new),
             tombstones: of(PartKind::Tombstones, "").map(Lazy::new),
             patches: of(PartKind::Patch, "").map(Lazy::new),
@@ -468,6 +471,9 @@ impl Segment {
             lazy.map(|lazy| lazy.part.entry().id)
         };
         let before = before.filter(|before| payload(before) == payload(self));
+        if let Some(before) = before {
+            self.order.copy(&before.order);
+        }
         let derived = before.and_then(|before| before.derived.get().cloned());
         let room = &around.derived_room;
         let derived = derived.unwrap_or_else(|| Arc::new(DerivedColumns::new(room)));

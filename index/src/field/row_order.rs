@@ -11,7 +11,10 @@
 use std::ops::ControlFlow;
 
 use format_spec::columns::storable;
-use format_spec::{DecodeError, FieldIndex, FieldType, Value, ValueKind, ValueRef};
+use format_spec::{
+    ColumnValues, ColumnView, DecodeError, FieldIndex, FieldType, Row, Value, ValueKind, ValueRef,
+};
+use quant::BLOCK_ROWS;
 
 use super::path::FieldPath;
 use super::{datetime, uuid};
@@ -59,6 +62,62 @@ impl RowOrder {
             principal: first(self.principal.as_ref(), payload, principal)?,
         })
     }
+}
+
+/// Rows in order touch at least so many blocks; twice as many and some more are far from it.
+const BLOCKS_APART: u64 = 64;
+/// A share of the values that rows may have beside their first.
+const OTHERS_SHARE: u64 = 64;
+
+impl RowOrder {
+    /// The field that leads.
+    #[must_use]
+    pub fn leader(&self) -> Option<&FieldPath> {
+        let leading = self.tenant.as_ref().or(self.principal.as_ref());
+        leading.map(|leading| &leading.path)
+    }
+
+    /// Whether rows lie far from this order, as the column of the leading field tells: rows that
+    /// belong together are in more than twice the blocks they fit in.
+    ///
+    /// Rows that are written in this order are never far from it. Where many rows have several
+    /// values the column does not tell which of them counts, and they are not taken to be far.
+    #[must_use]
+    pub fn is_far(&self, column: &ColumnView<'_>) -> bool {
+        let stats = column.stats();
+        let others = stats.values.saturating_sub(u64::from(stats.rows_indexed));
+        if others > stats.values / OTHERS_SHARE {
+            return false;
+        }
+        // Where one tenant ends and the next begins, both have rows in the block.
+        let ends = self.tenant.as_ref().map_or(0, |_| stats.distinct);
+        let least = stats.values.div_ceil(BLOCK_ROWS as u64) + ends + others;
+        blocks_in_turn(column) > 2 * least + BLOCKS_APART
+    }
+}
+
+/// How often the block changes while the rows of a column are walked in the order of their values.
+fn blocks_in_turn(column: &ColumnView<'_>) -> u64 {
+    let (mut last, mut blocks) = (None, 0);
+    let mut walk = |row: Row| {
+        let block = Some(row / BLOCK_ROWS as u32);
+        blocks += u64::from(block != last);
+        last = block;
+    };
+    match column.values() {
+        ColumnValues::Keyword(words) => {
+            let rows = words.iter().flat_map(|(_, rows)| rows.iter());
+            rows.for_each(&mut walk);
+        }
+        ColumnValues::Integer(numbers) | ColumnValues::Datetime(numbers) => {
+            numbers.range(..).iter().for_each(&mut walk);
+        }
+        ColumnValues::Float(numbers) => numbers.range(..).iter().for_each(&mut walk),
+        ColumnValues::Uuid(uuids) => uuids.range(..).iter().for_each(&mut walk),
+        // None of these leads.
+        ColumnValues::Bool(_) | ColumnValues::Geo(_) | ColumnValues::Text(_) => {}
+    }
+    blocks
 }
 
 impl Leading {
