@@ -8,7 +8,7 @@
 //!
 //! # Invariants
 //! - A derived column has what the payload part has, as the column of an index: readers evaluate
-//!   patched rows on their payload.
+//!   patched rows on their payload. That of a memtable has its first rows, which do not change.
 //! - The columns of a data directory have no more bytes than their room; the least recently used go
 //!   first, and those of a payload part that is no longer served go with it.
 //! - One thread makes a column, and others read payloads meanwhile.
@@ -171,7 +171,7 @@ fn range_of(owner: u64) -> std::ops::Range<Key> {
     (owner, String::new(), 0)..(owner + 1, String::new(), 0)
 }
 
-/// The derived columns of one payload part.
+/// The derived columns of one payload part or memtable.
 #[derive(Debug)]
 pub struct DerivedColumns {
     room: Arc<DerivedRoom>,

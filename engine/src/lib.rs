@@ -88,7 +88,7 @@ pub use row_product::RowProduct;
 pub use scorer::RowScorer;
 pub use settings::Settings;
 pub use snapshot::Snapshot;
-pub use source::{IdsInOrder, MaybeVector, SegmentView, Source};
+pub use source::{IdsInOrder, LaterSource, MaybeVector, SegmentView, Source};
 pub use status::{Color, Counters, JobReport, JobSegment, Optimizations, SegmentReport, Status};
 pub use storage::{BatchedReads, DiskStorage, IoUring, Storage};
 pub use upsert::{UpsertRows, VectorError, encode_vector};

@@ -56,6 +56,8 @@ pub struct PayloadReader<'a> {
     cache: Option<(&'a PayloadCache, u128)>,
     /// Blocks of a cold part that were read and not yet asked for, as they are stored.
     ahead: BTreeMap<u32, Vec<u8>>,
+    /// Blocks read from the file so far, and their bytes.
+    cold: (u64, u64),
 }
 
 impl<'a> PayloadReader<'a> {
@@ -68,6 +70,7 @@ impl<'a> PayloadReader<'a> {
             unpatched: false,
             cache: None,
             ahead: BTreeMap::new(),
+            cold: (0, 0),
         }
     }
 
@@ -99,6 +102,11 @@ impl<'a> PayloadReader<'a> {
         }
     }
 
+    /// Blocks read from the file of a cold part so far, and their bytes as they are stored.
+    pub fn cold_reads(&self) -> (u64, u64) {
+        self.cold
+    }
+
     /// Reads the payloads of `rows` at once where they are cold; each is then to be asked for in
     /// row order. A hint of which rows come next.
     ///
@@ -120,7 +128,8 @@ impl<'a> PayloadReader<'a> {
         if let Some((cache, part)) = self.cache {
             numbers.retain(|&block| !cache.has(BlockKey { part, block }));
         }
-        read_ahead(part, &file, &blocks, &numbers, &mut self.ahead)
+        let ahead = (&mut self.ahead, &mut self.cold);
+        read_ahead(part, &file, &blocks, &numbers, ahead)
     }
 
     /// The whole payload of `row`, an encoded object, with patches honoured unless this reader
@@ -188,7 +197,8 @@ impl<'a> PayloadReader<'a> {
                     let count = if follows { AHEAD } else { 1 };
                     let end = number.saturating_add(count).min(view.block_count());
                     let numbers: Vec<u32> = (number..end).collect();
-                    read_ahead(part, &file, view, &numbers, &mut self.ahead)?;
+                    let ahead = (&mut self.ahead, &mut self.cold);
+                    read_ahead(part, &file, view, &numbers, ahead)?;
                 }
                 let stored = self.ahead.remove(&number).unwrap_or_default();
                 view.decompress_stored(number, &stored, room)
@@ -220,13 +230,13 @@ impl<'a> PayloadReader<'a> {
     }
 }
 
-/// Reads blocks in one batch, in the place of those read before.
+/// Reads blocks in one batch, in the place of those read before, and counts them.
 fn read_ahead(
     part: &Part,
     file: &Arc<dyn File>,
     view: &PayloadView<'_>,
     numbers: &[u32],
-    ahead: &mut BTreeMap<u32, Vec<u8>>,
+    (ahead, (reads, read)): (&mut BTreeMap<u32, Vec<u8>>, &mut (u64, u64)),
 ) -> Result<()> {
     ahead.clear();
     let ranges: Vec<_> = numbers
@@ -234,6 +244,8 @@ fn read_ahead(
         .map(|&number| view.block_range(number))
         .collect();
     part.fetch(file, &ranges, |at, bytes| {
+        *reads += 1;
+        *read += bytes.len() as u64;
         ahead.insert(numbers[at], bytes.to_vec());
     })
 }

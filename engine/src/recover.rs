@@ -28,7 +28,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::field_index::IndexedPoints;
 use crate::flush::write_flush;
 use crate::foreign::warn_around;
-use crate::memtable::Memtable;
 use crate::numbered;
 use crate::publish::Cell;
 use crate::rate::urgently;
@@ -102,13 +101,15 @@ impl Shard {
         let (segments, damaged) = open_segments(&base, &chosen.current, &schema)?;
         let mut apply = ApplySide {
             seqno: chosen.current.flushed,
-            memtables: vec![Memtable::of(&schema)],
+            memtables: Vec::new(),
+            derived_room: Arc::clone(&base.around.derived_room),
             schema,
             segments,
             sealed: VecDeque::new(),
             damaged,
             sealed_patches: 0,
         };
+        apply.add_memtable();
         let mut version = VersionSide {
             current: chosen.current,
             previous: chosen.previous,

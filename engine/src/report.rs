@@ -144,6 +144,7 @@ impl Shard {
         }
         let derived = state.segments.iter();
         let derived = derived.filter_map(|segment| segment.segment.derived());
+        let derived = derived.chain(state.memtables.iter().filter_map(|view| view.derived()));
         let patches = state
             .segments
             .iter()

@@ -167,9 +167,17 @@ pub(crate) struct ApplySide {
     pub(crate) damaged: Vec<Damaged>,
     /// Bytes of patches in memory that a seal has counted already.
     pub(crate) sealed_patches: u64,
+    /// Room for the derived columns of memtables.
+    pub(crate) derived_room: Arc<DerivedRoom>,
 }
 
 impl ApplySide {
+    /// Begins a new memtable.
+    pub(crate) fn add_memtable(&mut self) {
+        let memtable = Memtable::with_room(&self.schema, &self.derived_room);
+        self.memtables.push(memtable);
+    }
+
     /// A segment whose deaths and patches are kept, served or not.
     pub(crate) fn known_mut(&mut self, id: SegmentId) -> Option<&mut Arc<SegmentState>> {
         let aside = self

@@ -1,7 +1,7 @@
 //! Source: one segment or memtable of a snapshot, read the same way.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use format_spec::columns::ColumnView;
 use format_spec::graph::GraphView;
@@ -10,14 +10,16 @@ use format_spec::{PartKind, PointId, RecallPoint, Row, SegmentId, SeqNo};
 use index::{CodedGraph, RowSet};
 use quant::{CodeBits, Query};
 
+use crate::bits::Bits;
 use crate::derived::DerivedColumns;
 use crate::error::{Error, Result};
 use crate::memtable::MemtableView;
+use crate::patches::Patches;
 use crate::payload_reader::PayloadReader;
 use crate::row_codes::RowCodes;
 use crate::row_product::RowProduct;
 use crate::scorer::RowScorer;
-use crate::segment::Vectors;
+use crate::segment::{Segment, Vectors};
 use crate::version::SegmentState;
 
 /// A segment as a snapshot sees it.
@@ -31,6 +33,18 @@ pub enum Source {
     Memtable(MemtableView),
     /// A sealed segment.
     Segment(SegmentView),
+}
+
+/// The payloads of a source as they were written, to be read later, for as long as anybody else
+/// may want what is made of them.
+#[derive(Clone, Debug)]
+pub struct LaterSource(Later);
+
+#[derive(Clone, Debug)]
+enum Later {
+    Memtable(MemtableView),
+    /// Its files are not kept.
+    Segment(Weak<Segment>),
 }
 
 /// A vector in element encoding, of a row that may have none.
@@ -415,10 +429,11 @@ impl Source {
     }
 
     /// The columns that queries have made of fields without an index, and may make. Of rows in
-    /// [`Self::patched`] they have what was there before.
+    /// [`Self::patched`] they have what was there before; those of a memtable may have fewer rows
+    /// than it, or more than this snapshot of it.
     pub fn derived(&self) -> Option<&Arc<DerivedColumns>> {
         match self {
-            Self::Memtable(_) => None,
+            Self::Memtable(view) => view.derived(),
             Self::Segment(view) => view.0.segment.derived(),
         }
     }
@@ -434,6 +449,14 @@ impl Source {
         }
     }
 
+    /// The payloads for later.
+    pub fn for_later(&self) -> LaterSource {
+        LaterSource(match self {
+            Self::Memtable(view) => Later::Memtable(view.clone()),
+            Self::Segment(view) => Later::Segment(Arc::downgrade(&view.0.segment)),
+        })
+    }
+
     /// Which segment it is.
     pub fn segment_id(&self) -> Option<SegmentId> {
         match self {
@@ -445,6 +468,26 @@ impl Source {
 
 pub(crate) fn no_row(row: Row) -> Error {
     Error::invalid("read", format!("no row {row}"))
+}
+
+impl LaterSource {
+    /// The memtable, or the segment with none of its rows dead or patched; `None` once a memtable
+    /// has become a segment, or a segment was merged, dropped or given other parts, and the
+    /// last snapshot of it is gone.
+    pub fn open(&self) -> Option<Source> {
+        let segment = match &self.0 {
+            Later::Memtable(view) if view.is_gone() => return None,
+            Later::Memtable(view) => return Some(Source::Memtable(view.clone())),
+            Later::Segment(segment) => segment.upgrade()?,
+        };
+        let rows = segment.row_count();
+        Some(Source::segment(Arc::new(SegmentState {
+            segment,
+            dead: Bits::new(rows),
+            patches: Patches::new(rows),
+            persisted_dead: Bits::new(rows),
+        })))
+    }
 }
 
 impl SegmentView {

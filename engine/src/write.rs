@@ -270,7 +270,7 @@ impl ApplySide {
 
     fn active(&mut self) -> &mut Memtable {
         if self.memtables.is_empty() {
-            self.memtables.push(Memtable::of(&self.schema));
+            self.add_memtable();
         }
         let last = self.memtables.len() - 1;
         &mut self.memtables[last]
@@ -329,7 +329,7 @@ impl ApplySide {
     pub(crate) fn seal_in_place(&mut self) {
         self.sealed.push_back(Arc::new(self.state()));
         self.sealed_patches = self.patch_bytes();
-        self.memtables.push(Memtable::of(&self.schema));
+        self.add_memtable();
     }
 
     /// Bytes of all patches that are only in memory.

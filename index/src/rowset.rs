@@ -68,6 +68,14 @@ impl RowSet {
         set
     }
 
+    /// The same rows in a set over `0..len`, which is no less than it ranges over.
+    #[must_use]
+    pub fn extended(mut self, len: u32) -> Self {
+        self.len = self.len.max(len);
+        self.words.resize(words_for(self.len), 0);
+        self
+    }
+
     /// The number of rows the set ranges over, in it or not.
     pub const fn len(&self) -> u32 {
         self.len

@@ -3,6 +3,7 @@
 //! Long loops ask every few thousand rows, so that a query over a large segment ends soon after its
 //! deadline, and the clock costs nothing that can be measured.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine::Clock;
@@ -29,12 +30,33 @@ pub(crate) const ASKED_TEXTS: usize = 1_024;
 /// Corners of polygons walked between two looks at the clock: some tens of microseconds.
 pub(crate) const WALKED_CORNERS: usize = 16_384;
 
+/// Blocks of payloads read from files, of whatever threads of a request.
+#[derive(Debug, Default)]
+pub(crate) struct ColdReads {
+    reads: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl ColdReads {
+    fn add(&self, (reads, bytes): (u64, u64)) {
+        self.reads.fetch_add(reads, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Reads and bytes since the last time.
+    pub(crate) fn take(&self) -> (u64, u64) {
+        let reads = self.reads.swap(0, Ordering::Relaxed);
+        (reads, self.bytes.swap(0, Ordering::Relaxed))
+    }
+}
+
 /// When to give up, if ever.
 #[derive(Copy, Clone, Debug)]
 pub(crate) struct Budget<'a> {
     deadline: Option<(&'a dyn Clock, Duration)>,
     pool: Option<&'a ThreadPool>,
     later: Option<&'a Later>,
+    cold: Option<&'a ColdReads>,
 }
 
 impl<'a> Budget<'a> {
@@ -43,6 +65,7 @@ impl<'a> Budget<'a> {
         deadline: None,
         pool: None,
         later: None,
+        cold: None,
     };
 
     /// The budget of a request.
@@ -51,6 +74,22 @@ impl<'a> Budget<'a> {
             deadline: env.deadline.map(|deadline| (env.clock, deadline)),
             pool: Some(env.pool),
             later: env.later,
+            cold: None,
+        }
+    }
+
+    /// The same for somebody who asks what is read from files.
+    pub(crate) fn counting(self, cold: &'a ColdReads) -> Self {
+        Self {
+            cold: Some(cold),
+            ..self
+        }
+    }
+
+    /// Notes what a reader of payloads has read from files.
+    pub(crate) fn note_cold(&self, reads: (u64, u64)) {
+        if let Some(cold) = self.cold {
+            cold.add(reads);
         }
     }
 

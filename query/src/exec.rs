@@ -234,7 +234,9 @@ impl Search<'_> {
             && open > SAMPLED_LEAST
             && !self.params.exact
         {
-            let (tested, matched) = RowTester::new(filter, source).sample(&found.open)?;
+            let mut tester = RowTester::new(filter, source);
+            let (tested, matched) = tester.sample(&found.open)?;
+            self.budget.note_cold(tester.cold_reads());
             open_share = Share::of_sample(tested, matched);
         }
         Ok(Facts {
@@ -529,6 +531,7 @@ impl Search<'_> {
             }
         }
         trace.actual.payloads += u64::from(tested);
+        self.budget.note_cold(tester.cold_reads());
         note_payloads(filter, source, tested, &self.budget)?;
         matching.sort_unstable();
         Ok(matching)

@@ -10,7 +10,7 @@ use engine::{RecallPoint, Snapshot, Source};
 use format_spec::ids::SegmentId;
 use format_spec::schema::Schema;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, ColdReads};
 use crate::error::QueryError;
 use crate::exec::{Near, Search};
 use crate::filter::{
@@ -168,13 +168,20 @@ pub fn explain(
     let target = BoundTarget::bind(snapshot, schema, &request.using, target)?;
     let parallel = target.is_for_all_threads(snapshot, request, env);
     let started = env.clock.monotonic();
-    let mut search = target.search(request, filter.as_ref(), Budget::new(env), !parallel);
+    let cold = ColdReads::default();
+    let budget = Budget::new(env).counting(&cold);
+    let mut search = target.search(request, filter.as_ref(), budget, !parallel);
     search.path = options.path;
     let (mut sources, mut found) = (Vec::new(), Vec::new());
     for source in snapshot.sources() {
         let mut plan = planned(&search, source)?;
         if options.analyze {
-            let (near, actual) = tried(&search, source, env)?;
+            // What was read to plan is not counted.
+            cold.take();
+            let (near, mut actual) = tried(&search, source, env)?;
+            let (reads, bytes) = cold.take();
+            actual.cold_reads += reads;
+            actual.cold_bytes += bytes;
             plan.actual = Some(actual);
             found.push(near);
         }

@@ -10,12 +10,14 @@ use std::fmt;
 
 use parking_lot::Mutex;
 
-/// Work that may wait. Each holds on to a segment.
+/// Work that may wait.
 const WAITING_MAX: usize = 64;
 
 /// Work in pieces.
 pub(crate) trait Work: Send {
-    /// Does the next piece of a millisecond or so; gives back what is left.
+    /// Does the next piece; gives back what is left. A piece is bounded by rows, not by time: that
+    /// of a column reads 2,048 payloads, a few milliseconds, and its last one sorts and writes what
+    /// was read, at most a quarter of the room for such columns.
     fn step(self: Box<Self>) -> Option<Box<dyn Work>>;
 }
 

@@ -64,7 +64,8 @@ pub struct Actual {
     pub blocks: u64,
     /// Blocks without a matching row.
     pub blocks_skipped: u64,
-    /// Reads of vectors that are not in memory.
+    /// Vectors and blocks of payloads read from cold files. What is mapped, columns among it, is
+    /// not counted, whether its pages were in memory or not.
     pub cold_reads: u64,
     /// Bytes of them.
     pub cold_bytes: u64,

@@ -20,12 +20,13 @@ mod held;
 
 use std::cmp::Reverse;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crossbeam_skiplist::SkipMap;
 use format_spec::{PointId, Row, Schema, SeqNo};
 use quant::{BLOCK_ROWS, BlockBuilder, CodeBits, CodeMetric, CodeSpace};
 
+use crate::derived::{DerivedColumns, DerivedRoom};
 use block::Block;
 use codes::{Coding, Codings, Encoded};
 use held::HeldRows;
@@ -42,6 +43,10 @@ pub(crate) struct Shared {
     block_rows: u32,
     codings: Codings,
     held: HeldRows,
+    /// Columns that queries make of the payloads, none where there is no room for them.
+    derived: Option<Arc<DerivedColumns>>,
+    /// Whether its rows have gone to a segment.
+    gone: AtomicBool,
 }
 
 /// The writer's side of a memtable.
@@ -77,15 +82,29 @@ impl EncodeJob {
 }
 
 impl Memtable {
-    /// An empty memtable for points of this schema.
+    /// An empty memtable for points of this schema, without room for derived columns.
+    #[cfg(test)]
     pub(crate) fn of(schema: &Schema) -> Self {
+        Self::of_schema(schema, None)
+    }
+
+    /// An empty memtable for points of this schema.
+    pub(crate) fn with_room(schema: &Schema, room: &Arc<DerivedRoom>) -> Self {
+        Self::of_schema(schema, Some(room))
+    }
+
+    fn of_schema(schema: &Schema, room: Option<&Arc<DerivedRoom>>) -> Self {
         let vectors = schema.vectors.iter();
         let strides = vectors.clone().map(format_spec::VectorSchema::stride);
-        Self::new(strides.collect(), vectors.map(Coding::of).collect())
+        Self::new(strides.collect(), vectors.map(Coding::of).collect(), room)
     }
 
     /// An empty memtable for vectors of the given strides in bytes, in schema order.
-    fn new(strides: Vec<usize>, codings: Vec<Option<Coding>>) -> Self {
+    fn new(
+        strides: Vec<usize>,
+        codings: Vec<Option<Coding>>,
+        room: Option<&Arc<DerivedRoom>>,
+    ) -> Self {
         let block_rows = block::rows_for(strides.iter().sum());
         let shared = Shared {
             map: SkipMap::new(),
@@ -93,6 +112,8 @@ impl Memtable {
             block_rows: block_rows as u32,
             codings: Codings::new(codings, block_rows),
             held: HeldRows::default(),
+            derived: room.map(|room| Arc::new(DerivedColumns::new(room))),
+            gone: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),
@@ -189,6 +210,12 @@ impl Memtable {
     }
 }
 
+impl Drop for Memtable {
+    fn drop(&mut self) {
+        self.shared.gone.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Shared {
     fn encode(&self, block: &Block) {
         let bytes = self.codings.encode(block) as u64;
@@ -230,6 +257,16 @@ impl MemtableView {
         };
         view.live = (0..view.rows).filter(|&row| view.is_live(row)).count() as u32;
         view
+    }
+
+    /// Whether its rows have gone to a segment.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.shared.gone.load(Ordering::Relaxed)
+    }
+
+    /// The columns that queries make of the payloads; later rows than a column has may follow.
+    pub(crate) fn derived(&self) -> Option<&Arc<DerivedColumns>> {
+        self.shared.derived.as_ref()
     }
 
     /// Rows, those not visible included.
@@ -442,7 +479,7 @@ mod tests {
 
     #[test]
     fn a_view_keeps_its_rows_while_the_memtable_changes() {
-        let mut table = Memtable::new(vec![4], vec![None]);
+        let mut table = Memtable::new(vec![4], vec![None], None);
         put(&mut table, 1, 1);
         put(&mut table, 2, 2);
         let view = table.view(SeqNo(2));
@@ -462,7 +499,7 @@ mod tests {
     /// A description of a collection may be asked for many times a second.
     #[test]
     fn an_index_asks_each_payload_once() {
-        let mut table = Memtable::new(vec![4], vec![None]);
+        let mut table = Memtable::new(vec![4], vec![None], None);
         let asked = std::cell::Cell::new(0);
         let key = ("a".to_owned(), 0, 0);
         let count = |view: &MemtableView, key| {

@@ -95,7 +95,8 @@ impl FieldPath {
     }
 
     /// The path of these steps, which begin with a key.
-    pub(crate) fn of_items(items: Vec<PathItem>) -> FieldPath {
+    #[must_use]
+    pub fn of_items(items: Vec<PathItem>) -> FieldPath {
         FieldPath {
             items: items.into(),
         }

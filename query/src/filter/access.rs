@@ -41,7 +41,7 @@ impl<'s> Access<'s> {
             return Ok(Self::Column(Box::new(view)));
         }
         let statistics = zones::open(source)?;
-        let known = statistics.map(|view| zones::find(&view, field.path));
+        let known = statistics.map(|view| zones::find(&view, &field.path));
         if let Some(column) = derive::find(field, source, known.as_ref()) {
             return Ok(Self::Derived(column));
         }
@@ -57,7 +57,10 @@ impl<'s> Access<'s> {
     ) -> Result<Answer, QueryError> {
         let answer = match self {
             Self::Column(view) => column::answer(view, ask, budget)?,
-            Self::Derived(derived) => column::answer(&derived.view(), ask, budget)?,
+            Self::Derived(derived) => {
+                let view = derived.view();
+                column::answer(&view, ask, budget)?.of_first(view.stats().rows, rows)
+            }
             Self::Zones(known) => zones::answer(known, ask, rows),
             Self::Payloads => return Ok(Answer::OPEN),
         };
@@ -76,7 +79,11 @@ impl<'s> Access<'s> {
     ) -> Result<Estimate, QueryError> {
         let estimate = match self {
             Self::Column(view) => column::estimate(view, ask, budget)?,
-            Self::Derived(derived) => column::estimate(&derived.view(), ask, budget)?,
+            Self::Derived(derived) => {
+                let view = derived.view();
+                let others = rows.saturating_sub(u64::from(view.stats().rows));
+                column::estimate(&view, ask, budget)?.loosened(others, rows)
+            }
             Self::Zones(known) => zones::estimate(known, ask, rows),
             Self::Payloads => return Ok(Estimate::unknown(rows)),
         };

@@ -4,15 +4,18 @@
 //! too, and what is asked of texts is cut into tokens. The shape of the filter stays as it was.
 //!
 //! # Invariants
-//! - Where an index changes what a condition means (the tokens of a text index), it is the schema
-//!   that says so, and never what a source happens to have.
+//! - Where an index changes what a condition means (the tokens of a text index, the entries of a
+//!   nested one), it is the schema that says so, and never what a source happens to have.
+
+use std::borrow::Cow;
 
 use format_spec::ids::{PointId, placement_hash};
 use format_spec::schema::{FieldIndex, FieldType, Schema};
 use index::{ColumnContent, FieldPath, PathItem};
 
 use super::ask::{Ask, ValueTest};
-use super::ast::{Condition, DEPTH_MAX, Filter};
+use super::ast::{Condition, DEPTH_MAX, FieldTest, Filter};
+use super::elements::Elements;
 use super::estimate::to_f64;
 use super::text_test::TOKENS_MAX;
 use crate::error::QueryError;
@@ -73,7 +76,7 @@ impl Slice {
 /// A bound test of the values at a path.
 #[derive(Debug)]
 pub(crate) struct Field<'f> {
-    pub(crate) path: &'f FieldPath,
+    pub(crate) path: Cow<'f, FieldPath>,
     /// The path as the schema spells it and the type, if the schema has an index of it.
     pub(crate) column: Option<(String, FieldType)>,
     /// The same of a field inside an array of objects: its column knows the rows.
@@ -168,6 +171,10 @@ impl Binder<'_> {
         depth: usize,
     ) -> Result<Test<'f>, QueryError> {
         Ok(match condition {
+            Condition::Field {
+                path,
+                test: FieldTest::IsEmpty(wanted),
+            } => self.is_empty(path, *wanted),
             Condition::Field { path, test } => {
                 let ask = Ask::new(test, self.index(path));
                 if let Ask::Any(ValueTest::Text(text)) = &ask
@@ -178,10 +185,10 @@ impl Binder<'_> {
                         format!("{tokens} tokens asked for in {path}, at most {TOKENS_MAX}");
                     return Err(invalid("filter", message));
                 }
-                self.field(path, ask)
+                self.field(Cow::Borrowed(path), ask)
             }
-            Condition::IsEmpty(path) => self.field(path, Ask::IsEmpty(true)),
-            Condition::IsNull(path) => self.field(path, Ask::IsNull(true)),
+            Condition::IsEmpty(path) => self.is_empty(path, true),
+            Condition::IsNull(path) => self.field(Cow::Borrowed(path), Ask::IsNull(true)),
             Condition::Nested { path, filter } => self.nested(path, filter, depth)?,
             Condition::Filter(inner) => Test::Filter(Box::new(self.filter(inner, depth + 1)?)),
             Condition::Slice { total, index } if index >= total => {
@@ -214,8 +221,28 @@ impl Binder<'_> {
         found.map(|(_, index)| *index)
     }
 
-    fn field<'f>(&self, path: &'f FieldPath, ask: Ask<'f>) -> Test<'f> {
-        let index = self.index(path);
+    /// Whether nothing is at the path, or, where each element has an entry, in one of them.
+    fn is_empty<'f>(&mut self, path: &'f FieldPath, wanted: bool) -> Test<'f> {
+        let outside = self.inside.is_none();
+        let elements = self.index(path).filter(|_| outside).and_then(Elements::of);
+        let Some(Elements { array, field }) = elements else {
+            return self.field(Cow::Borrowed(path), Ask::IsEmpty(wanted));
+        };
+        self.inside = Some([array.items(), &[PathItem::Every]].concat());
+        let lacking = self.field(Cow::Owned(field), Ask::IsEmpty(true));
+        self.inside = None;
+        let lacking = Test::Nested(array, Box::new(Bound::of_must(vec![lacking])));
+        if wanted {
+            return lacking;
+        }
+        Test::Filter(Box::new(Bound {
+            must_not: vec![lacking],
+            ..Bound::of_must(Vec::new())
+        }))
+    }
+
+    fn field<'f>(&self, path: Cow<'f, FieldPath>, ask: Ask<'f>) -> Test<'f> {
+        let index = self.index(&path);
         let content = index.and_then(|index| ColumnContent::of(index).ok());
         let column = index.map(|index| (index.path.clone(), index.field_type));
         // A column knows rows, and not which element of a row its values are in.
@@ -263,6 +290,18 @@ impl Binder<'_> {
 }
 
 impl<'f> Bound<'f> {
+    /// All of `must`, which ask for no id and no vector.
+    fn of_must(must: Vec<Test<'f>>) -> Self {
+        Self {
+            must,
+            should: Vec::new(),
+            must_not: Vec::new(),
+            min_should: None,
+            asks_id: false,
+            vectors: Vec::new(),
+        }
+    }
+
     /// All conditions of this level.
     pub(crate) fn tests(&self) -> impl Iterator<Item = &Test<'f>> {
         let alternatives = self.min_should.iter().flat_map(|(_, tests)| tests);

@@ -1,4 +1,5 @@
-//! Making columns of fields without an index, when a filter reads the payloads of a segment anyway.
+//! Making columns of fields without an index, when a filter reads the payloads of a segment anyway,
+//! and of any field of a memtable.
 //!
 //! The first filter on such a field pays for the payloads that it needs; the column that is left in
 //! memory answers the next ones, as the column of an index would.
@@ -12,11 +13,14 @@
 //! - A column is made of the payloads as the payload part has them, of all rows: it holds for every
 //!   snapshot.
 //! - A request waits for a column only where there is no later.
+//! - What is left for later keeps no segment: it is given up with the segment.
+//! - The column of a memtable has the rows that there were when it was made. Those after them are
+//!   read, until that was as much work as making the column anew, of all rows.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use engine::{DerivedColumn, DerivedTurn, Source};
+use engine::{DerivedColumn, DerivedTurn, LaterSource, Source};
 use format_spec::schema::FieldType;
 use format_spec::value::ValueRef;
 use format_spec::{FieldFigures, Kinds};
@@ -46,7 +50,9 @@ pub(crate) fn find(
     let (best, others) = types(&field.ask, figures(known))?;
     let path = field.path.to_string();
     let mut all = std::iter::once(&best).chain(others);
-    all.find_map(|&field_type| columns.get(&path, field_type))
+    let column = all.find_map(|&field_type| columns.get(&path, field_type))?;
+    // A snapshot of a memtable may be older than the column.
+    (column.view().stats().rows <= source.rows()).then_some(column)
 }
 
 fn figures<'k>(known: Option<&Known<'k>>) -> Option<&'k FieldFigures> {
@@ -79,7 +85,8 @@ fn types(
             | ValueTest::Prefix(_)
             | ValueTest::Substring(_) => (FieldType::Keyword, &[]),
             // Cutting texts into tokens costs more than reading them.
-            ValueTest::Text(_) | ValueTest::Geo(_) => return None,
+            ValueTest::Text(_) => return None,
+            ValueTest::Geo(_) => (FieldType::Geo, &[]),
             ValueTest::Integer(_) | ValueTest::AnyInteger(_) | ValueTest::ExceptInteger(_) => {
                 (FieldType::Integer, &[])
             }
@@ -104,6 +111,8 @@ fn bytes_of(field_type: FieldType, rows: u32, figures: Option<&FieldFigures>) ->
             0
         } else if field_type == FieldType::Keyword {
             figures.text_bytes + 20 * figures.values
+        } else if field_type == FieldType::Geo {
+            20 * figures.values
         } else {
             12 * figures.values
         }
@@ -160,7 +169,7 @@ pub(crate) fn make(
     let most = columns.bytes_max();
     if let Some(later) = budget.later() {
         later.leave(Box::new(AllMaking {
-            source: source.clone(),
+            source: source.for_later(),
             making,
             most,
             next: 0,
@@ -174,9 +183,9 @@ pub(crate) fn make(
     Ok(true)
 }
 
-/// Columns of one source in the making, some rows at a time.
+/// Columns of one source in the making: some rows at a time, then column by column.
 struct AllMaking {
-    source: Source,
+    source: LaterSource,
     making: Vec<Making>,
     /// Bytes that a column may have.
     most: u64,
@@ -187,33 +196,35 @@ struct AllMaking {
 impl Work for AllMaking {
     /// What fails gives the turns back: a request that reads the damage tells of it.
     fn step(self: Box<Self>) -> Option<Box<dyn Work>> {
-        let left = self.read().ok().flatten();
+        let left = self.advance().ok().flatten();
         left.map(|left| Box::new(left) as Box<dyn Work>)
     }
 }
 
 impl AllMaking {
-    fn read(mut self) -> Result<Option<Self>, QueryError> {
-        let rows = self.source.rows();
-        let end = self.next.saturating_add(CHUNK_ROWS).min(rows);
+    fn advance(mut self) -> Result<Option<Self>, QueryError> {
+        let Some(source) = self.source.open() else {
+            return Ok(None);
+        };
+        if self.next < source.rows() {
+            self.read(&source)?;
+        } else if let Some(making) = self.making.pop() {
+            making.keep(self.most)?;
+        }
+        Ok((!self.making.is_empty()).then_some(self))
+    }
+
+    /// Reads some rows more.
+    fn read(&mut self, source: &Source) -> Result<(), QueryError> {
+        let end = self.next.saturating_add(CHUNK_ROWS).min(source.rows());
         let paths: Vec<&FieldPath> = self.making.iter().map(|making| &making.path).collect();
-        let picked = pick(&self.source, &paths, self.next..end)?;
+        let picked = pick(source, &paths, self.next..end, &Budget::UNLIMITED)?;
         pour(&[picked], &mut self.making)?;
         self.next = end;
         let most = self.most;
-        let (too_large, making): (Vec<_>, Vec<_>) = std::mem::take(&mut self.making)
-            .into_iter()
-            .partition(|making| making.bytes > most);
-        too_large
-            .into_iter()
-            .for_each(|making| making.turn.refuse());
-        if end < rows && !making.is_empty() {
-            return Ok(Some(Self { making, ..self }));
-        }
-        making
-            .into_iter()
-            .try_for_each(|making| making.keep(most))?;
-        Ok(None)
+        let too_large = self.making.extract_if(.., |making| making.bytes > most);
+        too_large.for_each(|making| making.turn.refuse());
+        Ok(())
     }
 }
 
@@ -230,8 +241,12 @@ pub(crate) fn note(
         return Ok(());
     };
     let rows = source.rows();
-    let blocks = zones::open(source)?.map_or(0, |view| view.zones());
-    let of_block = rows / blocks.clamp(rows / BLOCK_ROWS, rows).max(1);
+    let of_block = if source.segment_id().is_some() {
+        let blocks = zones::open(source)?.map_or(0, |view| view.zones());
+        rows / blocks.clamp(rows / BLOCK_ROWS, rows).max(1)
+    } else {
+        1
+    };
     let read = payloads.saturating_mul(of_block).min(rows);
     each_wanted(filter, source, &mut |wanted| {
         columns.note(&wanted.path.to_string(), wanted.field_type, read);
@@ -255,7 +270,7 @@ fn read_all(source: &Source, making: &mut [Making], budget: &Budget<'_>) -> Resu
         .collect();
     for chunks in chunks.chunks(at_once) {
         budget.check()?;
-        let pick = |chunk: &Range<Row>| pick(source, &paths, chunk.clone());
+        let pick = |chunk: &Range<Row>| pick(source, &paths, chunk.clone(), budget);
         let picked: Result<Vec<Picked>, QueryError> = match pool {
             Some(pool) => pool.install(|| chunks.par_iter().map(pick).collect()),
             None => chunks.iter().map(pick).collect(),
@@ -298,15 +313,16 @@ fn each_wanted<'a>(
         {
             continue;
         }
-        let known = zones::open(source)?.map(|view| zones::find(&view, field.path));
-        let there = find(field, source, known.as_ref()).is_some();
+        let known = zones::open(source)?.map(|view| zones::find(&view, &field.path));
+        let column = find(field, source, known.as_ref());
+        let there = column.is_some_and(|column| column.view().stats().rows == source.rows());
         if there || matches!(known, Some(Known::Missing)) {
             continue;
         }
         let figures = figures(known.as_ref());
         if let Some((field_type, _)) = types(&field.ask, figures) {
             take(Wanted {
-                path: field.path,
+                path: &field.path,
                 field_type,
                 bytes: bytes_of(field_type, source.rows(), figures),
             });
@@ -316,13 +332,19 @@ fn each_wanted<'a>(
 }
 
 /// What `paths` select of the payloads of some rows.
-fn pick(source: &Source, paths: &[&FieldPath], rows: Range<Row>) -> Result<Picked, QueryError> {
+fn pick(
+    source: &Source,
+    paths: &[&FieldPath],
+    rows: Range<Row>,
+    budget: &Budget<'_>,
+) -> Result<Picked, QueryError> {
     let mut payloads = source.unpatched_payloads();
     let mut picked = Picked::new(paths.len());
     for row in rows {
         let payload = ValueRef::new(payloads.get(row)?).map_err(damaged_payload)?;
         picked.push(paths, payload).map_err(damaged_payload)?;
     }
+    budget.note_cold(payloads.cold_reads());
     Ok(picked)
 }
 

@@ -299,6 +299,7 @@ fn test_rows(
             matching.push(row);
         }
     }
+    budget.note_cold(tester.cold_reads());
     Ok(matching)
 }
 
@@ -319,6 +320,11 @@ impl<'a> RowTester<'a> {
             payloads: source.payloads(),
             vectors: Vec::with_capacity(filter.vectors.len()),
         }
+    }
+
+    /// As [`PayloadReader::cold_reads`].
+    pub(crate) fn cold_reads(&self) -> (u64, u64) {
+        self.payloads.cold_reads()
     }
 
     /// Whether the row matches.

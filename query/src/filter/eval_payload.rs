@@ -124,7 +124,7 @@ fn nested_holds(
 fn field_holds(field: &Field<'_>, payload: ValueRef<'_>) -> Result<bool, DecodeError> {
     match &field.ask {
         Ask::IsEmpty(wanted) => {
-            let full = any_whole(field.path, payload, |kind| {
+            let full = any_whole(&field.path, payload, |kind| {
                 let ValueKind::Array(array) = kind else {
                     return Ok(!is_null(kind));
                 };
@@ -133,7 +133,7 @@ fn field_holds(field: &Field<'_>, payload: ValueRef<'_>) -> Result<bool, DecodeE
             Ok(full != *wanted)
         }
         Ask::IsNull(wanted) => {
-            let null = any_whole(field.path, payload, |kind| {
+            let null = any_whole(&field.path, payload, |kind| {
                 let ValueKind::Array(array) = kind else {
                     return Ok(is_null(kind));
                 };
@@ -143,13 +143,13 @@ fn field_holds(field: &Field<'_>, payload: ValueRef<'_>) -> Result<bool, DecodeE
         }
         Ask::Count(bounds) => {
             let mut nothing = true;
-            let counted = any_whole(field.path, payload, |kind| {
+            let counted = any_whole(&field.path, payload, |kind| {
                 nothing = false;
                 Ok(bounds.contains(count(kind)))
             })?;
             Ok(counted || nothing && bounds.contains(0))
         }
-        Ask::Any(test) => any_whole(field.path, payload, |kind| {
+        Ask::Any(test) => any_whole(&field.path, payload, |kind| {
             let ValueKind::Array(array) = kind else {
                 return test.passes(kind);
             };

@@ -53,6 +53,15 @@ impl Subset {
         }
     }
 
+    /// The same among `rows` rows; the extremes are extremes of all of them.
+    fn extended(self, rows: u32) -> Self {
+        match self {
+            Self::These(set) => Self::These(set.extended(rows)),
+            Self::Nothing => Self::Nothing,
+            Self::Everything => Self::Everything,
+        }
+    }
+
     /// The rows of `within` that are in it.
     pub(crate) fn of(self, within: &RowSet) -> RowSet {
         match self {
@@ -104,6 +113,20 @@ impl Answer {
             sure: self.sure.and(Subset::These(rows.clone()).not()),
             perhaps: self.perhaps.or(Subset::These(rows.clone())),
         }
+    }
+
+    /// An answer about the first rows, of `rows` in all: nothing is known about the others.
+    pub(crate) fn of_first(self, first: u32, rows: u32) -> Self {
+        if first >= rows {
+            return self;
+        }
+        let mut others = RowSet::new(rows);
+        others.insert_range(first, rows);
+        let among_all = Self {
+            sure: self.sure.extended(rows),
+            perhaps: self.perhaps.extended(rows),
+        };
+        among_all.with_open(&others)
     }
 
     /// Both match.

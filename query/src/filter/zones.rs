@@ -516,7 +516,7 @@ mod tests {
             let (found, estimate) = with_view(&payloads, zone, |view| {
                 assert!(view.is_complete());
                 bound(&filter, |field| {
-                    let known = find(&view, field.path);
+                    let known = find(&view, &field.path);
                     let found = answer(&known, &field.ask, rows);
                     (found, estimate(&known, &field.ask, rows.into()))
                 })
@@ -579,7 +579,7 @@ mod tests {
             let rows = payloads.len() as u32;
             let (sure, perhaps) = with_view(&payloads, 200, |view| {
                 bound(&filter, |field| {
-                    let found = answer(&find(&view, field.path), &field.ask, rows);
+                    let found = answer(&find(&view, &field.path), &field.ask, rows);
                     let all = RowSet::full(rows);
                     (found.sure.of(&all), found.perhaps.of(&all))
                 })

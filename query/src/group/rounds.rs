@@ -7,7 +7,7 @@ use engine::Snapshot;
 use super::GroupsRequest;
 use super::keys::{GroupKey, GroupKeys};
 use crate::error::QueryError;
-use crate::filter::{AnyOf, Condition, FieldTest, Filter, bind};
+use crate::filter::{AnyOf, Condition, FieldTest, Filter, bind, require_value};
 use crate::rank::{Ranked, Ranking};
 use crate::request::{Env, QueryRequest};
 
@@ -102,15 +102,15 @@ impl<'a> Rounds<'a> {
         let query = &self.request.query;
         let mut filter = query.filter.clone().unwrap_or_default();
         filter.must.extend(conditions);
-        let path = self.request.group_by.clone();
-        filter.must_not.push(Condition::IsEmpty(path));
+        let schema = self.snapshot.schema();
+        require_value(&mut filter, &self.request.group_by, schema);
         let round = QueryRequest {
             limit: wanted,
             offset: 0,
             filter: Some(filter.clone()),
             ..query.clone()
         };
-        let bound = bind(&filter, self.snapshot.schema())?;
+        let bound = bind(&filter, schema)?;
         let mut best = self
             .ranking
             .best(self.snapshot, Some(&bound), &round, self.env)?;

@@ -131,6 +131,52 @@ fn cold_and_cached_answers_are_equal() {
     }
 }
 
+/// What a filter reads of payloads in files is told by `analyze`, and not that of cached ones.
+#[test]
+fn cold_payloads_that_a_filter_reads_are_counted() {
+    let world = world(Metric::Euclid, Element::F32, 8, false);
+    let path = query::FieldPath::parse("n").unwrap();
+    let test = query::FieldTest::Match(query::MatchValue::Integer(11));
+    let filter = query::Filter {
+        must: vec![query::Condition::Field { path, test }],
+        ..query::Filter::default()
+    };
+    let request = QueryRequest {
+        target: Some(Target::Vector(vec![0.1; 8])),
+        using: String::new(),
+        filter: Some(filter),
+        params: SearchParams::default(),
+        score_threshold: None,
+        limit: 5,
+        offset: 0,
+        with_payload: PayloadSelector::All(false),
+        with_vector: VectorSelector::All(false),
+    };
+    let options = query::Explain {
+        analyze: true,
+        path: None,
+    };
+    for (residency, cold) in [(Residency::Cached, false), (Residency::Cold, true)] {
+        world.collection.place(Placement {
+            payload: residency,
+            ..Placement::default()
+        });
+        let told = query::explain(&world.snapshot(), &request, &world.env(), options).unwrap();
+        let actual = told
+            .sources
+            .iter()
+            .filter_map(|source| source.actual.as_ref());
+        let read: Vec<_> = actual
+            .map(|a| (a.payloads, a.cold_reads, a.cold_bytes))
+            .collect();
+        let (payloads, reads, bytes) = read
+            .iter()
+            .fold((0, 0, 0), |sum, a| (sum.0 + a.0, sum.1 + a.1, sum.2 + a.2));
+        assert!(payloads > 0, "{read:?}");
+        assert_eq!((reads > 0, bytes > 100), (cold, cold), "{read:?}");
+    }
+}
+
 #[test]
 fn points_are_read_whole_from_cold_files_before_and_after_a_merge() {
     let world = world(Metric::Dot, Element::F32, 12, false);
