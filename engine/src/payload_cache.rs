@@ -5,7 +5,7 @@
 //! finds its own. Passes over many rows (filters, jobs) neither look nor leave anything here.
 //!
 //! Which block gives way is found by a hand that goes round (CLOCK): it passes over those that
-//! were asked for since it last came, and a new one was not. What is asked for only once goes first.
+//! were asked for since it last came, and a new one was not: what is asked for once goes first.
 //!
 //! # Invariants
 //! - The blocks take no more bytes than the cache was given.

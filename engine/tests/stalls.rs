@@ -102,6 +102,10 @@ fn stalled(db: &Db, collection: &Arc<Collection>) -> Receiver<engine::Result<()>
         compaction.rate_bytes_per_s = 1;
         compaction.paused = false;
     });
+    // Until a job runs there is nothing to wait for.
+    while collection.optimizations().running.is_empty() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
     let told = writer(collection);
     let early = told.recv_timeout(Duration::from_millis(300));
     assert_eq!(early.unwrap_err(), RecvTimeoutError::Timeout);
