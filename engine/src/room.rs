@@ -137,7 +137,9 @@ impl Shard {
 
     /// Whether there is compaction to wait for.
     fn is_merging(&self) -> bool {
-        !self.jobs.running().is_empty() || self.due().iter().any(is_indexing)
+        let running = || !self.jobs.running().is_empty();
+        // Twice: what is no longer due may have begun in between.
+        running() || self.due().iter().any(is_indexing) || running()
     }
 
     fn hold(&self, time: Duration, stalled: &AtomicU64) {
