@@ -315,6 +315,33 @@ fn damaged_statistics_are_made_again_and_folds_renew_them() {
     assert!(db.collection("c").unwrap().status().damaged.is_empty());
 }
 
+/// Blocks are verified when they are first read: what rots after that is found by the merge.
+#[test]
+fn what_rots_is_not_merged_into_other_files() {
+    for kind in [".rows", ".vectors", ".payload"] {
+        let disk = SimDisk::default();
+        let db = open(&disk);
+        db.create_collection("c", schema()).unwrap();
+        for first in [0, 50] {
+            upsert(&db, first..first + 50, 1);
+            flush(&db);
+        }
+        let collection = db.collection("c").unwrap();
+        let parts = disk.files().into_iter();
+        let parts: Vec<String> = parts.filter(|path| path.ends_with(kind)).collect();
+        assert_eq!(parts.len(), 2, "{kind}");
+        disk.flip_bit(&parts[0], 4_100, 3).unwrap();
+        collection.run_now();
+        while db.step() {}
+        let damaged = collection.status().damaged;
+        assert_eq!(damaged.len(), 1, "{kind}");
+        assert!(damaged[0].contains(&parts[0]), "{}", damaged[0]);
+        let sources = collection.snapshot();
+        let rows: u32 = sources.sources().iter().map(engine::Source::rows).sum();
+        assert_eq!(rows, 50, "{kind}");
+    }
+}
+
 fn upsert_random(collection: &engine::Collection, ids: std::ops::Range<u64>) {
     let mut rows = UpsertRows::new(&collection.schema());
     for id in ids {

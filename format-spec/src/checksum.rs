@@ -41,6 +41,23 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// SHA-256 of bytes that come piece by piece.
+#[derive(Clone, Debug, Default)]
+pub struct ContentHash(Sha256);
+
+impl ContentHash {
+    /// Goes on with `bytes`.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Of all that came.
+    #[must_use]
+    pub fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +81,14 @@ mod tests {
             let s = seed(&[3, 4]);
             assert_eq!(reseed(s, crc32(0, &bytes), len as u64), crc32(s, &bytes));
         }
+    }
+
+    #[test]
+    fn a_hash_of_pieces_is_that_of_the_whole() {
+        let mut hash = ContentHash::default();
+        hash.update(b"1234");
+        hash.update(b"56789");
+        assert_eq!(hash.finish(), sha256(b"123456789"));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! over into the output, and publishes inputs out and output in, at once.
 //!
 //! # Invariants
+//! - Damage does not spread: the files that are merged are compared with their hashes first.
 //! - A row that died, or was patched, after J is dead, or patched, in the output.
 //! - What the manifest says is exact for a state at or after the last flush, so that replaying
 //!   the WAL on top of it gives the newest state.
@@ -127,6 +128,9 @@ impl Job<'_> {
             .map(|state| u64::from(state.live_count()))
             .sum();
         let check = |done: u64| self.ticker.at(done, total);
+        for state in &inputs {
+            state.segment.check_contents(base.storage(), &|| check(0))?;
+        }
         let rows = Selected::live(&sources, &schema.fields, &check)?;
         for (passes, ascends) in passes.iter_mut().zip(rows.ascend()) {
             if !ascends {

@@ -9,6 +9,7 @@ pub(crate) mod build;
 pub(crate) mod coded;
 pub(crate) mod codes;
 mod cold;
+mod content;
 pub(crate) mod gather;
 pub(crate) mod made;
 mod order;

@@ -23,13 +23,11 @@ use crate::graph::pivots::{Asking, Pivots, packed};
 use crate::neighbor::Nearest;
 use crate::{Row, Space};
 
-/// Rows that the first rows look through, and the last, these at least and as a share of all; those
-/// between look through more the later they come.
+/// Rows looked through for a new one, at least and as a share of all.
 ///
 /// `benches/record/amd-epyc/2026-11-23-graphs.md` has the recall of other shares.
-const FIRST_ROWS: usize = 4_096;
-const LAST_ROWS: usize = 12_288;
-const LAST_SHARE: usize = 8;
+const LOOKED_THROUGH: usize = 12_288;
+const LOOKED_THROUGH_SHARE: usize = 8;
 
 /// Rows, and bytes of their blocks, that are grouped.
 const ROWS_MOST: usize = 400_000;
@@ -166,9 +164,9 @@ struct Looking<P> {
     nearest: Nearest,
 }
 
-/// Rows that the last of so many rows looks through.
-fn looked_through_last(all: usize) -> usize {
-    LAST_ROWS.max(all / LAST_SHARE)
+/// Rows that a row among `all` looks through.
+fn looked_through(all: usize) -> usize {
+    LOOKED_THROUGH.max(all / LOOKED_THROUGH_SHARE)
 }
 
 impl Clusters {
@@ -207,7 +205,7 @@ impl Clusters {
         let (block_len, padded) = Asking::shape(space, among[0]);
         let signs = SignRows::of_blocks(blocks.chunks_exact(block_len), padded);
         let all = members.len();
-        let count = match all <= LAST_ROWS {
+        let count = match all <= LOOKED_THROUGH {
             true => 1,
             false => (all / ROWS_A_CLUSTER).min(CLUSTERS_MOST),
         };
@@ -227,7 +225,7 @@ impl Clusters {
             cluster_of.par_extend(rows.map_init(Asking::default, assigned));
         }
         let at_once = all - later.len();
-        let most = (looked_through_last(all) / 2).max(UNEVEN * all / count);
+        let most = (looked_through(all) / 2).max(UNEVEN * all / count);
         let Some((starts, rows)) = grouped(members, &cluster_of, (count, most)) else {
             return Ok(None);
         };
@@ -242,12 +240,6 @@ impl Clusters {
             at_once,
             all,
         }))
-    }
-
-    /// Rows to be looked through before the turn `before`.
-    fn looked_through(&self, come: usize) -> usize {
-        let last = looked_through_last(self.all);
-        FIRST_ROWS + (last - FIRST_ROWS) * come / self.all
     }
 
     /// For each of `targets`, rows with the turn before which candidates come, the rows that seem
@@ -297,7 +289,7 @@ impl Clusters {
         asking.prepare(space, row);
         self.pivots.list(asking, pivots);
         let come = (self.at_once + before as usize).clamp(1, self.all);
-        let wanted = self.looked_through(come) * looked.percent / 100;
+        let wanted = looked_through(self.all) * looked.percent / 100;
         let (mut seen, mut sorted) = (0, 0);
         nearest.reset(looked.found);
         for nth in 0..self.pivots.count() {
