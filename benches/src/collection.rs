@@ -7,10 +7,7 @@ use std::sync::Arc;
 use engine::{
     Collection, Db, DiskStorage, Settings, StepKind, SystemClock, UpsertRows, WriteBatch,
 };
-use format_spec::{
-    Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
-    VectorSchema,
-};
+use format_spec::{FieldIndex, FieldType, Metric, PointId, Schema, Value, VectorSchema};
 use query::{PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
 
 use crate::Failure;
@@ -93,14 +90,7 @@ pub fn indexed(collection: &Collection) -> bool {
 }
 
 fn schema(dim: usize) -> Schema {
-    let vector = VectorSchema {
-        name: String::new(),
-        dim: dim as u32,
-        metric: Metric::Cosine,
-        element: Element::F32,
-        hnsw: HnswSettings::default(),
-        codec: Codec::Auto,
-    };
+    let vector = VectorSchema::unnamed(dim as u32, Metric::Cosine);
     let field = |path: &str, field_type| FieldIndex {
         path: path.to_owned(),
         field_type,

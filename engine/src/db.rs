@@ -19,6 +19,7 @@ use crate::derived::DerivedRoom;
 use crate::error::{Error, ErrorKind, Result};
 use crate::foreign::warn_in_root;
 use crate::payload_cache::{PayloadCache, PayloadCacheFigures};
+use crate::pool::Pool;
 use crate::segment::CodedRoom;
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardName, Surroundings};
@@ -65,7 +66,7 @@ impl Db {
         let lock = storage.lock(format_spec::path::LOCK)?;
         let catalog = CatalogStore::open(&*storage)?;
         warn_in_root(&*storage)?;
-        let threads = settings.build_threads.max(1);
+        let threads = settings.build_threads;
         let coded_room = Arc::new(CodedRoom::new(settings.coded_graph_bytes_max));
         let derived_room = Arc::new(DerivedRoom::new(settings.derived_bytes_max));
         let payload_cache = Arc::new(PayloadCache::new(settings.payload_cache_bytes_max));
@@ -77,8 +78,8 @@ impl Db {
             payload_cache,
             settings: Arc::new(settings),
             wakeup: Arc::new(Wakeup::default()),
-            build_pool: pool(threads, "build")?,
-            encode_pool: pool(threads, "encode")?,
+            build_pool: Arc::new(Pool::new("build", threads)),
+            encode_pool: Arc::new(Pool::new("encode", threads)),
         };
         let (mut collections, mut failed) = (BTreeMap::new(), BTreeMap::new());
         for entry in &catalog.current.collections {
@@ -372,16 +373,6 @@ impl Inner {
             busy || stepped
         })
     }
-}
-
-/// A pool of threads named `cairn-NAME-N`.
-fn pool(threads: usize, name: &'static str) -> Result<Arc<rayon::ThreadPool>> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .thread_name(move |number| format!("cairn-{name}-{number}"))
-        .build();
-    pool.map(Arc::new)
-        .map_err(|error| Error::invalid("open", error.to_string()))
 }
 
 /// A collection id that this directory has never used: catalog numbers never repeat.

@@ -47,6 +47,7 @@ mod patches;
 mod payload_cache;
 mod payload_reader;
 mod placement;
+mod pool;
 pub mod publish;
 mod rate;
 mod recover;

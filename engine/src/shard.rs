@@ -26,6 +26,7 @@ use crate::field_index::IndexedPoints;
 use crate::memtable::Memtable;
 use crate::payload_cache::PayloadCache;
 use crate::placement::{Placement, PlacementReport, VectorHeld};
+use crate::pool::Pool;
 use crate::publish::Cell;
 use crate::rate::RateLimit;
 use crate::retire::RetiredFiles;
@@ -47,9 +48,9 @@ pub(crate) struct Surroundings {
     /// Wakes the background threads.
     pub(crate) wakeup: Arc<Wakeup>,
     /// Builds graphs.
-    pub(crate) build_pool: Arc<rayon::ThreadPool>,
+    pub(crate) build_pool: Arc<Pool>,
     /// Encodes vectors.
-    pub(crate) encode_pool: Arc<rayon::ThreadPool>,
+    pub(crate) encode_pool: Arc<Pool>,
     /// Memory for coded graphs.
     pub(crate) coded_room: Arc<CodedRoom>,
     /// Memory for columns of fields without an index.

@@ -218,11 +218,15 @@ impl Shard {
     fn encode_rows(&self, side: &mut ApplySide) {
         let settings = &self.base.around.settings;
         let active = side.memtables.last_mut();
-        match active.and_then(|active| active.due_for_codes(settings.codes_bytes_min)) {
-            Some(job) if settings.workers > 0 => self.base.around.encode_pool.spawn(|| job.run()),
-            // Whoever runs the steps itself wants nothing to run beside it.
-            Some(job) => job.run(),
-            None => {}
+        let due = active.and_then(|active| active.due_for_codes(settings.codes_bytes_min));
+        let Some(job) = due else {
+            return;
+        };
+        // Whoever runs the steps itself wants nothing to run beside it.
+        let pool = (settings.workers > 0).then(|| self.base.around.encode_pool.get());
+        match pool {
+            Some(Ok(pool)) => pool.spawn(|| job.run()),
+            _ => job.run(),
         }
     }
 

@@ -10,10 +10,7 @@ use engine::{
     Clock, Collection, Db, DiskStorage, ErrorKind, IoUring, Placement, Residency, Settings, Source,
     Storage, UpsertRows, VectorPlacement, WriteBatch,
 };
-use format_spec::{
-    Codec, CompactionSettings, Element, HnswSettings, Metric, PointId, Row, Schema, Value,
-    VectorSchema,
-};
+use format_spec::{CompactionSettings, Element, Metric, PointId, Row, Schema, Value, VectorSchema};
 use index::Scorer;
 use quant::Query;
 
@@ -61,14 +58,7 @@ fn fill(db: &Db) -> Arc<Collection> {
 }
 
 fn fill_with(db: &Db, compaction: CompactionSettings) -> Arc<Collection> {
-    let vector = VectorSchema {
-        name: String::new(),
-        dim: DIM as u32,
-        metric: Metric::Euclid,
-        element: Element::F32,
-        hnsw: HnswSettings::default(),
-        codec: Codec::Auto,
-    };
+    let vector = VectorSchema::unnamed(DIM as u32, Metric::Euclid);
     let schema = Schema {
         vectors: vec![vector],
         compaction,

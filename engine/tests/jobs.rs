@@ -8,10 +8,7 @@ use std::time::Duration;
 use engine::clock::ManualClock;
 use engine::storage::sim::{Fault, OpKind, SimDisk};
 use engine::{Clock, Collection, Db, Settings, StepKind, UpsertRows, WriteBatch};
-use format_spec::{
-    Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
-    VectorSchema,
-};
+use format_spec::{FieldIndex, FieldType, Metric, PointId, Schema, Value, VectorSchema};
 
 const FIELD: &str = "n";
 
@@ -46,14 +43,7 @@ fn a_job_that_fails_waits_and_holds_up_no_other() {
     };
     let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
     let db = Db::open(Arc::new(disk.clone()), shared, settings).unwrap();
-    let vector = VectorSchema {
-        name: String::new(),
-        dim: 4,
-        metric: Metric::Euclid,
-        element: Element::F32,
-        hnsw: HnswSettings::default(),
-        codec: Codec::Auto,
-    };
+    let vector = VectorSchema::unnamed(4, Metric::Euclid);
     let mut schema = Schema {
         vectors: vec![vector],
         ..Schema::default()
@@ -104,14 +94,7 @@ fn a_forced_run_ends_although_writes_go_on() {
     };
     let db = Db::open(Arc::new(SimDisk::new()), clock, settings).unwrap();
     let mut schema = Schema {
-        vectors: vec![VectorSchema {
-            name: String::new(),
-            dim: 4,
-            metric: Metric::Euclid,
-            element: Element::F32,
-            hnsw: HnswSettings::default(),
-            codec: Codec::Auto,
-        }],
+        vectors: vec![VectorSchema::unnamed(4, Metric::Euclid)],
         ..Schema::default()
     };
     schema.compaction.memtable_bytes_max = 1;

@@ -9,8 +9,7 @@ use engine::clock::ManualClock;
 use engine::storage::sim::SimDisk;
 use engine::{Clock, Db, ErrorKind, Settings, Snapshot, UpsertRows, WriteBatch};
 use format_spec::{
-    Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
-    VectorSchema,
+    FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value, VectorSchema,
 };
 use rand::{RngExt, SeedableRng};
 
@@ -24,12 +23,8 @@ fn schema() -> Schema {
         seed: 7,
     };
     let vector = VectorSchema {
-        name: String::new(),
-        dim: DIM as u32,
-        metric: Metric::Euclid,
-        element: Element::F32,
         hnsw,
-        codec: Codec::Auto,
+        ..VectorSchema::unnamed(DIM as u32, Metric::Euclid)
     };
     let mut schema = Schema {
         vectors: vec![vector],

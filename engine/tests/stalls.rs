@@ -9,9 +9,7 @@ use std::time::Duration;
 use engine::clock::SystemClock;
 use engine::storage::sim::SimDisk;
 use engine::{Collection, Db, Settings, UpsertRows, WriteBatch};
-use format_spec::{
-    Codec, CompactionSettings, Element, HnswSettings, Metric, PointId, Schema, VectorSchema,
-};
+use format_spec::{CompactionSettings, Metric, PointId, Schema, VectorSchema};
 
 const DIM: usize = 64;
 /// Flat segments at which writers wait, and some more.
@@ -58,14 +56,7 @@ fn tune(db: &Db, change: impl Fn(&mut CompactionSettings)) {
 
 /// More flat segments than writers are let past, made while compaction is paused.
 fn filled(db: &Db) -> Arc<Collection> {
-    let vector = VectorSchema {
-        name: String::new(),
-        dim: DIM as u32,
-        metric: Metric::Euclid,
-        element: Element::F32,
-        hnsw: HnswSettings::default(),
-        codec: Codec::Auto,
-    };
+    let vector = VectorSchema::unnamed(DIM as u32, Metric::Euclid);
     let mut schema = Schema {
         vectors: vec![vector],
         ..Schema::default()

@@ -10,8 +10,7 @@ use engine::clock::ManualClock;
 use engine::storage::sim::SimDisk;
 use engine::{Clock, Collection, Db, Settings, Source, StepKind, UpsertRows, WriteBatch};
 use format_spec::{
-    Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Row, Schema, Value,
-    VectorSchema,
+    Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Row, Schema, Value, VectorSchema,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -37,17 +36,13 @@ fn principal() -> FieldIndex {
 
 fn schema(fields: Vec<FieldIndex>) -> Schema {
     let vector = VectorSchema {
-        name: String::new(),
-        dim: DIM as u32,
-        metric: Metric::Euclid,
-        element: Element::F32,
         hnsw: HnswSettings {
             m: 8,
             ef_construct: 40,
             full_scan_threshold_kb: 1,
             seed: 7,
         },
-        codec: Codec::Auto,
+        ..VectorSchema::unnamed(DIM as u32, Metric::Euclid)
     };
     let mut schema = Schema {
         vectors: vec![vector],

@@ -193,6 +193,19 @@ pub struct VectorSchema {
 }
 
 impl VectorSchema {
+    /// The unnamed vector, of 32-bit floats, and all else as it is unless somebody says otherwise.
+    #[must_use]
+    pub fn unnamed(dim: u32, metric: Metric) -> Self {
+        Self {
+            name: String::new(),
+            dim,
+            metric,
+            element: Element::F32,
+            hnsw: HnswSettings::default(),
+            codec: Codec::Auto,
+        }
+    }
+
     /// Bytes of one stored vector.
     #[must_use]
     pub const fn stride(&self) -> usize {

@@ -29,10 +29,7 @@ use benches::dataset::Dataset;
 use benches::usage::cpu_seconds;
 use benches::{Failure, argument, flag, timed};
 use engine::{Collection, Db, Settings, Snapshot, SystemClock};
-use format_spec::{
-    Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, PointId, Schema, Value,
-    VectorSchema,
-};
+use format_spec::{FieldIndex, FieldType, Metric, PointId, Schema, Value, VectorSchema};
 use query::{
     AccessPath, AnyOf, Condition, Env, Explain, FieldPath, FieldTest, Filter, QueryRequest,
     SearchParams,
@@ -241,14 +238,7 @@ fn adjust(settings: &mut Settings) {
 }
 
 fn make(db: &Db, data: &Dataset, payloads: &[Json]) -> Result<Arc<Collection>, Failure> {
-    let vector = VectorSchema {
-        name: String::new(),
-        dim: data.base.columns as u32,
-        metric: Metric::Cosine,
-        element: Element::F32,
-        hnsw: HnswSettings::default(),
-        codec: Codec::Auto,
-    };
+    let vector = VectorSchema::unnamed(data.base.columns as u32, Metric::Cosine);
     let field = |path: &str| {
         let leads = path == "cluster" && flag("--by-cluster");
         let settings = leads.then(|| ("is_principal".to_owned(), Value::Bool(true)));

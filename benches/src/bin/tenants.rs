@@ -20,9 +20,7 @@ use benches::dataset::Dataset;
 use benches::usage::{cpu_seconds, running_cpu_seconds};
 use benches::{Failure, argument, flag, timed};
 use engine::{Collection, Db, Settings, Snapshot, SystemClock};
-use format_spec::{
-    Codec, Element, FieldIndex, FieldType, HnswSettings, Metric, Schema, Value, VectorSchema,
-};
+use format_spec::{FieldIndex, FieldType, Metric, Schema, Value, VectorSchema};
 use query::{
     Condition, Env, Explain, FieldPath, FieldTest, Filter, MatchValue, PayloadSelector,
     QueryRequest, SearchParams,
@@ -238,14 +236,7 @@ fn make(
     (name, is_tenant): (&str, bool),
     of_row: &[usize],
 ) -> Result<Arc<Collection>, Failure> {
-    let vector = VectorSchema {
-        name: String::new(),
-        dim: u32::try_from(data.base.columns)?,
-        metric: Metric::Cosine,
-        element: Element::F32,
-        hnsw: HnswSettings::default(),
-        codec: Codec::Auto,
-    };
+    let vector = VectorSchema::unnamed(u32::try_from(data.base.columns)?, Metric::Cosine);
     let settings = Value::Object(vec![("is_tenant".to_owned(), Value::Bool(is_tenant))]);
     let field = FieldIndex {
         path: FIELD.to_owned(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use benches::collection::open;
 use benches::{Failure, argument, timed};
 use engine::{Collection, Settings, StepKind, UpsertRows, WriteBatch};
-use format_spec::{Codec, Element, HnswSettings, Metric, PointId, Schema, VectorSchema};
+use format_spec::{Metric, PointId, Schema, VectorSchema};
 
 const DIM: usize = 32;
 const BATCH: u64 = 1_000;
@@ -87,14 +87,7 @@ fn adjust(settings: &mut Settings) {
 }
 
 fn schema() -> Schema {
-    let vector = VectorSchema {
-        name: String::new(),
-        dim: DIM as u32,
-        metric: Metric::Dot,
-        element: Element::F32,
-        hnsw: HnswSettings::default(),
-        codec: Codec::Auto,
-    };
+    let vector = VectorSchema::unnamed(DIM as u32, Metric::Dot);
     let mut schema = Schema {
         vectors: vec![vector],
         ..Schema::default()

@@ -69,7 +69,7 @@ fn codes_of<'a>(
         true => Err(Error::closed("build graph")),
         false => Ok(()),
     };
-    let (rows, blocks) = codes_to_build_on(vectors, metric, &base.around.build_pool, &check)?;
+    let (rows, blocks) = codes_to_build_on(vectors, metric, base.around.build_pool.get()?, &check)?;
     Ok(Some(CodedSpace::new(rows, blocks, pair, len)))
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn write_graph(
         .iter()
         .map(|(graph, rows)| MergeInput { graph, rows })
         .collect();
-    let (pool, present) = (&base.around.build_pool, present.as_ref());
+    let (pool, present) = (base.around.build_pool.get()?, present.as_ref());
     let built = match codes_of(base, segment, index, &view, progress)? {
         Some(codes) => index::merge(&codes, present, &inputs, settings, pool, progress),
         None => {

@@ -14,6 +14,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::Segment;
 use crate::error::Result;
+use crate::pool::Pool;
 
 /// Room for coded graphs, shared by all shards.
 #[derive(Debug)]
@@ -103,12 +104,12 @@ impl Segment {
     /// Makes the coded graph over one name's vectors; false when there is no room for it.
     ///
     /// # Errors
-    /// `Corrupt` when graph or codes do not verify.
+    /// `Corrupt` when graph or codes do not verify; no threads.
     pub(crate) fn make_coded(
         &self,
         vector_index: usize,
         room: &Arc<CodedRoom>,
-        pool: &rayon::ThreadPool,
+        pool: &Pool,
     ) -> Result<bool> {
         let _turn = room.turn();
         let Some(cell) = self
@@ -135,10 +136,11 @@ impl Segment {
             let Some((layout, place)) = placed.next() else {
                 return Ok(false);
             };
+            let threads = pool.get()?;
             let packed = match layout {
                 NodeLayout::Codes => self.code_rows(vector_index)?.map(|(_, codes)| {
                     let blocks = (0..codes.block_count()).map(|block| codes.block(block));
-                    CodedGraph::pack(&graph, longest, blocks, padded, pool)
+                    CodedGraph::pack(&graph, longest, blocks, padded, threads)
                 }),
                 NodeLayout::Lists | NodeLayout::Nothing => {
                     Some(CodedGraph::pack_lists(&graph, longest))

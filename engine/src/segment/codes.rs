@@ -222,11 +222,11 @@ pub(crate) fn write_codes(
         source_hash: Some(part.entry().hash),
         exact_for: part.entry().exact_for,
     };
+    // Not the pool that builds graphs: a flush would wait for a whole graph.
+    let pool = base.around.encode_pool.get()?;
     write_part(base, plan, |part| {
         let mut builder = CodesBuilder::new(part, shape)?;
         let mut blocks = Vec::new();
-        // Not the pool that builds graphs: a flush would wait for a whole graph.
-        let pool = &base.around.encode_pool;
         let take = |task: &Encoded, done| {
             builder.push(&task.rows)?;
             blocks.extend_from_slice(&task.blocks);

@@ -166,7 +166,7 @@ impl Apart {
 
 #[cfg(test)]
 mod tests {
-    use format_spec::{Codec, Element, HnswSettings, Metric, PointId, Schema, SeqNo, VectorSchema};
+    use format_spec::{Metric, PointId, Schema, SeqNo, VectorSchema};
 
     use super::*;
     use crate::memtable::Memtable;
@@ -174,14 +174,7 @@ mod tests {
     /// Of any rows in any order: what encoding their vectors in that order makes.
     #[test]
     fn codes_follow_their_rows() {
-        let vector = VectorSchema {
-            name: String::new(),
-            dim: 64,
-            metric: Metric::Cosine,
-            element: Element::F32,
-            hnsw: HnswSettings::default(),
-            codec: Codec::Auto,
-        };
+        let vector = VectorSchema::unnamed(64, Metric::Cosine);
         let coding = Coding::of(&vector).unwrap();
         let mut table = Memtable::of(&Schema {
             vectors: vec![vector],

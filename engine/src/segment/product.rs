@@ -132,7 +132,7 @@ pub(crate) fn write_product(
     };
     let shape = ProductShape::of(vector.dim as usize, compression);
     // Not the pool that builds graphs: a flush would wait for a whole graph.
-    let pool = &base.around.encode_pool;
+    let pool = base.around.encode_pool.get()?;
     let sample = rows.sample();
     let training = ProductTraining::new(shape, &sample, SEED);
     let mut learned = Vec::with_capacity(shape.row_len());

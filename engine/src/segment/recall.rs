@@ -48,7 +48,7 @@ pub(crate) fn note_recall(
     let Some(vector) = schema.vectors.get(index) else {
         return Ok(());
     };
-    let pool = &base.around.encode_pool;
+    let pool = base.around.encode_pool.get()?;
     let sample = pool.install(|| Sample::take(&segment, index, vector))?;
     let Some(sample) = sample else {
         return Ok(());

@@ -210,19 +210,25 @@ pub(super) fn decode_error(path: &str, error: DecodeError) -> Error {
     Error::corrupt(path, error)
 }
 
-/// All bytes of a file, in memory that goes back to the system at once: an allocator would keep
-/// some thirty megabytes for a while that nothing needs again.
+/// Files from here on are read into a map of their own: an allocator would keep some thirty
+/// megabytes for a while that nothing needs again. Small ones are not worth the system calls.
+const MAP_BYTES_MIN: usize = 1 << 20;
+
+/// All bytes of a file.
 #[derive(Debug)]
-pub(super) struct WholeFile {
-    map: MmapMut,
-    len: usize,
+pub(super) enum WholeFile {
+    Small(Vec<u8>),
+    Large(MmapMut),
 }
 
 impl Deref for WholeFile {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.map[..self.len]
+        match self {
+            Self::Small(bytes) => bytes,
+            Self::Large(map) => map,
+        }
     }
 }
 
@@ -230,11 +236,14 @@ impl Deref for WholeFile {
 pub(super) fn read_whole(storage: &dyn Storage, path: &str) -> Result<WholeFile> {
     let file = storage.open(path)?;
     let len = usize::try_from(file.len()?).unwrap_or(usize::MAX);
-    // A map has one byte at least.
-    let map = MmapMut::map_anon(len.max(1));
-    let mut map = map.map_err(|error| Error::io("read", path, error))?;
-    file.read_at(0, &mut map[..len])?;
-    Ok(WholeFile { map, len })
+    if len < MAP_BYTES_MIN {
+        let mut bytes = vec![0; len];
+        file.read_at(0, &mut bytes)?;
+        return Ok(WholeFile::Small(bytes));
+    }
+    let mut map = MmapMut::map_anon(len).map_err(|error| Error::io("read", path, error))?;
+    file.read_at(0, &mut map)?;
+    Ok(WholeFile::Large(map))
 }
 
 /// Takes the files out of the survey that hold the records after `after`, oldest first.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::storage::sim::SimDisk;
 use engine::{Clock, Collection, Db, ManualClock, Settings, Snapshot, UpsertRows};
-use format_spec::{Codec, Element, HnswSettings, Metric, PointId, Schema, VectorSchema};
+use format_spec::{HnswSettings, Metric, PointId, Schema, VectorSchema};
 use query::{Env, QueryError, UpdateMode, WriteOp, needs_turn, resolve};
 
 /// One collection, and what requests run with.
@@ -137,11 +137,8 @@ pub(crate) fn vector(name: &str, dim: u32, metric: Metric) -> VectorSchema {
     };
     VectorSchema {
         name: name.to_owned(),
-        dim,
-        metric,
-        element: Element::F32,
         hnsw,
-        codec: Codec::Auto,
+        ..VectorSchema::unnamed(dim, metric)
     }
 }
 

@@ -453,18 +453,14 @@ impl Visitor<'_> for NameSeed<'_, '_> {
 
 #[cfg(test)]
 mod tests {
-    use format_spec::{Codec, Element, HnswSettings, Metric, Value, VectorSchema};
+    use format_spec::{Metric, Value, VectorSchema};
 
     use super::*;
 
     fn schema() -> Schema {
         let vector = |name: &str, dim| VectorSchema {
             name: name.to_owned(),
-            dim,
-            metric: Metric::Dot,
-            element: Element::F32,
-            hnsw: HnswSettings::default(),
-            codec: Codec::Auto,
+            ..VectorSchema::unnamed(dim, Metric::Dot)
         };
         Schema {
             vectors: vec![vector("", 2), vector("b", 1)],
