@@ -3,6 +3,7 @@
 //! # Invariants
 //! - The port is bound before the data is opened, so that a second server fails at once and not
 //!   after a recovery; it answers only after recovery.
+//! - Whoever got an answer can stop the server: signals are watched before it answers.
 //! - A stop ends in this order: no new connections, running requests, write threads, engine.
 
 use std::error::Error;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use engine::{Clock, Db, DiskStorage, Storage, SystemClock};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -38,11 +39,48 @@ pub struct Running {
     runtime: Option<Runtime>,
 }
 
+/// What tells a process to stop.
+#[derive(Debug)]
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From here on they no longer end the process by themselves.
+    fn watch(runtime: &Runtime) -> std::io::Result<Self> {
+        let _entered = runtime.enter();
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one that came since they are watched.
+    fn wait(mut self, runtime: &Runtime) {
+        let signal = runtime.block_on(async {
+            tokio::select! {
+                _ = self.terminate.recv() => "SIGTERM",
+                _ = self.interrupt.recv() => "SIGINT",
+            }
+        });
+        tracing::info!(signal, "stopping");
+    }
+}
+
 /// Starts a server and returns when it answers.
 ///
 /// # Errors
 /// The port is taken, the data directory cannot be opened, threads cannot be started.
 pub fn start(settings: Settings) -> Result<Running, Failure> {
+    start_with(settings, |_| Ok(())).map(|(running, ())| running)
+}
+
+/// The same; `prepare` is called when all is ready to answer but nothing is answered yet.
+fn start_with<T>(
+    settings: Settings,
+    prepare: impl FnOnce(&Runtime) -> std::io::Result<T>,
+) -> Result<(Running, T), Failure> {
     let network = match settings.service.network_threads {
         0 => cpus().saturating_sub(1).max(1),
         threads => threads,
@@ -73,16 +111,18 @@ pub fn start(settings: Settings) -> Result<Running, Failure> {
             tracing::warn!(name, %error, "files stay cached");
         }
     }
+    let prepared = prepare(&runtime)?;
     let (stop, stopped) = watch::channel(false);
     let serving = runtime.spawn(serve(listener, Arc::clone(&state), stopped));
     tracing::info!(%addr, collections = state.db.collections().len(), "ready");
-    Ok(Running {
+    let running = Running {
         addr,
         state,
         stop,
         serving: Some(serving),
         runtime: Some(runtime),
-    })
+    };
+    Ok((running, prepared))
 }
 
 /// Anybody who reaches the port can do anything.
@@ -100,8 +140,10 @@ fn warn_if_open(addr: &SocketAddr) {
 /// # Errors
 /// As [`start`] and [`Running::stop`].
 pub fn run(settings: Settings) -> Result<(), Failure> {
-    let running = start(settings)?;
-    running.wait_for_signal()?;
+    let (running, signals) = start_with(settings, Signals::watch)?;
+    if let Some(runtime) = &running.runtime {
+        signals.wait(runtime);
+    }
     running.stop()
 }
 
@@ -117,18 +159,9 @@ impl Running {
     /// # Errors
     /// Signals cannot be watched.
     pub fn wait_for_signal(&self) -> Result<(), Failure> {
-        let Some(runtime) = &self.runtime else {
-            return Ok(());
-        };
-        let name = runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            Ok::<_, std::io::Error>(tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            })
-        })?;
-        tracing::info!(signal = name, "stopping");
+        if let Some(runtime) = &self.runtime {
+            Signals::watch(runtime)?.wait(runtime);
+        }
         Ok(())
     }
 
@@ -158,5 +191,39 @@ impl Drop for Running {
             self.state.close_threads();
             runtime.shutdown_background();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn signals_are_watched_before_anything_is_answered() {
+        let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let directory = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.service.port = address.port();
+        settings.storage.path = directory.path().join("data");
+        let asked = |_: &Runtime| {
+            let mut asking = TcpStream::connect(address)?;
+            asking.write_all(b"GET /readyz HTTP/1.1\r\nhost: cairn\r\n\r\n")?;
+            asking.set_read_timeout(Some(Duration::from_millis(300)))?;
+            let early = asking.read(&mut [0; 64]);
+            assert!(early.is_err(), "{early:?} before signals were watched");
+            asking.set_read_timeout(Some(Duration::from_secs(60)))?;
+            Ok(asking)
+        };
+        let (running, mut asking) = start_with(settings, asked).unwrap();
+        let mut answer = [0; 15];
+        asking.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+        drop(asking);
+        running.stop().unwrap();
     }
 }
