@@ -253,6 +253,9 @@ fn codes(c: &mut Criterion) {
     }
 }
 
+/// Blocks estimated by one call.
+const RUN: usize = 16;
+
 fn code_ways(c: &mut Criterion, bits: CodeBits, isa: Isa, dim: usize) {
     let name = |way: &str| format!("code_{way}/{bits:?}/{isa}/{dim}");
     let vectors: Vec<Vec<f32>> = (0..64).map(|n| vector(Element::F32, dim, n)).collect();
@@ -284,6 +287,18 @@ fn code_ways(c: &mut Criterion, bits: CodeBits, isa: Isa, dim: usize) {
                         black_box(query.block(block, 0.0, &mut out));
                     }
                     black_box(&mut out);
+                })
+            });
+        });
+        let mut run = vec![BlockEstimates::default(); blocks.len() / block_len];
+        c.bench_function(&name("blocks"), |b| {
+            b.iter_custom(|iters| {
+                time(iters, blocks.len() / block_len * BLOCK_ROWS, || {
+                    for blocks in blocks.chunks(RUN * block_len) {
+                        let run = &mut run[..blocks.len() / block_len];
+                        query.blocks(blocks, 0.0, false, run);
+                    }
+                    black_box(&mut run);
                 })
             });
         });

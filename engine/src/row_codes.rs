@@ -139,6 +139,14 @@ impl CodeRows for RowCodes<'_> {
         }
     }
 
+    fn blocks(&self, first: u32, count: u32) -> &[u8] {
+        match &self.rows {
+            Rows::Segment { blocks: false, .. } => &[],
+            Rows::Segment { view, .. } => view.blocks_from(first, count),
+            Rows::Memtable(codes) => codes.block(first),
+        }
+    }
+
     fn row(&self, row: Row) -> &[u8] {
         let (part, open, view) = match &self.rows {
             Rows::Segment {

@@ -335,6 +335,14 @@ impl<'a> CodesView<'a> {
         self.blocks
     }
 
+    /// So many blocks from the first of them on; none if there are not that many.
+    pub fn blocks_from(&self, first: u32, count: u32) -> &'a [u8] {
+        let len = self.shape.block_len();
+        let start = first as usize * len;
+        let end = start + count as usize * len;
+        self.blocks.get(start..end).unwrap_or_default()
+    }
+
     /// A block; empty past the last one.
     pub fn block(&self, block: u32) -> &'a [u8] {
         stretch(self.blocks, self.shape.block_len(), block)

@@ -2,10 +2,12 @@
 //! several bits, and those still near enough are compared exactly.
 //!
 //! Rows wait in small queues between the steps, so that their bytes are on the way before they are
-//! read. Where vectors are far ([`Scorer::is_far`]) they wait until all are known: then those that
-//! look nearest, as many as are wanted, are compared in one batch, and what may still be nearer
-//! than the last of them in a second one. Until then the upper bounds say which rows are not
-//! needed.
+//! read. Vectors are longer than codes, and may be far ([`Scorer::is_far`]): rows wait for theirs
+//! until all are known. Then those that look nearest, as many as are wanted, are compared in one
+//! batch, and what may still be nearer than the last of them in a second one. Until then the upper
+//! bounds say which rows are not needed. Upper bounds of one bit would not do: of many rows the
+//! nearest by such an estimate are those whose error is the largest, so that their bounds are too
+//! low. Without longer codes rows do not wait, unless their vectors are far.
 //!
 //! # Invariants
 //! - `top` holds distances of the scorer only, and the shared bound is lowered to those only: exact
@@ -28,6 +30,13 @@ const SCORED_AT_ONCE: usize = 8;
 pub trait CodeRows {
     /// A block of 32 one-bit codes; empty if it cannot be read.
     fn block(&self, block: u32) -> &[u8];
+
+    /// `count` blocks side by side from `first` on, or as many as are side by side, at least that
+    /// one; empty if it cannot be read. There are that many.
+    fn blocks(&self, first: u32, count: u32) -> &[u8] {
+        let _ = count;
+        self.block(first)
+    }
 
     /// The code of several bits of a row; empty if it cannot be read, or there is none.
     fn row(&self, row: Row) -> &[u8];
@@ -93,15 +102,15 @@ impl<const N: usize> Queue<N> {
     }
 }
 
-/// A row that waits for its vector, which is far.
+/// A row that waits for its vector.
 #[derive(Copy, Clone)]
 struct Waiting {
     lower: f32,
     row: Row,
 }
 
-/// What waits for vectors that are far.
-struct Far {
+/// What waits for vectors.
+struct Waves {
     waiting: Vec<Waiting>,
     /// The smallest upper bounds: no row is wanted that cannot be below the last of them.
     uppers: TopK,
@@ -174,7 +183,7 @@ pub(crate) struct Refiner<'a, C, S: ?Sized> {
     pub(crate) counts: CodeScanCounts,
     refining: Queue<REFINED_AT_ONCE>,
     scoring: Queue<SCORED_AT_ONCE>,
-    far: Option<Far>,
+    waves: Option<Waves>,
 }
 
 impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
@@ -185,12 +194,12 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
         bound: &'a SharedBound,
         top: &'a mut TopK,
     ) -> Self {
-        let far = || Far {
+        let waves = || Waves {
             waiting: Vec::new(),
             uppers: TopK::new(top.limit()),
         };
         Self {
-            far: scorer.is_far().then(far),
+            waves: (query.row_len() > 0 || scorer.is_far()).then(waves),
             codes,
             query,
             scorer,
@@ -205,7 +214,7 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
     /// The distance from which on a row is not wanted.
     pub(crate) fn worst(&self) -> f32 {
         let known = self.top.bound().min(self.bound.get());
-        let likely = self.far.as_ref().map(|far| far.uppers.bound());
+        let likely = self.waves.as_ref().map(|waves| waves.uppers.bound());
         likely.map_or(known, |likely| known.min(likely))
     }
 
@@ -217,32 +226,34 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
         }
     }
 
-    /// Takes what waits to its end.
-    pub(crate) fn finish(&mut self) {
+    /// The rows wanted.
+    pub(crate) fn wanted(&self) -> usize {
+        self.top.limit()
+    }
+
+    /// Takes the rows that wait in queues as far as they go now.
+    pub(crate) fn flush(&mut self) {
         self.refine();
         let (rows, len) = self.scoring.take();
         self.score(&rows[..len]);
-        let far = self.far.as_mut();
-        if let Some(waiting) = far.map(|far| std::mem::take(&mut far.waiting)) {
-            self.score_far(waiting);
+    }
+
+    /// Takes what waits to its end.
+    pub(crate) fn finish(&mut self) {
+        self.flush();
+        let waves = self.waves.as_mut();
+        if let Some(waiting) = waves.map(|waves| std::mem::take(&mut waves.waiting)) {
+            self.score_in_waves(waiting);
         }
     }
 
     fn refine(&mut self) {
         let (rows, len) = self.refining.take();
         self.counts.refined += len as u64;
-        let refined = self.query.row_len() > 0;
         for &row in &rows[..len] {
-            if self.far.is_some() {
-                self.refine_far(row);
+            if self.waves.is_some() {
+                self.refine_one(row);
                 continue;
-            }
-            if refined {
-                let code = self.codes.row(row);
-                let is_whole = code.len() == self.query.row_len();
-                if !is_whole || self.query.row_lower(code) >= self.worst() {
-                    continue;
-                }
             }
             self.scorer.prefetch(row);
             if self.scoring.push(row) {
@@ -252,17 +263,17 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
         }
     }
 
-    fn refine_far(&mut self, row: Row) {
+    fn refine_one(&mut self, row: Row) {
         let Some((lower, upper)) = bounds(self.codes, self.query, row) else {
             return;
         };
         if !self.is_needed(lower) {
             return;
         }
-        if let Some(far) = &mut self.far {
-            far.waiting.push(Waiting { lower, row });
+        if let Some(waves) = &mut self.waves {
+            waves.waiting.push(Waiting { lower, row });
             let distance = upper;
-            far.uppers.push(Neighbor { distance, row });
+            waves.uppers.push(Neighbor { distance, row });
         }
     }
 
@@ -270,13 +281,13 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
     /// each is, and one whose lower bound is not a number.
     fn is_needed(&self, lower: f32) -> bool {
         let known = self.top.bound().min(self.bound.get());
-        let likely = self.far.as_ref().map(|far| far.uppers.bound());
+        let likely = self.waves.as_ref().map(|waves| waves.uppers.bound());
         let farther = lower >= known || likely.is_some_and(|likely| lower > likely);
         !farther
     }
 
     /// Two waves: the exact distances of the first tell who is not needed in the second.
-    fn score_far(&mut self, mut waiting: Vec<Waiting>) {
+    fn score_in_waves(&mut self, mut waiting: Vec<Waiting>) {
         // The upper bounds have fallen since, and other segments may have found nearer rows.
         waiting.retain(|waiting| self.is_needed(waiting.lower));
         waiting.sort_unstable_by(|a, b| a.lower.total_cmp(&b.lower).then(a.row.cmp(&b.row)));

@@ -1,7 +1,7 @@
 //! Search in process: recall and queries a second for each width of the beam, on one thread or N.
 //!
 //! `cargo run --release -p benches --bin search -- --data DIR [--at DIRECTORY] [--rows N]
-//! [--ef 16,64,default] [--graph] [--coded [--coded-mb N]] [--clients N] [--json]`
+//! [--ef 16,64,default] [--graph] [--coded [--coded-mb N]] [--clients N] [--json] [--work]`
 //!
 //! Opens the collection in `--at`, or makes it there first, with the payload and field indexes that
 //! `real` has; without `--at` the directory is temporary. With `--graph` there are no codes but one
@@ -10,7 +10,8 @@
 //! there; otherwise what the engine makes of it. `--ef -`
 //! reads one setting a line from standard input and answers each with a line, so that another
 //! engine can take its turn in between. `--clients N` asks from so many threads at once. With
-//! `--json` each line is an object, the first one what making the collection took.
+//! `--json` each line is an object, the first one what making the collection took. With `--work`
+//! each line is followed by what a query does on average.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
@@ -24,10 +25,12 @@ use benches::usage::{bytes_below, cpu_seconds, running_cpu_seconds, status_bytes
 use benches::{Failure, argument, flag, now, timed};
 use engine::{Collection, Settings, Snapshot, SystemClock};
 use format_spec::PointId;
-use query::{Env, QueryRequest, SearchParams};
+use query::{Env, Explain, QueryRequest, SearchParams};
 use serde_json::json;
 
 const K: usize = 10;
+/// Queries of which `--work` tells.
+const WORK_QUERIES: usize = 500;
 /// What is measured without `--ef`.
 const SETTINGS: &str = "16,24,32,48,64,96,128,192,256,384,512,768,1024,default";
 
@@ -123,6 +126,9 @@ impl Bench {
             number => Some(number.parse()?),
         };
         let measured = self.measure(ef)?;
+        if flag("--work") {
+            self.work(ef)?;
+        }
         let (recall, rate) = (measured.recall, measured.rate);
         if self.json {
             let line = json!({
@@ -141,16 +147,54 @@ impl Bench {
         Ok(())
     }
 
+    /// What a query does, on average of some.
+    fn work(&self, ef: Option<usize>) -> Result<(), Failure> {
+        let clock = SystemClock::new();
+        let env = Env {
+            pool: &self.pools[0],
+            clock: &clock,
+            deadline: None,
+            later: None,
+        };
+        let asked = self.data.queries.rows.min(WORK_QUERIES);
+        let mut sums = [0; 4];
+        for at in 0..asked {
+            let options = Explain {
+                analyze: true,
+                path: None,
+            };
+            let explained = query::explain(&self.snapshot, &self.request(at, ef), &env, options)?;
+            let done = explained
+                .sources
+                .iter()
+                .filter_map(|plan| plan.actual.as_ref());
+            for actual in done {
+                let work = [
+                    actual.nodes,
+                    actual.estimates,
+                    actual.refined,
+                    actual.distances,
+                ];
+                sums.iter_mut().zip(work).for_each(|(sum, of)| *sum += of);
+            }
+        }
+        let [nodes, estimates, refined, distances] = sums.map(|sum| sum / asked as u64);
+        println!("{nodes} nodes, {estimates} estimates, {refined} refined, {distances} distances");
+        Ok(())
+    }
+
+    fn request(&self, at: usize, ef: Option<usize>) -> QueryRequest {
+        let params = SearchParams {
+            hnsw_ef: ef,
+            ..SearchParams::default()
+        };
+        nearest(self.data.queries.row(at), K, params)
+    }
+
     /// Every query once, each a call of its own; the clients share them out.
     fn measure(&self, ef: Option<usize>) -> Result<Measured, Failure> {
         let requests: Vec<QueryRequest> = (0..self.data.queries.rows)
-            .map(|at| {
-                let params = SearchParams {
-                    hnsw_ef: ef,
-                    ..SearchParams::default()
-                };
-                nearest(self.data.queries.row(at), K, params)
-            })
+            .map(|at| self.request(at, ef))
             .collect();
         // The threads of several clients have ended by then.
         let alone = self.pools.len() == 1;

@@ -193,7 +193,7 @@ fn add_and_scale(factors: &[u8]) -> [f32; 2] {
 #[expect(clippy::cast_sign_loss, reason = "above the least one")]
 fn subset_sums(four: &[i8; 4]) -> ([u8; 16], i32) {
     let least: i8 = four.iter().map(|&value| value.min(0)).sum();
-    // Four values of at most 15: no sum wraps.
+    // Four values of at most 15: no sum is above `ENTRY_MOST`.
     let mut sums = [least.wrapping_neg() as u8; 16];
     for (at, &value) in four.iter().enumerate() {
         for (subset, sum) in sums.iter_mut().enumerate() {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::Isa;
-use crate::kernel::{BlockOperand, Codes};
+use crate::kernel::{BlockOperand, Codes, ENTRY_MOST};
 
 use super::block::{BLOCK_ROWS, BlockBuilder};
 use super::encode::{ADD_MAX, CodeBits, CodeMetric, LENGTH_MAX, ROW_FACTORS_LEN};
@@ -56,6 +56,8 @@ pub struct BlockEstimates {
     pub distances: [f32; BLOCK_ROWS],
     /// Lower bounds: the distance less the query's number of deviations.
     pub lower: [f32; BLOCK_ROWS],
+    /// Bit `i` says that the lower bound of row `i` is below the worst distance that was given.
+    pub below: u32,
 }
 
 impl Default for BlockEstimates {
@@ -63,6 +65,7 @@ impl Default for BlockEstimates {
         Self {
             distances: [f32::INFINITY; BLOCK_ROWS],
             lower: [f32::INFINITY; BLOCK_ROWS],
+            below: 0,
         }
     }
 }
@@ -217,6 +220,16 @@ impl CodeQuery {
             .block(&self.operand, block, worst, distances, lower)
     }
 
+    /// Estimates the blocks that lie side by side in `blocks`, one for each place in `out`; those
+    /// that are `far`, in memory and not in a cache, are asked for ahead.
+    ///
+    /// # Panics
+    /// If there are fewer blocks than places.
+    #[inline]
+    pub fn blocks(&self, blocks: &[u8], worst: f32, far: bool, out: &mut [BlockEstimates]) {
+        self.codes.blocks(&self.operand, blocks, worst, far, out);
+    }
+
     /// Estimates a row from its code of several bits; one without a vector is infinitely far.
     ///
     /// # Panics
@@ -285,10 +298,27 @@ impl fmt::Debug for CodeQuery {
     }
 }
 
+/// Coordinates below this are nought: steps as small would have no inverse.
+const LENGTH_LEAST: f32 = 1e-30;
+
+/// In so many sums side by side, in the same order on every machine.
+const SUMS: usize = 8;
+
 fn dot(a: &[f32], b: &[f32]) -> f64 {
-    let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
-    products.sum()
+    let mut sums = [0.0_f64; SUMS];
+    let (eights, _) = a.as_chunks::<SUMS>();
+    for (a, b) in eights.iter().zip(b.as_chunks::<SUMS>().0) {
+        for (sum, (a, b)) in sums.iter_mut().zip(a.iter().zip(b)) {
+            *sum += f64::from(*a) * f64::from(*b);
+        }
+    }
+    sums.iter().sum()
 }
+
+/// The lowest bits of a number of so many, added to this, are those of the nearest whole number:
+/// a float this large has none behind the point. Unlike a conversion, which has to look for numbers
+/// out of range, this is done for several at once.
+const WHOLE: f32 = 12_582_912.0;
 
 /// The tables of subset sums of every four coordinates, as bytes: `lut[16 g + bits]` is
 /// `(sum of the coordinates 4 g + i whose bit is set - least) / delta`.
@@ -301,10 +331,14 @@ fn block_operand(centered: &[f32], add: f32, norm: f32, deviations: f32) -> Bloc
         base += f64::from(least);
         total += four.iter().map(|&x| f64::from(x)).sum::<f64>();
     }
-    let delta = if range > 0.0 { range / 255.0 } else { 1.0 };
+    let delta = if range > LENGTH_LEAST {
+        range / f32::from(ENTRY_MOST)
+    } else {
+        1.0
+    };
     let mut lut = Vec::with_capacity(16 * fours.len());
     for four in fours {
-        lut.extend(table(four, delta));
+        lut.extend(table(four, 1.0 / delta));
     }
     let rounding = delta * ROUNDING * (fours.len() as f32).sqrt();
     BlockOperand {
@@ -325,21 +359,31 @@ fn ends(four: &[f32; 4]) -> (f32, f32) {
     (least, most)
 }
 
-/// The sums of each subset of the coordinates above the least, in steps of `delta`.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "between 0 and 255, but for rounding, and conversion saturates"
-)]
-fn table(four: &[f32; 4], delta: f32) -> [u8; 16] {
-    let mut sums = [-ends(four).0; 16];
-    for (at, x) in four.iter().enumerate() {
-        let (without, with) = sums.split_at_mut(1 << at);
-        let pairs = with.iter_mut().zip(without);
-        pairs.for_each(|(with, without)| *with = *without + x);
+/// Which subsets a coordinate is in.
+const fn subsets_with(coordinate: usize) -> [f32; 16] {
+    let (mut subsets, mut at) = ([0.0; 16], 0);
+    while at < 16 {
+        subsets[at] = (at >> coordinate & 1) as f32;
+        at += 1;
     }
-    // Nearest: no sum is below 0. A call of `round` for each took a twentieth of a search.
-    sums.map(|sum| (sum / delta + 0.5) as u8)
+    subsets
+}
+const SUBSETS: [[f32; 16]; 4] = [
+    subsets_with(0),
+    subsets_with(1),
+    subsets_with(2),
+    subsets_with(3),
+];
+
+/// The sums of each subset of the coordinates above the least; `steps` go into one.
+fn table(four: &[f32; 4], steps: f32) -> [u8; 16] {
+    let mut sums = [-ends(four).0; 16];
+    for (x, subsets) in four.iter().zip(&SUBSETS) {
+        for (sum, is_in) in sums.iter_mut().zip(subsets) {
+            *sum += x * is_in;
+        }
+    }
+    sums.map(|sum| ((sum * steps + WHOLE).to_bits() as u8).min(ENTRY_MOST))
 }
 
 struct Quantized {
@@ -358,8 +402,13 @@ fn quantize(centered: &[f32], bits: CodeBits) -> Quantized {
             room.min(4095) as f32
         }
     };
-    let step = if largest > 0.0 { largest / most } else { 1.0 };
-    let nearest = |x: &f32| (x / step + 0.5_f32.copysign(*x)) as i16;
+    let step = if largest > LENGTH_LEAST {
+        largest / most
+    } else {
+        1.0
+    };
+    let steps = 1.0 / step;
+    let nearest = |x: &f32| (x * steps + WHOLE).to_bits() as i16;
     let values = centered.iter().map(nearest);
     Quantized {
         values: values.collect(),

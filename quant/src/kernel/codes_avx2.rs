@@ -8,10 +8,11 @@
 use std::arch::x86_64::*;
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, check_codes, code_ops, finish,
-    grid_points, parts, round_to_grid,
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, block_len, check_codes,
+    code_ops, finish, grid_points, parts, round_to_grid,
 };
-use crate::codes::BLOCK_ROWS;
+use super::prefetch::prefetch_whole;
+use crate::codes::{BLOCK_ROWS, BlockEstimates};
 
 code_ops!([target_feature(enable = "avx2,fma,f16c")]);
 block_by_sums!([target_feature(enable = "avx2,fma,f16c")]);
@@ -37,23 +38,33 @@ fn load_half(bytes: &[u8; 16]) -> __m128i {
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
-/// Adds to each row what the tables say of its codes; at most 256 groups.
+/// Adds to each row what the tables say of its codes; at most [`CHUNK_LEN`] bytes.
 #[target_feature(enable = "avx2,fma,f16c")]
 fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = _mm256_set1_epi8(15);
     // Sums of 16 bits: of the even rows with those of the odd ones above them, and of the odd.
     let mut low = [_mm256_setzero_si256(); 2];
     let mut high = [_mm256_setzero_si256(); 2];
-    let (tables, groups) = (lut.as_chunks::<32>().0, codes.as_chunks::<32>().0);
-    for (table, group) in tables.iter().zip(groups) {
-        let (table, group) = (load(table), load(group));
-        let of_low = _mm256_shuffle_epi8(table, _mm256_and_si256(group, nibble));
-        let above = _mm256_and_si256(_mm256_srli_epi16::<4>(group), nibble);
-        let of_high = _mm256_shuffle_epi8(table, above);
-        low[0] = _mm256_add_epi16(low[0], of_low);
-        low[1] = _mm256_add_epi16(low[1], _mm256_srli_epi16::<8>(of_low));
-        high[0] = _mm256_add_epi16(high[0], of_high);
-        high[1] = _mm256_add_epi16(high[1], _mm256_srli_epi16::<8>(of_high));
+    // Dimensions come in multiples of 64: groups in multiples of 16.
+    let (tables, groups) = (lut.as_chunks::<128>().0, codes.as_chunks::<128>().0);
+    for (tables, groups) in tables.iter().zip(groups) {
+        // Bytes have room for the entries of `SUMMED` tables.
+        let mut of = [_mm256_setzero_si256(); 2];
+        let sides = tables.as_chunks::<32>().0.iter().zip(groups.as_chunks().0);
+        for (table, group) in sides {
+            let (table, group) = (load(table), load::<[u8; 32]>(group));
+            let of_low = _mm256_shuffle_epi8(table, _mm256_and_si256(group, nibble));
+            let above = _mm256_and_si256(_mm256_srli_epi16::<4>(group), nibble);
+            let of_high = _mm256_shuffle_epi8(table, above);
+            of = [
+                _mm256_add_epi8(of[0], of_low),
+                _mm256_add_epi8(of[1], of_high),
+            ];
+        }
+        low[0] = _mm256_add_epi16(low[0], of[0]);
+        low[1] = _mm256_add_epi16(low[1], _mm256_srli_epi16::<8>(of[0]));
+        high[0] = _mm256_add_epi16(high[0], of[1]);
+        high[1] = _mm256_add_epi16(high[1], _mm256_srli_epi16::<8>(of[1]));
     }
     let (first, second) = sums.split_at_mut(16);
     add_rows(low, first);

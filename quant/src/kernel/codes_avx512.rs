@@ -9,10 +9,11 @@
 use std::arch::x86_64::*;
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, check_codes, code_ops, grid_points, parts,
-    round_to_grid,
+    BlockOperand, CHUNK_LEN, CodeOps, LEAST_SHARE, MOST_SHARE, apply_rotation, block_len,
+    check_codes, code_ops, grid_points, parts, round_to_grid,
 };
-use crate::codes::BLOCK_ROWS;
+use super::prefetch::prefetch_whole;
+use crate::codes::{BLOCK_ROWS, BlockEstimates};
 
 code_ops!([target_feature(enable = "avx512bw,avx512vl,avx512vnni")]);
 
@@ -51,6 +52,7 @@ fn load_quarter(bytes: &[u8; 16]) -> __m128i {
 /// Nothing goes through memory from the sums to the mask: a store that is loaded again in other
 /// pieces took as long as a third of the sums.
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
 fn block(
     operand: &BlockOperand,
     block: &[u8],
@@ -102,11 +104,19 @@ fn estimate(
     let known = _mm512_add_ps(all(operand.add), add);
     let distance = _mm512_add_ps(known, _mm512_mul_ps(scale, along));
     let rounding = _mm512_mul_ps(_mm512_abs_ps(scale), all(operand.rounding));
-    let doubt = _mm512_add_ps(_mm512_mul_ps(error, all(operand.error)), rounding);
+    let code = _mm512_mul_ps(error, all(operand.error));
+    // As `together`, of which neither is below nought.
+    let (most, least) = (_mm512_max_ps(code, rounding), _mm512_min_ps(code, rounding));
+    let sloped = _mm512_add_ps(
+        _mm512_mul_ps(most, all(MOST_SHARE)),
+        _mm512_mul_ps(least, all(LEAST_SHARE)),
+    );
+    let doubt = _mm512_max_ps(most, sloped);
     (distance, _mm512_sub_ps(distance, doubt))
 }
 
-/// What the tables say of the codes of each row, sixteen rows a register; at most 256 groups.
+/// What the tables say of the codes of each row, sixteen rows a register; at most [`CHUNK_LEN`]
+/// bytes.
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 #[inline]
 fn block_sums(lut: &[u8], codes: &[u8]) -> [__m512i; 2] {
@@ -115,16 +125,25 @@ fn block_sums(lut: &[u8], codes: &[u8]) -> [__m512i; 2] {
     let mut low = [_mm512_setzero_si512(); 2];
     let mut high = [_mm512_setzero_si512(); 2];
     // Dimensions come in multiples of 64: groups in multiples of 16.
-    let (tables, groups) = (lut.as_chunks::<64>().0, codes.as_chunks::<64>().0);
-    for (table, group) in tables.iter().zip(groups) {
-        let (table, group) = (load(table), load(group));
-        let of_low = _mm512_shuffle_epi8(table, _mm512_and_si512(group, nibble));
-        let above = _mm512_and_si512(_mm512_srli_epi16::<4>(group), nibble);
-        let of_high = _mm512_shuffle_epi8(table, above);
-        low[0] = _mm512_add_epi16(low[0], of_low);
-        low[1] = _mm512_add_epi16(low[1], _mm512_srli_epi16::<8>(of_low));
-        high[0] = _mm512_add_epi16(high[0], of_high);
-        high[1] = _mm512_add_epi16(high[1], _mm512_srli_epi16::<8>(of_high));
+    let (tables, groups) = (lut.as_chunks::<256>().0, codes.as_chunks::<256>().0);
+    for (tables, groups) in tables.iter().zip(groups) {
+        // Bytes have room for the entries of `SUMMED` tables.
+        let mut of = [_mm512_setzero_si512(); 2];
+        let sides = tables.as_chunks::<64>().0.iter().zip(groups.as_chunks().0);
+        for (table, group) in sides {
+            let (table, group) = (load(table), load::<[u8; 64]>(group));
+            let of_low = _mm512_shuffle_epi8(table, _mm512_and_si512(group, nibble));
+            let above = _mm512_and_si512(_mm512_srli_epi16::<4>(group), nibble);
+            let of_high = _mm512_shuffle_epi8(table, above);
+            of = [
+                _mm512_add_epi8(of[0], of_low),
+                _mm512_add_epi8(of[1], of_high),
+            ];
+        }
+        low[0] = _mm512_add_epi16(low[0], of[0]);
+        low[1] = _mm512_add_epi16(low[1], _mm512_srli_epi16::<8>(of[0]));
+        high[0] = _mm512_add_epi16(high[0], of[1]);
+        high[1] = _mm512_add_epi16(high[1], _mm512_srli_epi16::<8>(of[1]));
     }
     let even = |[both, odd]: [__m512i; 2]| _mm512_sub_epi16(both, _mm512_slli_epi16::<8>(odd));
     in_row_order([even(low), low[1], even(high), high[1]])

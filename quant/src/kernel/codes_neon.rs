@@ -8,10 +8,11 @@
 use std::arch::aarch64::*;
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, check_codes, code_ops, finish,
-    grid_points, parts, round_to_grid, rows_below as below,
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, block_len, check_codes,
+    code_ops, finish, grid_points, parts, round_to_grid, rows_below as below,
 };
-use crate::codes::BLOCK_ROWS;
+use super::prefetch::prefetch_whole;
+use crate::codes::{BLOCK_ROWS, BlockEstimates};
 
 code_ops!([target_feature(enable = "neon")]);
 block_by_sums!([target_feature(enable = "neon")]);
@@ -23,20 +24,27 @@ fn load(bytes: &[u8; 16]) -> uint8x16_t {
     unsafe { vld1q_u8(bytes.as_ptr()) }
 }
 
-/// Adds to each row what the tables say of its codes; at most 256 groups.
+/// Adds to each row what the tables say of its codes; at most [`CHUNK_LEN`] bytes.
 #[target_feature(enable = "neon")]
 fn block_sums(lut: &[u8], codes: &[u8], sums: &mut [u32; BLOCK_ROWS]) {
     let nibble = vdupq_n_u8(15);
     let mut rows = [vdupq_n_u16(0); 4];
-    let (tables, groups) = (lut.as_chunks::<16>().0, codes.as_chunks::<16>().0);
-    for (table, group) in tables.iter().zip(groups) {
-        let (table, group) = (load(table), load(group));
-        let of_low = vqtbl1q_u8(table, vandq_u8(group, nibble));
-        let of_high = vqtbl1q_u8(table, vshrq_n_u8::<4>(group));
-        rows[0] = vaddw_u8(rows[0], vget_low_u8(of_low));
-        rows[1] = vaddw_high_u8(rows[1], of_low);
-        rows[2] = vaddw_u8(rows[2], vget_low_u8(of_high));
-        rows[3] = vaddw_high_u8(rows[3], of_high);
+    // Dimensions come in multiples of 64: groups in multiples of 16.
+    let (tables, groups) = (lut.as_chunks::<64>().0, codes.as_chunks::<64>().0);
+    for (tables, groups) in tables.iter().zip(groups) {
+        // Bytes have room for the entries of `SUMMED` tables.
+        let mut of = [vdupq_n_u8(0); 2];
+        let sides = tables.as_chunks::<16>().0.iter().zip(groups.as_chunks().0);
+        for (table, group) in sides {
+            let (table, group) = (load(table), load(group));
+            let of_low = vqtbl1q_u8(table, vandq_u8(group, nibble));
+            let of_high = vqtbl1q_u8(table, vshrq_n_u8::<4>(group));
+            of = [vaddq_u8(of[0], of_low), vaddq_u8(of[1], of_high)];
+        }
+        rows[0] = vaddw_u8(rows[0], vget_low_u8(of[0]));
+        rows[1] = vaddw_high_u8(rows[1], of[0]);
+        rows[2] = vaddw_u8(rows[2], vget_low_u8(of[1]));
+        rows[3] = vaddw_high_u8(rows[3], of[1]);
     }
     for (sums, rows) in sums.as_chunks_mut::<8>().0.iter_mut().zip(rows) {
         let mut of_eight = [0_u16; 8];

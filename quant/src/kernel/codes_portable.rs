@@ -1,10 +1,11 @@
 //! Code kernels in plain Rust: the reference of the others.
 
 use super::codes::{
-    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, check_codes, code_ops, finish,
-    grid_points, parts, round_to_grid, rows_below as below,
+    BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, block_len, check_codes,
+    code_ops, finish, grid_points, parts, round_to_grid, rows_below as below,
 };
-use crate::codes::BLOCK_ROWS;
+use super::prefetch::prefetch_whole;
+use crate::codes::{BLOCK_ROWS, BlockEstimates};
 
 code_ops!([]);
 block_by_sums!([]);

@@ -54,7 +54,7 @@ mod product_portable;
 #[cfg(target_arch = "x86_64")]
 mod product_vbmi;
 
-pub(crate) use codes::{BlockOperand, Codes};
+pub(crate) use codes::{BlockOperand, Codes, ENTRY_MOST};
 pub use prefetch::{prefetch, prefetch_whole};
 pub(crate) use product::{ProductOperand, Products, Term};
 

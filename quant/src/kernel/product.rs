@@ -32,6 +32,10 @@ pub(crate) struct ProductOperand {
     pub(crate) entries: Vec<[u16; CENTROIDS]>,
     /// The same as kernels read it that look up registers of bytes, padded with zeros to whole
     /// groups of sub-spaces; otherwise empty.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "the kernels of AVX-512 VBMI read it")
+    )]
     pub(crate) planes: Vec<Planes>,
     /// What a step is worth, and what nought is.
     pub(crate) step: f32,
@@ -41,7 +45,13 @@ pub(crate) struct ProductOperand {
 /// The low and the high bytes of the entries of a sub-space.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
-pub(crate) struct Planes(pub(super) [[u8; CENTROIDS]; 2]);
+pub(crate) struct Planes(
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "the kernels of AVX-512 VBMI read it")
+    )]
+    pub(super) [[u8; CENTROIDS]; 2],
+);
 
 impl ProductOperand {
     /// Of a row whose entries sum to `sum`.
