@@ -32,8 +32,10 @@ use crate::{Row, Scorer};
 /// and asking costs a tenth.
 const CACHED_BYTES: usize = 8 << 20;
 
-/// Blocks before the first rows are refined; the next are when there have been twice as many.
-const FIRST_BLOCKS: u32 = 4;
+/// Blocks before the first rows are refined.
+const FIRST_BLOCKS: u32 = 8;
+/// How many times as many it is the next time.
+const ROUND_GROWTH: u32 = 4;
 /// Blocks estimated at once.
 const RUN: u32 = 16;
 /// Rows refined then for each row wanted.
@@ -80,7 +82,7 @@ pub fn scan_codes<C: CodeRows, S: Scorer + ?Sized>(
         at += (estimates.len() as u32).max(1);
         if done >= round {
             scan.refine_best();
-            round = round.saturating_mul(2);
+            round = round.saturating_mul(ROUND_GROWTH);
         } else if scan.rows.len() >= WAITING_MOST {
             scan.refine_all();
         }

@@ -1,7 +1,7 @@
 //! Linking the rows of a graph across to the rows of others, each from the neighbours it has.
 //!
 //! A row's neighbours need not be found again: they are candidates. Those of other graphs come from
-//! a scan of codes ([`Clusters`]) of half as many rows as a build's. Where there are no codes, the
+//! a scan of codes ([`Clusters`]) of a third as many rows as a build's. Where there are no codes, the
 //! row's neighbours know where it is: those that are linked across lead to rows of other graphs
 //! that are near it, by a walk half as wide as a build's.
 //!
@@ -9,7 +9,7 @@
 //! - A row's own neighbours are considered for its list, wherever they are.
 
 use crate::error::BuildError;
-use crate::graph::build::{BATCH, Builder, FromRow, Placer};
+use crate::graph::build::{BATCH, Builder, FromRow, Placer, RUN};
 use crate::graph::clusters::{Clusters, Looked};
 use crate::graph::links::{Links, List};
 use crate::graph::prune;
@@ -59,21 +59,27 @@ impl Across {
         &mut self,
         builder: &mut Builder<'_, S>,
         rows: &[Row],
-        (clusters, mut turn): (Option<&Clusters>, u32),
+        (clusters, turn): (Option<&Clusters>, u32),
     ) -> Result<(), BuildError> {
+        let mut found = Vec::new();
+        if let Some(clusters) = clusters {
+            let looked = Looked::across(builder.graph.settings.ef_construct as usize);
+            for run in rows.chunks(RUN) {
+                builder.check()?;
+                // Those of their own graph that are near they have.
+                let targets: Vec<(Row, u32)> = run.iter().map(|row| (*row, turn)).collect();
+                found.extend(clusters.nearest(builder.space, &targets, looked));
+            }
+        }
         let (mut rest, mut size) = (rows, ROWS_FIRST);
         while !rest.is_empty() {
+            let first = rows.len() - rest.len();
             let (batch, after) = rest.split_at(size.min(rest.len()));
             (rest, size) = (after, ROWS.min(2 * size));
             let linked = &self.linked;
-            let found = clusters.map(|clusters| {
-                let targets: Vec<(Row, u32)> = batch.iter().map(|row| (*row, turn)).collect();
-                let ef = builder.graph.settings.ef_construct as usize;
-                clusters.nearest(builder.space, &targets, Looked::across(ef))
-            });
-            turn += batch.len() as u32;
+            let found = &found[first.min(found.len())..];
             builder.insert_all(batch, |builder, placer, row, earlier| {
-                let found = found.as_ref().map(|found| &found[earlier.len()][..]);
+                let found = found.get(earlier.len()).map(|found| &found[..]);
                 let earlier = &earlier[earlier.len().saturating_sub(BATCH)..];
                 if !is_near(builder, linked, row) {
                     return builder.place(placer, row, earlier);

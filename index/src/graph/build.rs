@@ -38,8 +38,9 @@ use crate::{Row, Scorer, Space};
 /// threads between two barriers.
 pub(crate) const BATCH: usize = 256;
 
-/// Rows whose candidates are looked for at once, a whole number of batches.
-const RUN: usize = 4 * BATCH;
+/// Rows whose candidates are looked for at once, a whole number of batches: those of one cluster
+/// look through the same blocks, while these are in the cache.
+pub(crate) const RUN: usize = 16 * BATCH;
 
 /// Lists that one thread links at a time.
 const LINK_GRAIN: usize = 64;
@@ -49,7 +50,7 @@ pub trait Progress: Sync {
     /// So many rows are in the graph.
     fn rows_done(&self, rows: u32);
 
-    /// Whether the build shall stop. Asked every 256 rows, in a merge every few thousand at most.
+    /// Whether the build shall stop. Asked every few thousand rows at most.
     fn cancelled(&self) -> bool {
         false
     }
