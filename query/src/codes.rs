@@ -27,7 +27,7 @@ use crate::trace::{Switch, Trace};
 /// 0.937, 0.971, 0.983, 0.987; vectors of few dimensions need the most.
 const MARGIN: f32 = 0.3;
 /// Rows in the beam of a search that ends by its margin, and of one that cannot.
-const WIDTH_ADAPTIVE: usize = 1_600;
+pub(crate) const WIDTH_ADAPTIVE: usize = 1_600;
 const WIDTH: usize = 400;
 /// Below this share of accepted rows a beam that holds the others too grows no wider.
 const SHARE_LEAST: f64 = 0.03;

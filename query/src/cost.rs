@@ -267,9 +267,9 @@ impl Walk {
         by: (CodeShape, NodeLayout),
         share: f64,
         wanted: f64,
-        ef: Option<u32>,
+        width: Width,
     ) -> Self {
-        let nodes = nodes(wanted, ef) / share.max(GRAPH_SHARE_LEAST);
+        let nodes = nodes(wanted, width) / share.max(GRAPH_SHARE_LEAST);
         Self::of_nodes(by, nodes)
     }
 
@@ -278,11 +278,11 @@ impl Walk {
         by: (CodeShape, NodeLayout),
         share: f64,
         wanted: f64,
-        ef: Option<u32>,
+        width: Width,
     ) -> Self {
         Self::of_nodes(
             by,
-            nodes(wanted, ef) * (1.0 + (1.0 - share) * LOOKED_THROUGH),
+            nodes(wanted, width) * (1.0 + (1.0 - share) * LOOKED_THROUGH),
         )
     }
 
@@ -333,10 +333,22 @@ impl Walk {
     }
 }
 
+/// How wide the beam over nodes with codes is.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Width {
+    /// If it is asked for.
+    pub(crate) asked: Option<u32>,
+    /// About, at least, where the search chooses it: what the known recall says. Where vectors are
+    /// far from each other it goes on longer than it does among text embeddings, whose figure the
+    /// constants have.
+    pub(crate) likely: u32,
+}
+
 /// Nodes with codes that a search of all rows reads.
-fn nodes(wanted: f64, ef: Option<u32>) -> f64 {
+fn nodes(wanted: f64, width: Width) -> f64 {
     let chosen = C.nodes_least + C.nodes_for_each * wanted;
-    ef.map_or(chosen, |ef| f64::from(ef).max(wanted))
+    let chosen = chosen.max(f64::from(width.likely));
+    width.asked.map_or(chosen, |ef| f64::from(ef).max(wanted))
 }
 
 /// Rows of a graph without codes that a search of all rows expands.

@@ -23,6 +23,8 @@ pub(crate) struct Effort {
     pub(crate) graph: bool,
     /// Rows in the beam, if they are not to be chosen while searching.
     pub(crate) beam: Option<usize>,
+    /// Rows that a beam needs, if they are; 0 where that is not known.
+    pub(crate) likely_beam: usize,
 }
 
 impl Effort {
@@ -60,17 +62,17 @@ impl Effort {
                 candidates: None,
                 graph: true,
                 beam: Some(ef),
+                likely_beam: ef,
             };
         }
-        let beam = reaching(graph, least, 0.0);
+        // Queries are harder than rows: as many rows again.
+        let beam = reaching(graph, least, 0.0).map(|beam| 2 * beam as usize);
         Self {
             deviations,
             candidates: None,
             graph: graph.is_empty() || beam.is_some(),
-            // Queries are harder than rows: as many rows again.
-            beam: beam
-                .filter(|_| params.recall.is_some())
-                .map(|beam| 2 * beam as usize),
+            beam: beam.filter(|_| params.recall.is_some()),
+            likely_beam: beam.unwrap_or_default(),
         }
     }
 

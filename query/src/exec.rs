@@ -265,12 +265,14 @@ impl Search<'_> {
 
     fn rules(&self, source: &Source) -> Rules {
         let threshold_kb = self.vector_schema().hnsw.full_scan_threshold_kb;
-        let beam = self.effort(source).beam;
-        let ef = beam.map(|ef| u32::try_from(ef).unwrap_or(u32::MAX));
+        let effort = self.effort(source);
+        let rows = |rows: usize| u32::try_from(rows).unwrap_or(u32::MAX);
+        let ef = effort.beam.map(rows);
         let full_scan_bytes = threshold_kb.saturating_mul(1024);
         Rules {
             exact: self.params.exact,
             ef,
+            likely: rows(effort.likely_beam.min(codes::WIDTH_ADAPTIVE)),
             full_scan_bytes,
             path: self.path,
         }

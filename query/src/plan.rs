@@ -29,7 +29,7 @@ use std::fmt;
 use index::{LeastShare, NodeLayout};
 
 use crate::cost::{
-    self, CodeShape, DENSE_SHARE, GRAPH_SHARE_LEAST, Walk, groups_touched, settle_ns,
+    self, CodeShape, DENSE_SHARE, GRAPH_SHARE_LEAST, Walk, Width, groups_touched, settle_ns,
 };
 
 /// A search followed by payloads looks for this much more than should be needed.
@@ -107,11 +107,22 @@ pub(crate) struct Rules {
     pub(crate) exact: bool,
     /// Width of the beam, if the request names one.
     pub(crate) ef: Option<u32>,
+    /// About how wide it is at least otherwise, over nodes with codes.
+    pub(crate) likely: u32,
     /// Up to so many bytes of matching vectors are scanned, by codes or one by one, rather than
     /// searched by a graph: `full_scan_threshold`.
     pub(crate) full_scan_bytes: u64,
     /// A path to take whatever it costs, if there is such a path.
     pub(crate) path: Option<AccessPath>,
+}
+
+impl Rules {
+    const fn width(&self) -> Width {
+        Width {
+            asked: self.ef,
+            likely: self.likely,
+        }
+    }
 }
 
 /// How a source is searched.
@@ -297,11 +308,11 @@ impl Facts {
     fn walk(&self, path: AccessPath, matching: f64, rules: &Rules) -> Option<Walk> {
         let (share, wanted) = (self.share_of(matching), f64::from(self.wanted));
         let shape = self.codes.zip(self.coded);
-        let ef = rules.ef;
+        let (ef, width) = (rules.ef, rules.width());
         match (path, shape) {
-            (AccessPath::Graph, Some(by)) => Some(Walk::coded(by, share, wanted, ef)),
+            (AccessPath::Graph, Some(by)) => Some(Walk::coded(by, share, wanted, width)),
             (AccessPath::GraphTwoHops, Some(by)) => {
-                (share < 1.0).then(|| Walk::coded_two_hops(by, share, wanted, ef))
+                (share < 1.0).then(|| Walk::coded_two_hops(by, share, wanted, width))
             }
             // One search, which looks through rows where that pays.
             (AccessPath::Graph, None) => (share >= DENSE_SHARE || rules.path == Some(path))
@@ -509,6 +520,7 @@ mod tests {
     const RULES: Rules = Rules {
         exact: false,
         ef: None,
+        likely: 0,
         full_scan_bytes: 10_000 * 1024,
         path: None,
     };
@@ -775,6 +787,32 @@ mod tests {
             ..RULES
         };
         assert_eq!(path(MILLION, wide), AccessPath::Exact);
+    }
+
+    /// Of vectors that are far from each other a search reads more nodes than it does of others,
+    /// and the scan, which costs the same, is the better choice for longer.
+    #[test]
+    fn the_beam_that_a_known_recall_takes_is_part_of_the_price() {
+        let hard = Rules {
+            likely: 1_600,
+            ..RULES
+        };
+        let rows = |rows| {
+            let facts = Facts {
+                rows,
+                ..of_ten_millions(10_000_000)
+            };
+            matching(facts, rows)
+        };
+        assert_eq!(path(rows(300_000), RULES), AccessPath::Graph);
+        assert_eq!(path(rows(300_000), hard), AccessPath::Codes);
+        assert_eq!(path(rows(1_000_000), hard), AccessPath::Graph);
+        let easy = Rules {
+            likely: 64,
+            ..RULES
+        };
+        let cost = |rules: &Rules| choose(&rows(300_000), rules).costs;
+        assert_eq!(cost(&easy), cost(&RULES));
     }
 
     /// A thousand rows of a hundred thousand: in as many blocks, their codes are read one by one;

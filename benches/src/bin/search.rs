@@ -7,11 +7,11 @@
 //! `real` has; without `--at` the directory is temporary. With `--graph` there are no codes but one
 //! segment with a graph, whatever the size, with `--coded` one with a graph and codes in its nodes;
 //! and `--coded-mb N` with so much memory for these, so that a larger graph has its lists alone
-//! there; otherwise what the engine makes of it. `--ef -`
-//! reads one setting a line from standard input and answers each with a line, so that another
-//! engine can take its turn in between. `--clients N` asks from so many threads at once. With
-//! `--json` each line is an object, the first one what making the collection took. With `--work`
-//! each line is followed by what a query does on average.
+//! there; otherwise what the engine makes of it. `--ef` has widths of the beam, or recalls to ask
+//! for as `0.95`; `--ef -` reads one setting a line from standard input and answers each with a
+//! line, so that another engine can take its turn in between. `--clients N` asks from so many
+//! threads at once. With `--json` each line is an object, the first one what making the collection
+//! took. With `--work` what a query does on average comes before each line.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
@@ -66,7 +66,7 @@ fn main() -> Result<(), Failure> {
         json: flag("--json"),
     };
     // The first pass verifies the checksums of every block it touches.
-    bench.measure(None)?;
+    bench.measure(&SearchParams::default())?;
     bench.head(built, anonymous);
     let settings = argument("--ef").unwrap_or_else(|| SETTINGS.to_owned());
     if settings == "-" {
@@ -121,13 +121,10 @@ impl Bench {
 
     fn line(&self, setting: &str) -> Result<(), Failure> {
         let setting = setting.trim();
-        let ef = match setting {
-            "default" => None,
-            number => Some(number.parse()?),
-        };
-        let measured = self.measure(ef)?;
+        let params = params(setting)?;
+        let measured = self.measure(&params)?;
         if flag("--work") {
-            self.work(ef)?;
+            self.work(&params)?;
         }
         let (recall, rate) = (measured.recall, measured.rate);
         if self.json {
@@ -148,7 +145,7 @@ impl Bench {
     }
 
     /// What a query does, on average of some.
-    fn work(&self, ef: Option<usize>) -> Result<(), Failure> {
+    fn work(&self, params: &SearchParams) -> Result<(), Failure> {
         let clock = SystemClock::new();
         let env = Env {
             pool: &self.pools[0],
@@ -163,7 +160,8 @@ impl Bench {
                 analyze: true,
                 path: None,
             };
-            let explained = query::explain(&self.snapshot, &self.request(at, ef), &env, options)?;
+            let explained =
+                query::explain(&self.snapshot, &self.request(at, params), &env, options)?;
             let done = explained
                 .sources
                 .iter()
@@ -183,18 +181,14 @@ impl Bench {
         Ok(())
     }
 
-    fn request(&self, at: usize, ef: Option<usize>) -> QueryRequest {
-        let params = SearchParams {
-            hnsw_ef: ef,
-            ..SearchParams::default()
-        };
-        nearest(self.data.queries.row(at), K, params)
+    fn request(&self, at: usize, params: &SearchParams) -> QueryRequest {
+        nearest(self.data.queries.row(at), K, params.clone())
     }
 
     /// Every query once, each a call of its own; the clients share them out.
-    fn measure(&self, ef: Option<usize>) -> Result<Measured, Failure> {
+    fn measure(&self, params: &SearchParams) -> Result<Measured, Failure> {
         let requests: Vec<QueryRequest> = (0..self.data.queries.rows)
-            .map(|at| self.request(at, ef))
+            .map(|at| self.request(at, params))
             .collect();
         // The threads of several clients have ended by then.
         let alone = self.pools.len() == 1;
@@ -258,6 +252,17 @@ impl Bench {
         }
         Ok(answers)
     }
+}
+
+/// What a setting stands for: a width of the beam, or a recall below 1.
+fn params(setting: &str) -> Result<SearchParams, Failure> {
+    let mut params = SearchParams::default();
+    match setting {
+        "default" => {}
+        recall if recall.starts_with("0.") => params.recall = Some(recall.parse()?),
+        width => params.hnsw_ef = Some(width.parse()?),
+    }
+    Ok(params)
 }
 
 type Answer = (usize, Vec<query::Hit>, Duration);

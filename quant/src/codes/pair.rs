@@ -149,8 +149,8 @@ impl BlockQuery {
         BlockBuilder::block_len(self.operand.dimension())
     }
 
-    /// Estimates the rows of a block; bit `i` of the result says that row `i` is nearer than
-    /// `worst`.
+    /// Estimates the rows of a block, without bounds; bit `i` of the result says that row `i` is
+    /// nearer than `worst`.
     ///
     /// Estimates of one row stand to each other as distances do; those of the dot product lack the
     /// constant that [`CodePair::distance`] lacks.
@@ -159,9 +159,8 @@ impl BlockQuery {
     /// If `block` is not [`Self::block_len`] bytes.
     #[inline]
     pub fn block(&self, block: &[u8], worst: f32, out: &mut BlockEstimates) -> u32 {
-        let (distances, lower) = (&mut out.distances, &mut out.lower);
         self.codes
-            .block(&self.operand, block, worst, distances, lower)
+            .near(&self.operand, block, worst, &mut out.distances)
     }
 }
 

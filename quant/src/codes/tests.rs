@@ -229,18 +229,34 @@ fn every_instruction_set_gives_the_same_bytes_and_bits() {
                     CodeQuery::on(codes, &want.space, CodeMetric::Dot, bits, &rotated, 1.9)
                 };
                 let (portable, query) = (on(Isa::Portable), on(isa));
-                let mut one = (BlockEstimates::default(), BlockEstimates::default());
-                for block in want.blocks.chunks_exact(query.block_len()) {
-                    let below = portable.block(block, -0.5, &mut one.0);
-                    assert_eq!(query.block(block, -0.5, &mut one.1), below, "{isa}, {dim}");
-                    assert_eq!(one.0.distances, one.1.distances, "{isa}, {dim}");
-                    assert_eq!(one.0.lower, one.1.lower, "{isa}, {dim}");
-                }
+                blocks_agree((&portable, &query), &want.blocks, &format!("{isa}, {dim}"));
                 for row in want.rows.chunks_exact(query.row_len()) {
                     assert_eq!(query.row(row), portable.row(row), "{isa}, {dim}, {bits:?}");
                 }
             }
         }
+    }
+}
+
+/// Blocks one by one, without bounds, and side by side.
+fn blocks_agree((portable, query): (&CodeQuery, &CodeQuery), blocks: &[u8], what: &str) {
+    const WORST: f32 = -0.5;
+    let (near, mut one) = (query.without_doubt(), BlockEstimates::default());
+    let mut run = vec![one.clone(); blocks.len() / query.block_len()];
+    query.blocks(blocks, WORST, true, &mut run);
+    for (block, of_run) in blocks.chunks_exact(query.block_len()).zip(run) {
+        let mut want = one.clone();
+        want.below = portable.block(block, WORST, &mut want);
+        assert_eq!(query.block(block, WORST, &mut one), want.below, "{what}");
+        assert_eq!(one.distances, want.distances, "{what}");
+        assert_eq!(one.lower, want.lower, "{what}");
+        assert_eq!(of_run.distances, want.distances, "{what}");
+        assert_eq!(of_run.lower, want.lower, "{what}");
+        assert_eq!(of_run.below, want.below, "{what}");
+        let is_near = |row: usize| u32::from(want.distances[row] < WORST) << row;
+        let nearer = (0..BLOCK_ROWS).map(is_near).sum::<u32>();
+        assert_eq!(near.block(block, WORST, &mut one), nearer, "{what}");
+        assert_eq!(one.distances, want.distances, "{what}");
     }
 }
 

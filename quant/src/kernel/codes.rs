@@ -50,6 +50,7 @@ type Product = (f32, f32);
 #[derive(Clone, Copy)]
 pub(super) struct CodeOps {
     pub(super) block: unsafe fn(&BlockOperand, &[u8], f32, &mut Rows, &mut Rows) -> u32,
+    pub(super) near: unsafe fn(&BlockOperand, &[u8], f32, &mut Rows) -> u32,
     pub(super) blocks: unsafe fn(&BlockOperand, &[u8], f32, bool, &mut [BlockEstimates]),
     pub(super) bit_pairs: unsafe fn(&[i8], &[u8]) -> i32,
     pub(super) nibbles: unsafe fn(&[i8], &[u8]) -> i32,
@@ -97,6 +98,19 @@ impl Codes {
     ) -> u32 {
         // SAFETY: `ops` came from `table`, which checked that this CPU has their features.
         unsafe { (self.ops.block)(operand, block, worst, distances, lower) }
+    }
+
+    /// Estimates a block without bounds; see [`crate::BlockQuery::block`].
+    #[inline]
+    pub(crate) fn near(
+        &self,
+        operand: &BlockOperand,
+        block: &[u8],
+        worst: f32,
+        distances: &mut Rows,
+    ) -> u32 {
+        // SAFETY: as in `block`.
+        unsafe { (self.ops.near)(operand, block, worst, distances) }
     }
 
     /// Estimates blocks side by side; see [`crate::CodeQuery::blocks`].
@@ -161,6 +175,7 @@ macro_rules! code_ops {
         /// The code kernels of this instruction set.
         pub(super) const CODES: CodeOps = CodeOps {
             block,
+            near,
             blocks,
             bit_pairs,
             nibbles,
@@ -221,13 +236,31 @@ macro_rules! block_by_sums {
             lower: &mut [f32; BLOCK_ROWS],
         ) -> u32 {
             let (codes, factors) = parts(operand, block);
+            finish(operand, &all_sums(operand, codes), factors, distances, lower);
+            below(lower, worst)
+        }
+
+        $(#[$feature])?
+        fn near(
+            operand: &BlockOperand,
+            block: &[u8],
+            worst: f32,
+            distances: &mut [f32; BLOCK_ROWS],
+        ) -> u32 {
+            let (codes, factors) = parts(operand, block);
+            finish_near(operand, &all_sums(operand, codes), factors, distances);
+            below(distances, worst)
+        }
+
+        $(#[$feature])?
+        #[inline]
+        fn all_sums(operand: &BlockOperand, codes: &[u8]) -> [u32; BLOCK_ROWS] {
             let mut sums = [0; BLOCK_ROWS];
             let chunks = operand.lut.chunks(CHUNK_LEN).zip(codes.chunks(CHUNK_LEN));
             for (lut, codes) in chunks {
                 block_sums(lut, codes, &mut sums);
             }
-            finish(operand, &sums, factors, distances, lower);
-            below(lower, worst)
+            sums
         }
     };
 }
@@ -298,13 +331,35 @@ pub(super) fn finish(
     );
     for row in 0..BLOCK_ROWS {
         let scale = f32::from_le_bytes(scale[row]);
-        let along = operand.delta * sums[row] as f32 + operand.base;
-        let distance = operand.add + f32::from_le_bytes(add[row]) + scale * along;
+        let distance = distance(operand, sums[row], f32::from_le_bytes(add[row]), scale);
         let code = f32::from_le_bytes(error[row]) * operand.error;
         let doubt = together(code, scale.abs() * operand.rounding);
         distances[row] = distance;
         lower[row] = distance - doubt;
     }
+}
+
+/// Estimates alone from the sums.
+#[inline(always)]
+pub(super) fn finish_near(
+    operand: &BlockOperand,
+    sums: &[u32; BLOCK_ROWS],
+    factors: &[u8],
+    distances: &mut Rows,
+) {
+    let (factors, _) = factors.as_chunks::<4>();
+    let (add, scale) = factors.split_at(BLOCK_ROWS);
+    let (add, scale) = (&add[..BLOCK_ROWS], &scale[..BLOCK_ROWS]);
+    for row in 0..BLOCK_ROWS {
+        let [add, scale] = [add[row], scale[row]].map(f32::from_le_bytes);
+        distances[row] = distance(operand, sums[row], add, scale);
+    }
+}
+
+#[inline(always)]
+fn distance(operand: &BlockOperand, sum: u32, add: f32, scale: f32) -> f32 {
+    let along = operand.delta * sum as f32 + operand.base;
+    operand.add + add + scale * along
 }
 
 /// A bit for each row whose lower bound is below `worst`.

@@ -61,19 +61,13 @@ fn block(
     lower: &mut [f32; BLOCK_ROWS],
 ) -> u32 {
     let (codes, factors) = parts(operand, block);
-    let mut sums = [_mm512_setzero_si512(); 2];
-    let chunks = operand.lut.chunks(CHUNK_LEN).zip(codes.chunks(CHUNK_LEN));
-    for (lut, codes) in chunks {
-        let more = block_sums(lut, codes);
-        sums[0] = _mm512_add_epi32(sums[0], more[0]);
-        sums[1] = _mm512_add_epi32(sums[1], more[1]);
-    }
     // Of 16 rows each: what is added, scales, errors.
     let (factors, _) = factors.as_chunks::<64>();
     let mut below = 0;
-    for (half, sums) in sums.into_iter().enumerate() {
+    for (half, sums) in all_sums(operand, codes).into_iter().enumerate() {
         let factors = |list: usize| _mm512_castsi512_ps(load(&factors[2 * list + half]));
-        let (distance, bound) = estimate(operand, sums, [factors(0), factors(1), factors(2)]);
+        let distance = estimate(operand, sums, [factors(0), factors(1)]);
+        let bound = _mm512_sub_ps(distance, doubt(operand, [factors(1), factors(2)]));
         let is_below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(bound, _mm512_set1_ps(worst));
         below |= u32::from(is_below) << (16 * half);
         store(&mut distances.as_chunks_mut().0[half], distance);
@@ -83,26 +77,61 @@ fn block(
 }
 
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+fn near(
+    operand: &BlockOperand,
+    block: &[u8],
+    worst: f32,
+    distances: &mut [f32; BLOCK_ROWS],
+) -> u32 {
+    let (codes, factors) = parts(operand, block);
+    let (factors, _) = factors.as_chunks::<64>();
+    let mut below = 0;
+    for (half, sums) in all_sums(operand, codes).into_iter().enumerate() {
+        let factors = |list: usize| _mm512_castsi512_ps(load(&factors[2 * list + half]));
+        let distance = estimate(operand, sums, [factors(0), factors(1)]);
+        let is_below = _mm512_cmp_ps_mask::<_CMP_LT_OQ>(distance, _mm512_set1_ps(worst));
+        below |= u32::from(is_below) << (16 * half);
+        store(&mut distances.as_chunks_mut().0[half], distance);
+    }
+    below
+}
+
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn all_sums(operand: &BlockOperand, codes: &[u8]) -> [__m512i; 2] {
+    let mut sums = [_mm512_setzero_si512(); 2];
+    let chunks = operand.lut.chunks(CHUNK_LEN).zip(codes.chunks(CHUNK_LEN));
+    for (lut, codes) in chunks {
+        let more = block_sums(lut, codes);
+        sums[0] = _mm512_add_epi32(sums[0], more[0]);
+        sums[1] = _mm512_add_epi32(sums[1], more[1]);
+    }
+    sums
+}
+
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 #[inline]
 fn store(rows: &mut [f32; 16], values: __m512) {
     // SAFETY: sixteen floats are there.
     unsafe { _mm512_storeu_ps(rows.as_mut_ptr(), values) };
 }
 
-/// Distances and lower bounds of sixteen rows, in the order of operations of
-/// [`finish`](super::codes::finish).
+/// Distances of sixteen rows, in the order of operations of [`finish`](super::codes::finish).
 #[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
 #[inline]
-fn estimate(
-    operand: &BlockOperand,
-    sums: __m512i,
-    [add, scale, error]: [__m512; 3],
-) -> (__m512, __m512) {
+fn estimate(operand: &BlockOperand, sums: __m512i, [add, scale]: [__m512; 2]) -> __m512 {
     let all = |x: f32| _mm512_set1_ps(x);
     let along = _mm512_mul_ps(all(operand.delta), _mm512_cvtepu32_ps(sums));
     let along = _mm512_add_ps(along, all(operand.base));
     let known = _mm512_add_ps(all(operand.add), add);
-    let distance = _mm512_add_ps(known, _mm512_mul_ps(scale, along));
+    _mm512_add_ps(known, _mm512_mul_ps(scale, along))
+}
+
+/// How far the bounds of sixteen rows are from their distances, in the same order.
+#[target_feature(enable = "avx512bw,avx512vl,avx512vnni")]
+#[inline]
+fn doubt(operand: &BlockOperand, [scale, error]: [__m512; 2]) -> __m512 {
+    let all = |x: f32| _mm512_set1_ps(x);
     let rounding = _mm512_mul_ps(_mm512_abs_ps(scale), all(operand.rounding));
     let code = _mm512_mul_ps(error, all(operand.error));
     // As `together`, of which neither is below nought.
@@ -111,8 +140,7 @@ fn estimate(
         _mm512_mul_ps(most, all(MOST_SHARE)),
         _mm512_mul_ps(least, all(LEAST_SHARE)),
     );
-    let doubt = _mm512_max_ps(most, sloped);
-    (distance, _mm512_sub_ps(distance, doubt))
+    _mm512_max_ps(most, sloped)
 }
 
 /// What the tables say of the codes of each row, sixteen rows a register; at most [`CHUNK_LEN`]
