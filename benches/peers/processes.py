@@ -14,7 +14,8 @@ CAIRN = {
     "cairn-graph": (["--graph"], "Cairn, graph without codes"),
 }
 CAIRN_SWEEP = {
-    "cairn": ["default", "64", "128", "256", "512"],
+    # Below 1: the recall that is asked for.
+    "cairn": ["default", "0.9", "0.95", "0.98", "0.999"],
     "cairn-coded": ["64", "96", "128", "192", "256", "272", "288", "304", "320", "384", "512", "768", "1024", "default"],
     "cairn-graph": ["64", "96", "128", "192", "256", "384", "512", "768", "1024"],
 }

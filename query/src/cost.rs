@@ -2,8 +2,9 @@
 //!
 //! `cargo run --release -p benches --bin plans` measures every constant again on the machine it
 //! runs on and prints it beside the one in use; `benches/record/amd-epyc/2026-11-22-plans.md` is
-//! the run the figures here are from. They only have to be right about which plan is cheaper by a
-//! factor of two: the budget of visits bounds what a wrong one costs.
+//! the run the figures here are from, and `2026-11-23-plans.md` that of scans of codes. They only
+//! have to be right about which plan is cheaper by a factor of two: the budget of visits bounds
+//! what a wrong one costs.
 
 use index::{NodeLayout, RowSet};
 
@@ -65,13 +66,13 @@ impl Constants {
         scan_byte: 0.038,
         score_row: 30.0,
         score_byte: 0.03,
-        code_start_dim: 20.0,
-        block: 28.0,
-        block_dim: 0.05,
+        code_start_dim: 5.0,
+        block: 20.0,
+        block_dim: 0.045,
         gather_row: 13.0,
         gather_byte: 0.02,
-        refined_for_each: 60.0,
-        scored_for_each: 12.0,
+        refined_for_each: 30.0,
+        scored_for_each: 4.0,
         product_row: 3.0,
         product_byte: 0.06,
         product_start: 40_000.0,

@@ -1,8 +1,8 @@
 //! Linking the rows of a graph across to the rows of others, each from the neighbours it has.
 //!
 //! A row's neighbours need not be found again: they are candidates. Those of other graphs come from
-//! a scan of codes ([`Clusters`]) of a third as many rows as a build's. Where there are no codes, the
-//! row's neighbours know where it is: those that are linked across lead to rows of other graphs
+//! a scan of codes ([`Clusters`]) of a third as many rows as a build's. Where there are no codes,
+//! the row's neighbours know where it is: those that are linked across lead to rows of other graphs
 //! that are near it, by a walk half as wide as a build's.
 //!
 //! # Invariants
