@@ -8,6 +8,8 @@
 //! # Invariants
 //! - A row's own neighbours are considered for its list, wherever they are.
 
+use std::collections::VecDeque;
+
 use crate::error::BuildError;
 use crate::graph::build::{BATCH, Builder, FromRow, Placer, RUN};
 use crate::graph::clusters::{Clusters, Looked};
@@ -53,31 +55,36 @@ impl Across {
         });
     }
 
-    /// Links `rows`, which have lists or not, in their order; in `clusters` their turns are `turn`
-    /// and those after it.
+    /// Links `rows`, which have lists or not, in their order. In `clusters` their turns are `turn`
+    /// and those after it; unless the rows are `whole`, all there once were, they look through each
+    /// other too.
     pub(crate) fn link<S: Space + ?Sized>(
         &mut self,
         builder: &mut Builder<'_, S>,
         rows: &[Row],
         (clusters, turn): (Option<&Clusters>, u32),
+        whole: bool,
     ) -> Result<(), BuildError> {
-        let mut found = Vec::new();
-        if let Some(clusters) = clusters {
-            let looked = Looked::across(builder.graph.settings.ef_construct as usize);
-            for run in rows.chunks(RUN) {
-                builder.check()?;
-                // Those of their own graph that are near they have.
-                let targets: Vec<(Row, u32)> = run.iter().map(|row| (*row, turn)).collect();
-                found.extend(clusters.nearest(builder.space, &targets, looked));
-            }
-        }
+        let looked = Looked::across(builder.graph.settings.ef_construct as usize);
+        let mut found: VecDeque<Vec<Row>> = VecDeque::new();
         let (mut rest, mut size) = (rows, ROWS_FIRST);
         while !rest.is_empty() {
             let first = rows.len() - rest.len();
             let (batch, after) = rest.split_at(size.min(rest.len()));
+            if let Some(clusters) = clusters.filter(|_| found.len() < batch.len()) {
+                builder.check()?;
+                // What is whole has those near it of its own; what is not, of the batches before.
+                let (run, turn) = match whole {
+                    true => (&rest[found.len()..rest.len().min(RUN)], turn),
+                    // Rows are counted in u32.
+                    false => (batch, turn + first as u32),
+                };
+                let targets: Vec<(Row, u32)> = run.iter().map(|row| (*row, turn)).collect();
+                found.extend(clusters.nearest(builder.space, &targets, looked));
+            }
+            let found: Vec<Vec<Row>> = found.drain(..batch.len().min(found.len())).collect();
             (rest, size) = (after, ROWS.min(2 * size));
             let linked = &self.linked;
-            let found = &found[first.min(found.len())..];
             builder.insert_all(batch, |builder, placer, row, earlier| {
                 let found = found.get(earlier.len()).map(|found| &found[..]);
                 let earlier = &earlier[earlier.len().saturating_sub(BATCH)..];

@@ -41,6 +41,9 @@ const TAKEN_OVER: usize = 4_096;
 /// A row that lost more of its neighbours than this is sought anew.
 const LOSS_PERCENT: usize = 25;
 
+/// A part that lost more than one row in so many is not whole.
+const WHOLE_LOSS_SHARE: usize = 10;
+
 /// Of the other rows that lost neighbours, so many are sought anew.
 const SOUGHT_PERCENT: u64 = 12;
 
@@ -92,7 +95,7 @@ pub fn merge<S: Space + ?Sized, A: Adjacency + ?Sized>(
             let worst: Vec<Row> = worst.map(|(row, _)| *row).collect();
             builder.done(base.live.len() - worst.len());
             across.take(base.live.iter().map(|(_, new)| *new));
-            across.link(&mut builder, &worst, (None, 0))?;
+            across.link(&mut builder, &worst, (None, 0), true)?;
         }
         let mut lossy = Vec::new();
         for part in others {
@@ -108,7 +111,12 @@ pub fn merge<S: Space + ?Sized, A: Adjacency + ?Sized>(
         let mut turn = 1;
         for part in others {
             let (rows, _) = later[turn as usize - 1..linked].split_at(part.live.len());
-            across.link(&mut builder, rows, (clusters.as_ref(), turn))?;
+            across.link(
+                &mut builder,
+                rows,
+                (clusters.as_ref(), turn),
+                part.is_whole(),
+            )?;
             turn += rows.len() as u32;
         }
         offer_back(&mut builder, &lossy)?;
@@ -131,6 +139,11 @@ impl<A: ?Sized> Part<'_, A> {
     /// Whether most of it is gone, so that what is left is no ground to build on.
     const fn is_wasted(&self) -> bool {
         self.live.len() * 2 < self.had
+    }
+
+    /// Whether so little of it is gone that its rows have the neighbours they would find there.
+    const fn is_whole(&self) -> bool {
+        (self.had - self.live.len()) * WHOLE_LOSS_SHARE <= self.had
     }
 }
 
