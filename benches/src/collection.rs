@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use engine::{
-    Collection, Db, DiskStorage, Settings, StepKind, SystemClock, UpsertRows, WriteBatch,
+    Collection, Db, DiskStorage, Settings, Snapshot, Source, StepKind, SystemClock, UpsertRows,
+    WriteBatch,
 };
 use format_spec::{FieldIndex, FieldType, Metric, PointId, Schema, Value, VectorSchema};
 use query::{PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
@@ -73,7 +74,7 @@ pub fn fill(
         db.step_of(StepKind::Flush);
     }
     // Each round merges what the one before made, until one graph covers everything.
-    while collection.snapshot().sources().len() > 1 || !indexed(collection) {
+    while segments(&collection.snapshot()) > 1 || !indexed(collection) {
         collection.run_now();
         if !db.step() {
             break;
@@ -81,6 +82,14 @@ pub fn fill(
         while db.step() {}
     }
     Ok(())
+}
+
+/// Sealed segments.
+pub fn segments(snapshot: &Snapshot) -> usize {
+    let sources = snapshot.sources().iter();
+    sources
+        .filter(|source| matches!(source, Source::Segment(_)))
+        .count()
 }
 
 /// Whether every vector is indexed.

@@ -5,7 +5,7 @@
 //! finds its own. Passes over many rows (filters, jobs) neither look nor leave anything here.
 //!
 //! # Invariants
-//! - The blocks take no more bytes than the cache was given.
+//! - The blocks take no more bytes than the cache was given, but for rounding its shards up.
 //! - What is here was verified, and its table of ends checked.
 //! - Which block gives way depends on what was asked for, not on chance.
 
@@ -75,7 +75,8 @@ impl PayloadCache {
         self.0.contains_key(&key)
     }
 
-    /// Keeps a block, unless it is too large.
+    /// Keeps a block, unless it is too large: above the share of one of the cache's shards, which
+    /// is half a megabyte at least where the cache has that.
     pub(crate) fn put(&self, key: BlockKey, block: &Arc<Vec<u8>>) {
         self.0.insert(key, Arc::clone(block));
     }

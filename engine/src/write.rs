@@ -222,7 +222,8 @@ impl Shard {
         let Some(job) = due else {
             return;
         };
-        // Whoever runs the steps itself wants nothing to run beside it.
+        // Whoever runs the steps itself wants nothing to run beside it, and without threads this
+        // one has to do.
         let pool = (settings.workers > 0).then(|| self.base.around.encode_pool.get());
         match pool {
             Some(Ok(pool)) => pool.spawn(|| job.run()),

@@ -4,8 +4,9 @@
     compare.py DIR --cairn BIN [-v]
 
 `cairn inspect FILE --json` and `cairn_read.py` must agree on whether a file is valid, and on every field that both give,
-contents included. Files that are foreign to the formats are left out. Prints `N files agree`; the exit code is 1 if a
-file does not. `-v` lists the fields that only one of the two gives.
+contents included. Files that are foreign to the formats are left out. Prints how many files of each kind there are,
+those that are invalid apart ("unnamed" are parts that no manifest names: whoever wrote them did not get to the end), and
+`N files agree`; the exit code is 1 if a file does not. `-v` lists the fields that only one of the two gives.
 """
 import argparse
 import collections
@@ -74,6 +75,18 @@ def compare(binary, path, only):
     return ours, list(differences(ours, theirs, ours["kind"], only))
 
 
+def kind_of(path, ours):
+    """What a file counts as."""
+    if ours["valid"]:
+        return ours["kind"]
+    who = cairn_read.identity_of_path(path)
+    if isinstance(who, dict) and "part_id" in who:
+        shard = os.path.dirname(os.path.dirname(os.path.abspath(path)))
+        if (who["part_id"], who["kind"]) not in cairn_read.manifest_entries(shard):
+            return f"unnamed invalid {ours['kind']}"
+    return f"invalid {ours['kind']}"
+
+
 def main():
     parser = argparse.ArgumentParser(description="Compares cairn_read.py with cairn inspect.")
     parser.add_argument("folder")
@@ -92,7 +105,7 @@ def main():
                 print(f"    {line}")
         else:
             agree += 1
-            kinds[ours["kind"] if ours["valid"] else f"invalid {ours['kind']}"] += 1
+            kinds[kind_of(path, ours)] += 1
     if options.verbose:
         for (who, name), count in sorted(only.items()):
             print(f"only in {who}: {name} ({count} times)")

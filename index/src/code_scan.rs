@@ -68,7 +68,8 @@ pub fn scan_codes<C: CodeRows, S: Scorer + ?Sized>(
             0 => &[],
             count => codes.blocks(at, count),
         };
-        let estimates = &mut estimates[..run.len() / block_len];
+        let count = (run.len() / block_len).min(most as usize);
+        let estimates = &mut estimates[..count];
         query.blocks(run, scan.refiner.worst(), cold, estimates);
         for (number, estimates) in (at..).zip(&*estimates) {
             scan.add(
@@ -184,6 +185,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::Neighbor;
     use quant::{BlockBuilder, CodeBits, CodeMetric, CodeSpace, Encoder, RotatedQuery, Rotation};
 
     const DIM: usize = 48;
@@ -197,11 +199,18 @@ mod tests {
         rows: Vec<u8>,
         /// Batches asked for, where vectors are far.
         batches: Option<Cell<u32>>,
+        /// Blocks that lie side by side.
+        side_by_side: u32,
     }
 
     impl CodeRows for Rows {
         fn block(&self, block: u32) -> &[u8] {
-            &self.blocks[block as usize * self.block_len..][..self.block_len]
+            self.blocks(block, 1)
+        }
+
+        fn blocks(&self, first: u32, count: u32) -> &[u8] {
+            let count = count.min(self.side_by_side) as usize;
+            &self.blocks[first as usize * self.block_len..][..count * self.block_len]
         }
 
         fn row(&self, row: Row) -> &[u8] {
@@ -241,30 +250,106 @@ mod tests {
         (0..len).map(next).collect()
     }
 
+    impl Rows {
+        fn new(count: u64) -> (Self, CodeSpace) {
+            let vectors: Vec<Vec<f32>> = (0..count).map(|n| noise(DIM, n)).collect();
+            let rotation = Rotation::new(DIM, 5);
+            let space = CodeSpace::of_sample(rotation, vectors.iter().map(|v| &v[..]));
+            let mut encoder = Encoder::new(&space, CodeMetric::Euclid, CodeBits::Four);
+            let mut block = BlockBuilder::new(space.padded());
+            let (mut blocks, mut codes) = (Vec::new(), Vec::new());
+            for vector in &vectors {
+                encoder.encode(vector, &mut block, &mut codes);
+                if block.is_full() {
+                    block.finish(&mut blocks);
+                }
+            }
+            block.finish(&mut blocks);
+            let rows = Self {
+                vectors,
+                query: Vec::new(),
+                block_len: BlockBuilder::block_len(space.padded()),
+                row_len: CodeBits::Four.row_len(space.padded()),
+                blocks,
+                rows: codes,
+                batches: None,
+                side_by_side: u32::MAX,
+            };
+            (rows, space)
+        }
+
+        /// What a scan of the rows in `set` finds of the `limit` nearest to a query, and what there
+        /// is.
+        fn scan(
+            &mut self,
+            space: &CodeSpace,
+            (query, limit): (u64, usize),
+            set: &RowSet,
+        ) -> (Vec<Neighbor>, Vec<Neighbor>) {
+            self.query = noise(DIM, 1_000_000 + query);
+            let rotated = RotatedQuery::new(space.rotation(), &self.query);
+            let kind = (CodeMetric::Euclid, CodeBits::Four);
+            let query = CodeQuery::new(space, kind.0, kind.1, &rotated, 1.9);
+            let (mut top, mut truth) = (TopK::new(limit), TopK::new(limit));
+            scan_codes(
+                &*self,
+                &query,
+                &*self,
+                set,
+                &SharedBound::default(),
+                &mut top,
+            );
+            crate::scan_set(&*self, set, &mut truth);
+            (top.into_sorted(), truth.into_sorted())
+        }
+    }
+
+    /// More rows wait than may, and every one of them is wanted.
     #[test]
-    fn the_nearest_rows_of_the_set_are_found() {
-        let vectors: Vec<Vec<f32>> = (0..3_000).map(|n| noise(DIM, n)).collect();
-        let rotation = Rotation::new(DIM, 5);
-        let space = CodeSpace::of_sample(rotation, vectors.iter().map(|v| &v[..]));
-        let mut encoder = Encoder::new(&space, CodeMetric::Euclid, CodeBits::Four);
-        let mut block = BlockBuilder::new(space.padded());
-        let (mut blocks, mut codes) = (Vec::new(), Vec::new());
-        for vector in &vectors {
-            encoder.encode(vector, &mut block, &mut codes);
-            if block.is_full() {
-                block.finish(&mut blocks);
+    fn of_many_rows_that_are_wanted_none_is_lost() {
+        let (mut rows, space) = Rows::new(12_000);
+        let set = RowSet::from_rows(12_000, 0..12_000);
+        for limit in [4_000, 11_000, 12_000, 20_000] {
+            let (found, truth) = rows.scan(&space, (1, limit), &set);
+            assert_eq!(found.len(), limit.min(12_000));
+            let ends = [found[0], found[found.len() / 2]];
+            assert_eq!(ends, [truth[0], truth[truth.len() / 2]], "{limit}");
+            let missed = truth
+                .iter()
+                .filter(|near| found.binary_search(near).is_err());
+            assert!(missed.count() * 100 <= limit, "{limit}");
+        }
+    }
+
+    /// However many blocks lie side by side, and whichever of them are wanted.
+    #[test]
+    fn runs_of_blocks_are_scanned_as_single_blocks_are() {
+        let (mut rows, space) = Rows::new(3_000);
+        let every = |third: fn(u32) -> bool| {
+            RowSet::from_rows(3_000, (0..3_000).filter(move |row| third(row / 32)))
+        };
+        let sets = [
+            every(|_| true),
+            every(|block| block % 3 != 1),
+            every(|block| block > 90),
+        ];
+        for set in &sets {
+            for query in 0..10 {
+                rows.side_by_side = u32::MAX;
+                let (found, _) = rows.scan(&space, (query, 10), set);
+                assert_eq!(found.len(), 10);
+                assert!(found.iter().all(|near| set.contains(near.row)));
+                for side_by_side in [1, 5] {
+                    rows.side_by_side = side_by_side;
+                    assert_eq!(rows.scan(&space, (query, 10), set).0, found);
+                }
             }
         }
-        block.finish(&mut blocks);
-        let mut rows = Rows {
-            vectors,
-            query: Vec::new(),
-            block_len: BlockBuilder::block_len(space.padded()),
-            row_len: CodeBits::Four.row_len(space.padded()),
-            blocks,
-            rows: codes,
-            batches: None,
-        };
+    }
+
+    #[test]
+    fn the_nearest_rows_of_the_set_are_found() {
+        let (mut rows, space) = Rows::new(3_000);
         let (mut found, mut wanted, mut scored) = (0, 0, 0);
         let mut scored_far = 0;
         for n in 0..40 {

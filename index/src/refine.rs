@@ -109,6 +109,13 @@ struct Waiting {
     row: Row,
 }
 
+/// Their rows, those of one block side by side.
+fn in_row_order<'a>(waiting: impl Iterator<Item = &'a Waiting>) -> Vec<Row> {
+    let mut rows: Vec<Row> = waiting.map(|waiting| waiting.row).collect();
+    rows.sort_unstable();
+    rows
+}
+
 /// What waits for vectors.
 struct Waves {
     waiting: Vec<Waiting>,
@@ -293,12 +300,11 @@ impl<'a, C: CodeRows, S: Scorer + ?Sized> Refiner<'a, C, S> {
         waiting.sort_unstable_by(|a, b| a.lower.total_cmp(&b.lower).then(a.row.cmp(&b.row)));
         let first = waiting.len().min(self.top.limit());
         let (first, second) = waiting.split_at(first);
-        let rows: Vec<Row> = first.iter().map(|waiting| waiting.row).collect();
-        self.score(&rows);
+        self.score(&in_row_order(first.iter()));
         let needed = second
             .iter()
             .filter(|waiting| self.is_needed(waiting.lower));
-        let rows: Vec<Row> = needed.map(|waiting| waiting.row).collect();
+        let rows = in_row_order(needed);
         self.score(&rows);
     }
 

@@ -19,7 +19,7 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::Duration;
 
-use benches::collection::{NAME, indexed, make, nearest, open, with_graphs};
+use benches::collection::{NAME, indexed, make, nearest, open, segments, with_graphs};
 use benches::dataset::Dataset;
 use benches::usage::{bytes_below, cpu_seconds, running_cpu_seconds, status_bytes};
 use benches::{Failure, argument, flag, now, timed};
@@ -110,7 +110,7 @@ impl Bench {
     /// With the memory beyond what was in use before, the data set among it.
     fn head(&self, mut built: serde_json::Value, before: u64) {
         if self.json {
-            built["segments"] = json!(self.snapshot.sources().len());
+            built["segments"] = json!(segments(&self.snapshot));
             built["anon_bytes"] = json!(status_bytes("RssAnon").saturating_sub(before));
             built["file_bytes"] = json!(status_bytes("RssFile"));
             println!("{built}");
@@ -138,7 +138,7 @@ impl Bench {
             });
             println!("{line}");
         } else {
-            let segments = self.snapshot.sources().len();
+            let segments = segments(&self.snapshot);
             println!("| {segments} | {setting} | {recall:.4} | {rate:.0} |");
         }
         Ok(())

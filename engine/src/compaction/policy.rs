@@ -11,7 +11,7 @@
 //! | statistics | the payloads have none: they were damaged |
 //! | codes | vectors that are to have codes have none: theirs were damaged |
 //! | fold | more than `FOLD_PERCENT` of the rows are patched |
-//! | merge flat | `fan_out` flat segments, as many as fill one, or two when writers are quiet |
+//! | merge flat | `fan_out` flat segments, as many as fill one, or two when quiet or forced |
 //! | graph | vectors reach `indexing_threshold_kb` and no flat merge is to be expected |
 //! | vacuum | more than `deleted_threshold` of at least `vacuum_min_rows` rows are dead |
 //! | merge tier | `fan_out` segments whose sizes are within a factor of `fan_out` |
@@ -304,7 +304,9 @@ impl Chooser<'_> {
     fn flat_merge(&mut self) {
         let all = self.free.iter().filter(|shape| self.may_get_graph(shape));
         let all: Vec<Shape> = all.cloned().collect();
-        let forced: Vec<Shape> = all.iter().filter(|s| s.forced.merge).cloned().collect();
+        // An operator wants those merged as well that stay flat.
+        let forced = |shape: &&Shape| shape.forced.merge && !shape.has_graph;
+        let forced: Vec<Shape> = self.free.iter().filter(forced).cloned().collect();
         let (flat, forced) = (self.fitting(all.clone()), self.fitting(forced));
         let bytes: u64 = flat.iter().map(|shape| shape.vector_bytes).sum();
         // As many as go into one segment, and enough for it to be left alone from then on.
@@ -545,6 +547,10 @@ mod tests {
         let mut old = [shape(1, 1, false), shape(2, 1, false), shape(3, 1, false)];
         for shape in &mut old[..2] {
             shape.forced.merge = true;
+        }
+        assert_eq!(plans(&old, false), [merge(&[1, 2], false)]);
+        for shape in &mut old {
+            shape.without_graph.clear(); // codes are enough
         }
         assert_eq!(plans(&old, false), [merge(&[1, 2], false)]);
         let mut worn = shape(1, 9, true);

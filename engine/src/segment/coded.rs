@@ -136,12 +136,14 @@ impl Segment {
             let Some((layout, place)) = placed.next() else {
                 return Ok(false);
             };
-            let threads = pool.get()?;
             let packed = match layout {
-                NodeLayout::Codes => self.code_rows(vector_index)?.map(|(_, codes)| {
-                    let blocks = (0..codes.block_count()).map(|block| codes.block(block));
-                    CodedGraph::pack(&graph, longest, blocks, padded, threads)
-                }),
+                NodeLayout::Codes => {
+                    let (rows, threads) = (self.code_rows(vector_index)?, pool.get()?);
+                    rows.map(|(_, codes)| {
+                        let blocks = (0..codes.block_count()).map(|block| codes.block(block));
+                        CodedGraph::pack(&graph, longest, blocks, padded, threads)
+                    })
+                }
                 NodeLayout::Lists | NodeLayout::Nothing => {
                     Some(CodedGraph::pack_lists(&graph, longest))
                 }

@@ -168,8 +168,8 @@ impl Codes {
     }
 }
 
-/// Writes the table of one instruction set. Its file has `block`, `bit_pairs`, `nibbles` and
-/// `bytes`; the rest is plain Rust, compiled with the features.
+/// Writes the table of one instruction set. Its file has `block`, `near`, `bit_pairs`, `nibbles`
+/// and `bytes`; the rest is plain Rust, compiled with the features.
 macro_rules! code_ops {
     ([$($feature:meta)?]) => {
         /// The code kernels of this instruction set.
@@ -223,7 +223,7 @@ macro_rules! code_ops {
 }
 pub(super) use code_ops;
 
-/// Writes `block` of an instruction set whose file has `block_sums` and `below`.
+/// Writes `block` and `near` of an instruction set whose file has `block_sums` and `below`.
 macro_rules! block_by_sums {
     ([$($feature:meta)?]) => {
         $(#[$feature])?
