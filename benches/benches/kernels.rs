@@ -5,7 +5,7 @@
 //! 32 rows by number) and `pair`, over rows that stay in the second-level cache; `cold_block` and
 //! `cold_gather`, over rows in memory. The time shown is of one distance, not of one call.
 //!
-//! Codes: `code_block` (a row of a block of 32 of one bit), `code_row` (a row of several bits) and
+//! Codes: `code_block` (a row of a block of 32 of one bit), `code_row` (a row by itself) and
 //! `code_query` (preparing one), with the bits in place of metric and element.
 //!
 //! Product codes: `product_block`, `product_gather`, `product_encode` (a row) and `product_query`
@@ -23,7 +23,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use quant::{
     BLOCK_ROWS, BlockBuilder, BlockEstimates, CodeBits, CodeMetric, CodeQuery, CodeSpace,
     Compression, Element, Encoder, Isa, Metric, Pairwise, ProductCodebook, ProductQuery,
-    ProductShape, Query, RotatedQuery, Rotation,
+    ProductShape, Query, RotatedQuery, Rotation, SignRows,
 };
 
 const DIMS: [usize; 3] = [384, 768, 1536];
@@ -299,6 +299,17 @@ fn code_ways(c: &mut Criterion, bits: CodeBits, isa: Isa, dim: usize) {
                         query.blocks(blocks, 0.0, false, run);
                     }
                     black_box(&mut run);
+                })
+            });
+        });
+        let signs = SignRows::of_blocks(blocks.chunks_exact(block_len), space.padded());
+        let count = blocks.len() / block_len * BLOCK_ROWS;
+        c.bench_function(&name("row"), |b| {
+            b.iter_custom(|iters| {
+                time(iters, count, || {
+                    for row in 0..count {
+                        black_box(query.signs(&signs, row));
+                    }
                 })
             });
         });

@@ -8,7 +8,7 @@ use engine::{
     Collection, Db, DiskStorage, Settings, Snapshot, Source, StepKind, SystemClock, UpsertRows,
     WriteBatch,
 };
-use format_spec::{FieldIndex, FieldType, Metric, PointId, Schema, Value, VectorSchema};
+use format_spec::{Codec, FieldIndex, FieldType, Metric, PointId, Schema, Value, VectorSchema};
 use query::{PayloadSelector, QueryRequest, SearchParams, Target, VectorSelector};
 
 use crate::Failure;
@@ -44,7 +44,22 @@ pub fn with_graphs(settings: &mut Settings) {
 /// # Errors
 /// Those of the engine.
 pub fn make(db: &Db, data: &Dataset, rows: usize) -> Result<Arc<Collection>, Failure> {
-    let collection = db.create_collection(NAME, schema(data.base.columns))?;
+    make_coded(db, data, rows, Codec::Auto)
+}
+
+/// The same with codes of `codec`.
+///
+/// # Errors
+/// Those of the engine.
+pub fn make_coded(
+    db: &Db,
+    data: &Dataset,
+    rows: usize,
+    codec: Codec,
+) -> Result<Arc<Collection>, Failure> {
+    let mut schema = schema(data.base.columns);
+    schema.vectors[0].codec = codec;
+    let collection = db.create_collection(NAME, schema)?;
     let payload = |at: usize| value(&data.payloads[at]).to_bytes();
     fill(db, &collection, data, rows, payload)?;
     Ok(collection)

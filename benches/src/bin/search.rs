@@ -1,14 +1,16 @@
 //! Search in process: recall and queries a second for each width of the beam, on one thread or N.
 //!
 //! `cargo run --release -p benches --bin search -- --data DIR [--at DIRECTORY] [--rows N]
-//! [--ef 16,64,default] [--graph] [--coded [--coded-mb N]] [--clients N] [--json] [--work]`
+//! [--ef 16,64,default] [--graph] [--coded [--coded-mb N]] [--codec NAME] [--clients N] [--json]
+//! [--work]`
 //!
 //! Opens the collection in `--at`, or makes it there first, with the payload and field indexes that
 //! `real` has; without `--at` the directory is temporary. With `--graph` there are no codes but one
 //! segment with a graph, whatever the size, with `--coded` one with a graph and codes in its nodes;
 //! and `--coded-mb N` with so much memory for these, so that a larger graph has its lists alone
-//! there; otherwise what the engine makes of it. `--ef` has widths of the beam, or recalls to ask
-//! for as `0.95`; `--ef -` reads one setting a line from standard input and answers each with a
+//! there; otherwise what the engine makes of it. `--codec bits1`, or another one by its name, is
+//! what vectors are compressed with. `--ef` has widths of the beam, or recalls to ask for as `0.95`;
+//! `--ef -` reads one setting a line from standard input and answers each with a
 //! line, so that another engine can take its turn in between. `--clients N` asks from so many
 //! threads at once. With `--json` each line is an object, the first one what making the collection
 //! took. With `--work` what a query does on average comes before each line.
@@ -19,12 +21,12 @@ use std::io::BufRead;
 use std::path::Path;
 use std::time::Duration;
 
-use benches::collection::{NAME, indexed, make, nearest, open, segments, with_graphs};
+use benches::collection::{NAME, indexed, make_coded, nearest, open, segments, with_graphs};
 use benches::dataset::Dataset;
 use benches::usage::{bytes_below, cpu_seconds, running_cpu_seconds, status_bytes};
 use benches::{Failure, argument, flag, now, timed};
 use engine::{Collection, Settings, Snapshot, SystemClock};
-use format_spec::PointId;
+use format_spec::{Codec, PointId};
 use query::{Env, Explain, QueryRequest, SearchParams};
 use serde_json::json;
 
@@ -47,7 +49,7 @@ fn main() -> Result<(), Failure> {
     let db = open(&at, |settings| adjust(settings, most))?;
     let collection = match db.collection(NAME) {
         Some(collection) => collection,
-        None => make(&db, &data, rows)?,
+        None => make_coded(&db, &data, rows, codec()?)?,
     };
     while flag("--coded") && db.step() {}
     let built = json!({
@@ -266,6 +268,15 @@ fn params(setting: &str) -> Result<SearchParams, Failure> {
 }
 
 type Answer = (usize, Vec<query::Hit>, Duration);
+
+/// What vectors are compressed with.
+fn codec() -> Result<Codec, Failure> {
+    let name = argument("--codec").unwrap_or_else(|| "auto".to_owned());
+    let mut all = Codec::ALL.iter();
+    let found = all.find(|codec| format!("{codec:?}").eq_ignore_ascii_case(&name));
+    let unknown = || format!("--codec is {name:?}, not one of {:?}", Codec::ALL).into();
+    found.copied().ok_or_else(unknown)
+}
 
 /// `most` is how many MiB the graphs in memory may have.
 fn adjust(settings: &mut Settings, most: Option<u64>) {

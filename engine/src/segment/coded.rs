@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use format_spec::PartKind;
 use index::{CodedGraph, NodeLayout};
 use parking_lot::{Mutex, MutexGuard};
+use quant::{CodeBits, SignRows};
 
 use super::Segment;
 use crate::error::Result;
@@ -123,31 +124,20 @@ impl Segment {
             graph: None,
             _place: None,
         };
-        if let (Some(graph), Some((padded, _))) =
+        if let (Some(graph), Some(shape)) =
             (self.graph(vector_index)?, self.code_shape(vector_index)?)
         {
             let longest = graph.head().m0 as usize;
             // The fastest that there is room for.
             let layouts = [NodeLayout::Codes, NodeLayout::Lists].into_iter();
             let mut placed = layouts.filter_map(|layout| {
-                let bytes = CodedGraph::bytes_for(layout, graph.len(), longest, padded);
+                let bytes = CodedGraph::bytes_for(layout, graph.len(), longest, shape);
                 Some((layout, room.take(bytes)?))
             });
             let Some((layout, place)) = placed.next() else {
                 return Ok(false);
             };
-            let packed = match layout {
-                NodeLayout::Codes => {
-                    let (rows, threads) = (self.code_rows(vector_index)?, pool.get()?);
-                    rows.map(|(_, codes)| {
-                        let blocks = (0..codes.block_count()).map(|block| codes.block(block));
-                        CodedGraph::pack(&graph, longest, blocks, padded, threads)
-                    })
-                }
-                NodeLayout::Lists | NodeLayout::Nothing => {
-                    Some(CodedGraph::pack_lists(&graph, longest))
-                }
-            };
+            let packed = self.pack(vector_index, layout, shape, pool)?;
             made = Coded {
                 _place: packed.is_some().then_some(place),
                 graph: packed,
@@ -160,6 +150,34 @@ impl Segment {
         // The turn keeps others from being first.
         drop(cell.set(Arc::new(made)));
         Ok(true)
+    }
+
+    /// Packs a graph; `None` if the codes that go with it are damaged.
+    fn pack(
+        &self,
+        vector_index: usize,
+        layout: NodeLayout,
+        (padded, bits): (usize, CodeBits),
+        pool: &Pool,
+    ) -> Result<Option<CodedGraph>> {
+        let Some(graph) = self.graph(vector_index)? else {
+            return Ok(None);
+        };
+        let longest = graph.head().m0 as usize;
+        let with_codes = layout == NodeLayout::Codes;
+        if !with_codes && bits != CodeBits::One {
+            return Ok(Some(CodedGraph::pack_lists(&graph, longest, None)));
+        }
+        let Some((_, codes)) = self.code_rows(vector_index)? else {
+            return Ok(None);
+        };
+        let blocks = (0..codes.block_count()).map(|block| codes.block(block));
+        Ok(Some(if with_codes {
+            CodedGraph::pack(&graph, longest, blocks, padded, pool.get()?)
+        } else {
+            let signs = SignRows::of_blocks(blocks, padded);
+            CodedGraph::pack_lists(&graph, longest, Some(signs))
+        }))
     }
 
     /// Takes over the coded graphs of `before`, the same segment with other parts, as far as their

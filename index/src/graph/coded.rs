@@ -11,13 +11,15 @@
 //! of the whole segment instead of one set a node).
 //!
 //! Where that is too much memory there are the lists alone, in as few bits as they need, and the
-//! neighbours are estimated one by one from their codes of several bits.
+//! neighbours are estimated one by one from their codes of several bits; where there are no such
+//! codes, from those of one bit, which are kept row by row for that: of a block a row is one bit in
+//! thirty-two.
 //!
 //! # Invariants
 //! - Nodes say nothing that graph and codes do not: they are made from both, in memory.
 //! - Distances of the rows found are exact.
 
-use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, BlockQuery, CodeQuery, SignRows};
+use quant::{BLOCK_ROWS, BlockBuilder, BlockEstimates, BlockQuery, CodeBits, CodeQuery, SignRows};
 use rayon::prelude::*;
 
 use crate::graph::coded_filtered::TwoHops;
@@ -60,7 +62,8 @@ pub enum NodeLayout {
 #[derive(Debug)]
 enum Nodes {
     Codes(CodedNodes),
-    Lists(PackedLists),
+    /// With the codes of one bit, if there are no others.
+    Lists(PackedLists, Option<SignRows>),
     Nothing,
 }
 
@@ -117,13 +120,18 @@ impl CodedGraph {
         }
     }
 
-    /// Packs the lists of the base layer of `graph` alone.
+    /// Packs the lists of the base layer of `graph` alone; with `signs` of all rows if they have no
+    /// other codes.
     ///
     /// # Panics
     /// If a list is longer than `longest` or names a row that the graph does not have.
-    pub fn pack_lists<A: Adjacency + ?Sized>(graph: &A, longest: usize) -> Self {
+    pub fn pack_lists<A: Adjacency + ?Sized>(
+        graph: &A,
+        longest: usize,
+        signs: Option<SignRows>,
+    ) -> Self {
         Self {
-            nodes: Nodes::Lists(PackedLists::pack(graph, longest)),
+            nodes: Nodes::Lists(PackedLists::pack(graph, longest), signs),
             len: graph.len(),
         }
     }
@@ -140,7 +148,7 @@ impl CodedGraph {
     pub fn layout(&self) -> NodeLayout {
         match self.nodes {
             Nodes::Codes(_) => NodeLayout::Codes,
-            Nodes::Lists(_) => NodeLayout::Lists,
+            Nodes::Lists(..) => NodeLayout::Lists,
             Nodes::Nothing => NodeLayout::Nothing,
         }
     }
@@ -149,16 +157,24 @@ impl CodedGraph {
     pub fn bytes(&self) -> usize {
         match &self.nodes {
             Nodes::Codes(nodes) => nodes.bytes.bytes().len(),
-            Nodes::Lists(lists) => lists.bytes(),
+            Nodes::Lists(lists, signs) => lists.bytes() + signs.as_ref().map_or(0, SignRows::bytes),
             Nodes::Nothing => 0,
         }
     }
 
-    /// Bytes that a graph of so many rows would take.
-    pub fn bytes_for(layout: NodeLayout, rows: u32, longest: usize, padded: usize) -> u64 {
+    /// Bytes that a graph of so many rows, with such codes, would take.
+    pub fn bytes_for(
+        layout: NodeLayout,
+        rows: u32,
+        longest: usize,
+        (padded, bits): (usize, CodeBits),
+    ) -> u64 {
         let node = longest.div_ceil(BLOCK_ROWS) * (BlockBuilder::block_len(padded) + ROWS_LEN);
         match layout {
             NodeLayout::Codes => u64::from(rows) * node as u64,
+            NodeLayout::Lists if bits == CodeBits::One => {
+                PackedLists::bytes_for(rows, longest) + SignRows::bytes_for(rows, padded)
+            }
             NodeLayout::Lists => PackedLists::bytes_for(rows, longest),
             NodeLayout::Nothing => 0,
         }
@@ -167,7 +183,15 @@ impl CodedGraph {
     pub(super) const fn with_codes(&self) -> Option<&CodedNodes> {
         match &self.nodes {
             Nodes::Codes(nodes) => Some(nodes),
-            Nodes::Lists(_) | Nodes::Nothing => None,
+            Nodes::Lists(..) | Nodes::Nothing => None,
+        }
+    }
+
+    /// The codes of one bit, row by row.
+    const fn signs(&self) -> Option<&SignRows> {
+        match &self.nodes {
+            Nodes::Lists(_, signs) => signs.as_ref(),
+            Nodes::Codes(_) | Nodes::Nothing => None,
         }
     }
 
@@ -175,7 +199,7 @@ impl CodedGraph {
     pub(super) fn prefetch(&self, row: Row) {
         match &self.nodes {
             Nodes::Codes(nodes) => quant::prefetch_whole(nodes.node(row)),
-            Nodes::Lists(lists) => quant::prefetch(lists.list_bytes(row)),
+            Nodes::Lists(lists, _) => quant::prefetch(lists.list_bytes(row)),
             Nodes::Nothing => (),
         }
     }
@@ -281,15 +305,23 @@ pub struct CodedSearch<'a, A: ?Sized, C, S: ?Sized> {
 pub(super) struct ByCodes<'a, C> {
     codes: &'a C,
     query: &'a CodeQuery,
+    /// Those of one bit, where they lie row by row.
+    signs: Option<&'a SignRows>,
 }
 
 impl<C: CodeRows> Scorer for ByCodes<'_, C> {
     fn distance(&self, row: Row) -> f32 {
-        estimate(self.codes, self.query, row).unwrap_or(f32::INFINITY)
+        match self.signs {
+            Some(signs) => self.query.signs(signs, row as usize),
+            None => estimate(self.codes, self.query, row).unwrap_or(f32::INFINITY),
+        }
     }
 
     fn prefetch(&self, row: Row) {
-        quant::prefetch(self.codes.row(row));
+        match self.signs {
+            Some(signs) => signs.prefetch(row as usize),
+            None => quant::prefetch(self.codes.row(row)),
+        }
     }
 }
 
@@ -373,8 +405,13 @@ where
         distances: &mut Vec<f32>,
     ) {
         let (codes, query) = (self.codes, self.query);
-        if let Nodes::Lists(lists) = &self.nodes.nodes {
-            let scorer = ByCodes { codes, query };
+        if let Nodes::Lists(lists, signs) = &self.nodes.nodes {
+            let signs = signs.as_ref();
+            let scorer = ByCodes {
+                codes,
+                query,
+                signs,
+            };
             score_new(&scorer, lists.list(row), wanted, rows, distances);
         } else {
             let list = self.graph.base(row).iter().copied();
@@ -407,6 +444,7 @@ where
     let by_codes = ByCodes {
         codes: search.codes,
         query: search.query,
+        signs: search.nodes.signs(),
     };
     let nearest = descend(search.graph, &by_codes, (entry, level), 0, scratch);
     let mut refiner = Refiner::new(search.codes, search.query, search.scorer, bound, top);
@@ -466,8 +504,8 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{AcceptAll, BuildSettings, CodedSpace, RowSet, Silent, build};
-    use quant::{CodeBits, CodeMetric, CodePair, CodeSpace, Encoder, RotatedQuery, Rotation};
+    use crate::{AcceptAll, BuildSettings, BuiltGraph, CodedSpace, RowSet, Silent, build};
+    use quant::{CodeMetric, CodePair, CodeSpace, Encoder, RotatedQuery, Rotation};
 
     const DIM: usize = 40;
     const COUNT: u32 = 2_500;
@@ -558,30 +596,32 @@ mod tests {
         let graph = build(&coded, None, settings, &pool, &Silent).unwrap();
         let blocks = (0..COUNT.div_ceil(32)).map(|block| rows.block(block));
         let padded = rows.space.padded();
-        let codes = CodedGraph::pack(&graph, 16, blocks, padded, &pool);
-        let lists = CodedGraph::pack_lists(&graph, 16);
+        let codes = CodedGraph::pack(&graph, 16, blocks.clone(), padded, &pool);
+        let lists = CodedGraph::pack_lists(&graph, 16, None);
+        let signs = SignRows::of_blocks(blocks, padded);
+        let lists_and_signs = CodedGraph::pack_lists(&graph, 16, Some(signs));
         let nothing = CodedGraph::unpacked(&graph);
-        for nodes in [&codes, &lists, &nothing] {
-            let bytes = CodedGraph::bytes_for(nodes.layout(), COUNT, 16, padded);
+        for (nodes, bits) in [
+            (&codes, CodeBits::Four),
+            (&codes, CodeBits::One),
+            (&lists, CodeBits::Four),
+            (&lists_and_signs, CodeBits::One),
+            (&nothing, CodeBits::Four),
+        ] {
+            let bytes = CodedGraph::bytes_for(nodes.layout(), COUNT, 16, (padded, bits));
             assert_eq!(nodes.bytes() as u64, bytes);
-            check_nearest(&rows, &graph, nodes);
+            check_nearest(&rows, &graph, nodes, bits);
         }
     }
 
-    fn check_nearest(rows: &Rows, graph: &crate::BuiltGraph, nodes: &CodedGraph) {
+    fn check_nearest(rows: &Rows, graph: &BuiltGraph, nodes: &CodedGraph, bits: CodeBits) {
         let half = RowSet::from_rows(COUNT, (0..COUNT).filter(|row| row % 2 == 0));
         let mut scratch = Scratch::new();
         let (mut found, mut wanted) = (0, 0);
         for n in 0..60 {
             let query = Query(rows, vector(1_000_000 + n));
             let rotated = RotatedQuery::new(rows.space.rotation(), &query.1);
-            let coded = CodeQuery::new(
-                &rows.space,
-                CodeMetric::Euclid,
-                CodeBits::Four,
-                &rotated,
-                1.9,
-            );
+            let coded = CodeQuery::new(&rows.space, CodeMetric::Euclid, bits, &rotated, 1.9);
             let search = CodedSearch {
                 graph,
                 nodes,

@@ -9,13 +9,15 @@
 //! Sixteen bytes are what one byte shuffle looks up at once (fast scan: Andre et al., VLDB 2015).
 
 use super::encode::Factors;
+use crate::kernel::prefetch_whole;
 
 /// Rows of a block.
 pub const BLOCK_ROWS: usize = 32;
 /// Bytes of the factors of a block.
 pub(crate) const BLOCK_FACTORS_LEN: usize = 3 * 4 * BLOCK_ROWS;
 
-/// The one-bit codes of many rows, row by row, for packing them into other blocks.
+/// The one-bit codes of many rows, row by row: for packing them into other blocks, and for single
+/// rows out of many.
 #[derive(Clone, Debug)]
 pub struct SignRows {
     /// For each row a byte for every eight dimensions: the halves as in a block.
@@ -67,6 +69,36 @@ impl SignRows {
             width,
         }
     }
+
+    /// Bytes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.signs.len() + self.factors.len() * size_of::<Factors>()
+    }
+
+    /// Bytes that so many rows would take, whole blocks of them.
+    #[must_use]
+    pub const fn bytes_for(rows: u32, padded: usize) -> u64 {
+        let rows = rows.next_multiple_of(BLOCK_ROWS as u32);
+        rows as u64 * (padded / 8 + size_of::<Factors>()) as u64
+    }
+
+    #[inline]
+    pub(super) fn row(&self, row: usize) -> (&[u8], &Factors) {
+        let signs = &self.signs[row * self.width..][..self.width];
+        (signs, &self.factors[row])
+    }
+
+    /// Asks for a row to be brought near, without waiting.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    #[inline]
+    pub fn prefetch(&self, row: usize) {
+        let (signs, factors) = self.row(row);
+        prefetch_whole(signs);
+        prefetch_whole(std::slice::from_ref(factors));
+    }
 }
 
 /// The mean of rows, which stands for all of them: its estimated distance is about the mean of
@@ -103,15 +135,15 @@ impl SignMean {
             "{} bytes",
             rows.width
         );
-        let signs = &rows.signs[row * rows.width..][..rows.width];
+        let (signs, factors) = rows.row(row);
         for (positive, signs) in self.positive.as_chunks_mut::<8>().0.iter_mut().zip(signs) {
             for (at, positive) in positive.iter_mut().enumerate() {
                 *positive += u32::from(signs >> at & 1);
             }
         }
         self.rows += 1;
-        self.add += f64::from(rows.factors[row].add);
-        self.scale += f64::from(rows.factors[row].scale);
+        self.add += f64::from(factors.add);
+        self.scale += f64::from(factors.scale);
     }
 
     /// The signs, and what the mean of the rows' signs is in units of them.
@@ -193,12 +225,12 @@ impl BlockBuilder {
     /// If there is no such row, or the block is full.
     pub fn push_row(&mut self, rows: &SignRows, row: usize) {
         let (byte, shift) = (self.rows % 16, self.rows / 16 * 4);
-        let signs = &rows.signs[row * rows.width..][..rows.width];
+        let (signs, factors) = rows.row(row);
         for (pair, signs) in self.codes.as_chunks_mut::<32>().0.iter_mut().zip(signs) {
             pair[byte] |= (signs & 15) << shift;
             pair[16 + byte] |= (signs >> 4) << shift;
         }
-        self.factors[self.rows] = rows.factors[row];
+        self.factors[self.rows] = *factors;
         self.rows += 1;
     }
 

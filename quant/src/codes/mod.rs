@@ -49,6 +49,7 @@ pub(crate) mod encode;
 pub(crate) mod pair;
 mod query;
 pub(crate) mod rotation;
+pub(crate) mod slices;
 mod space;
 #[cfg(test)]
 mod tests;

@@ -5,10 +5,11 @@ use std::fmt;
 use crate::Isa;
 use crate::kernel::{BlockOperand, Codes, ENTRY_MOST};
 
-use super::block::{BLOCK_ROWS, BlockBuilder};
+use super::block::{BLOCK_ROWS, BlockBuilder, SignRows};
 use super::encode::{ADD_MAX, CodeBits, CodeMetric, LENGTH_MAX, ROW_FACTORS_LEN};
 use super::pair::BlockQuery;
 use super::rotation::Rotation;
+use super::slices;
 use super::space::CodeSpace;
 
 /// A query rotated once, for all parts of one rotation.
@@ -80,8 +81,9 @@ pub struct CodeQuery {
     add: f32,
     /// Length of the centred query.
     norm: f32,
-    /// Quantized coordinates for rows of two or four and of eight bits; one of them is empty, both
-    /// where there are no rows.
+    /// Quantized coordinates for rows of one, of two or four, and of eight bits; two of them are
+    /// empty.
+    slices: Vec<u64>,
     bytes: Vec<i8>,
     words: Vec<i16>,
     /// What one quantized step is worth.
@@ -162,13 +164,15 @@ impl CodeQuery {
         let quantized = quantize(&centered, bits);
         let sum: i64 = quantized.values.iter().map(|&x| i64::from(x)).sum();
         let centre_of_grid = ((1 << bits.count()) - 1) as f32 / 2.0;
-        let (bytes, words) = match bits {
-            CodeBits::One => (Vec::new(), Vec::new()),
-            CodeBits::Two => (as_bytes(&quantized.values), Vec::new()),
-            CodeBits::Four => (as_nibble_order(&quantized.values), Vec::new()),
-            CodeBits::Eight => (Vec::new(), quantized.values),
-        };
+        let (mut slices, mut bytes, mut words) = Default::default();
+        match bits {
+            CodeBits::One => slices = slices::of_bytes(&as_bytes(&quantized.values)),
+            CodeBits::Two => bytes = as_bytes(&quantized.values),
+            CodeBits::Four => bytes = as_nibble_order(&quantized.values),
+            CodeBits::Eight => words = quantized.values,
+        }
         Self {
+            slices,
             operand,
             codes,
             bits,
@@ -258,6 +262,20 @@ impl CodeQuery {
             distance: self.add + add + scale * along,
             deviation: (known * known + rounded * rounded).sqrt(),
         }
+    }
+
+    /// Estimates a row from its code of one bit, where there are no others; one without a vector is
+    /// infinitely far.
+    ///
+    /// # Panics
+    /// If there is no such row, it has another dimension, or this query is for rows of more bits.
+    #[inline]
+    #[must_use]
+    pub fn signs(&self, rows: &SignRows, row: usize) -> f32 {
+        let (signs, factors) = rows.row(row);
+        let product = self.codes.sliced(&self.slices, signs);
+        let along = self.step * product as f32 + self.offset;
+        self.add + factors.add + factors.scale * along
     }
 
     /// Lower and upper bound of a row, from its code of several bits.

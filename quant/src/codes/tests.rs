@@ -238,6 +238,48 @@ fn every_instruction_set_gives_the_same_bytes_and_bits() {
     }
 }
 
+/// A row of one bit by itself is estimated as in its block, but for what either rounds of the
+/// query, and the same on every instruction set.
+#[test]
+fn rows_of_one_bit_are_estimated_as_in_blocks() {
+    for dim in [3, 64, 200, 384, 1536] {
+        let vectors = clustered(70, dim, 6);
+        for metric in [CodeMetric::Dot, CodeMetric::Euclid] {
+            let code = encoded(&vectors, metric, CodeBits::One, None);
+            let rotated = RotatedQuery::new(code.space.rotation(), &vectors[3]);
+            let on = |isa| {
+                let codes = Codes::new(Some(isa));
+                CodeQuery::on(codes, &code.space, metric, CodeBits::One, &rotated, 1.0)
+            };
+            let portable = on(Isa::Portable);
+            let block_len = portable.block_len();
+            let blocks = code.blocks.chunks_exact(block_len);
+            let signs = SignRows::of_blocks(blocks.clone(), code.space.padded());
+            let bytes = SignRows::bytes_for(70, code.space.padded());
+            assert_eq!(signs.bytes() as u64, bytes);
+            let mut of_block = BlockEstimates::default();
+            for (at, block) in blocks.enumerate() {
+                portable.block(block, 0.0, &mut of_block);
+                for lane in 0..BLOCK_ROWS {
+                    let row = BLOCK_ROWS * at + lane;
+                    let want = of_block.distances[lane];
+                    let got = portable.signs(&signs, row);
+                    if row >= vectors.len() {
+                        assert_eq!((got, want), (f32::INFINITY, f32::INFINITY));
+                        continue;
+                    }
+                    let doubt = want - of_block.lower[lane];
+                    assert!((got - want).abs() <= 0.2 * doubt, "{dim}: {got}, {want}");
+                    for isa in Isa::available() {
+                        let on_isa = on(isa).signs(&signs, row);
+                        assert_eq!(on_isa.to_bits(), got.to_bits(), "{isa}, {dim}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Blocks one by one, without bounds, and side by side.
 fn blocks_agree((portable, query): (&CodeQuery, &CodeQuery), blocks: &[u8], what: &str) {
     const WORST: f32 = -0.5;

@@ -12,7 +12,7 @@ use std::fmt;
 
 use super::{Isa, table};
 use crate::codes::block::BLOCK_FACTORS_LEN;
-use crate::codes::{BLOCK_ROWS, BlockEstimates, encode, pair, rotation};
+use crate::codes::{BLOCK_ROWS, BlockEstimates, encode, pair, rotation, slices};
 
 /// Tables whose entries are added up in bytes before the sums are widened, which takes as long as
 /// two look-ups.
@@ -55,6 +55,7 @@ pub(super) struct CodeOps {
     pub(super) bit_pairs: unsafe fn(&[i8], &[u8]) -> i32,
     pub(super) nibbles: unsafe fn(&[i8], &[u8]) -> i32,
     pub(super) bytes: unsafe fn(&[i16], &[u8]) -> i32,
+    pub(super) sliced: unsafe fn(&[u64], &[u8]) -> i32,
     pub(super) twice_centred: unsafe fn(&[u8], &mut [i8]) -> i32,
     pub(super) rotate: unsafe fn(&[u32], &mut [f32]),
     pub(super) grid: unsafe fn(&[f32], f32, &mut [f32]) -> Product,
@@ -148,6 +149,13 @@ impl Codes {
         unsafe { (self.ops.bytes)(query, codes) }
     }
 
+    /// [`slices::product`].
+    #[inline]
+    pub(crate) fn sliced(&self, slices: &[u64], signs: &[u8]) -> i32 {
+        // SAFETY: as in `block`.
+        unsafe { (self.ops.sliced)(slices, signs) }
+    }
+
     /// [`pair::twice_centred`].
     #[inline]
     pub(crate) fn twice_centred(&self, codes: &[u8], values: &mut [i8]) -> i32 {
@@ -180,6 +188,7 @@ macro_rules! code_ops {
             bit_pairs,
             nibbles,
             bytes,
+            sliced,
             twice_centred,
             rotate,
             grid,
@@ -203,6 +212,11 @@ macro_rules! code_ops {
                 out.below = block(operand, current, worst, &mut out.distances, &mut out.lower);
                 rest = after;
             }
+        }
+
+        $(#[$feature])?
+        fn sliced(slices: &[u64], signs: &[u8]) -> i32 {
+            sliced_product(slices, signs)
         }
 
         $(#[$feature])?
@@ -269,6 +283,7 @@ pub(super) use block_by_sums;
 pub(super) use encode::grid as round_to_grid;
 pub(super) use pair::twice_centred as grid_points;
 pub(super) use rotation::apply as apply_rotation;
+pub(super) use slices::product as sliced_product;
 
 /// Bytes of codes, and of tables, after which sums of 16 bits are full: 1,024 groups of 63.
 pub(super) const CHUNK_LEN: usize = 1024 * 16;

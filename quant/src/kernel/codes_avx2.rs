@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 
 use super::codes::{
     BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, block_len, check_codes,
-    code_ops, finish, finish_near, grid_points, parts, round_to_grid,
+    code_ops, finish, finish_near, grid_points, parts, round_to_grid, sliced_product,
 };
 use super::prefetch::prefetch_whole;
 use crate::codes::{BLOCK_ROWS, BlockEstimates};

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 
 use super::codes::{
     BlockOperand, CHUNK_LEN, CodeOps, LEAST_SHARE, MOST_SHARE, apply_rotation, block_len,
-    check_codes, code_ops, grid_points, parts, round_to_grid,
+    check_codes, code_ops, grid_points, parts, round_to_grid, sliced_product,
 };
 use super::prefetch::prefetch_whole;
 use crate::codes::{BLOCK_ROWS, BlockEstimates};

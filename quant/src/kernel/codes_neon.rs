@@ -10,6 +10,7 @@ use std::arch::aarch64::*;
 use super::codes::{
     BlockOperand, CHUNK_LEN, CodeOps, apply_rotation, block_by_sums, block_len, check_codes,
     code_ops, finish, finish_near, grid_points, parts, round_to_grid, rows_below as below,
+    sliced_product,
 };
 use super::prefetch::prefetch_whole;
 use crate::codes::{BLOCK_ROWS, BlockEstimates};
