@@ -82,6 +82,27 @@ pub enum WriteOp {
     },
 }
 
+impl WriteOp {
+    /// The filter that decides which points it is about.
+    #[must_use]
+    pub fn filter(&self) -> Option<&Filter> {
+        match self {
+            Self::Upsert { update_filter, .. } | Self::UpdateVectors { update_filter, .. } => {
+                update_filter.as_ref()
+            }
+            Self::Delete(select)
+            | Self::SetPayload { select, .. }
+            | Self::OverwritePayload { select, .. }
+            | Self::DeletePayload { select, .. }
+            | Self::ClearPayload(select)
+            | Self::DeleteVectors { select, .. } => match select {
+                Selector::Ids(_) => None,
+                Selector::Filter(filter) => Some(filter),
+            },
+        }
+    }
+}
+
 /// Whether the operations may take memory that only a flush frees. Deletes never wait for one.
 #[must_use]
 pub fn grows(ops: &[WriteOp]) -> bool {

@@ -48,6 +48,23 @@ impl<'s> Access<'s> {
         Ok(known.map_or(Self::Payloads, Self::Zones))
     }
 
+    /// The access to the rows around a field inside an array of objects: of a row, to the values of
+    /// all its elements.
+    pub(crate) fn around(field: &Field<'_>, source: &'s Source) -> Result<Self, QueryError> {
+        let (Some(around), Ask::Any(_)) = (&field.around, &field.ask) else {
+            // That an element has no value is not told by those of the others.
+            return Ok(Self::Payloads);
+        };
+        if let Some(indexed) = &around.column
+            && let Some(view) = column::open_current(source, indexed, field.settings)?
+        {
+            return Ok(Self::Column(Box::new(view)));
+        }
+        let statistics = zones::open(source)?;
+        let known = statistics.map(|view| zones::find(&view, &around.path));
+        Ok(known.map_or(Self::Payloads, Self::Zones))
+    }
+
     /// Answers without reading a payload.
     pub(crate) fn answer(
         &self,
@@ -133,8 +150,12 @@ pub(crate) fn accesses(
     for test in filter.tests() {
         match test {
             Test::Filter(inner) => accesses(inner, source, found)?,
+            Test::Nested(_, inner) => accesses(inner, source, found)?,
             Test::Field(field) => {
-                let access = Access::of(field, source)?;
+                let (access, path) = match &field.around {
+                    Some(around) => (Access::around(field, source)?, &around.path),
+                    None => (Access::of(field, source)?, &*field.path),
+                };
                 let (by, zones) = match &access {
                     Access::Column(_) => ("index", None),
                     Access::Derived(_) => ("memory", None),
@@ -142,17 +163,13 @@ pub(crate) fn accesses(
                     Access::Payloads => ("payloads", None),
                 };
                 found.push(FieldAccess {
-                    path: field.path.to_string(),
+                    path: path.to_string(),
                     by,
                     zones,
                     texts_asked: access.texts_asked(&field.ask),
                 });
             }
-            Test::HasId(_)
-            | Test::HasVector { .. }
-            | Test::Slice(_)
-            | Test::Nested(..)
-            | Test::Never => {}
+            Test::HasId(_) | Test::HasVector { .. } | Test::Slice(_) | Test::Never => {}
         }
     }
     Ok(())

@@ -79,11 +79,20 @@ pub(crate) struct Field<'f> {
     pub(crate) path: Cow<'f, FieldPath>,
     /// The path as the schema spells it and the type, if the schema has an index of it.
     pub(crate) column: Option<(String, FieldType)>,
-    /// The same of a field inside an array of objects: its column knows the rows.
-    pub(crate) around: Option<(String, FieldType)>,
+    /// For a field inside an array of objects, what knows the rows around.
+    pub(crate) around: Option<Around>,
     /// Hash of the settings that the content of the column depends on.
     pub(crate) settings: u64,
     pub(crate) ask: Ask<'f>,
+}
+
+/// A field inside an array of objects as the row sees it: the values of all elements.
+#[derive(Debug)]
+pub(crate) struct Around {
+    /// The path from the payload on.
+    pub(crate) path: FieldPath,
+    /// As [`Field::column`].
+    pub(crate) column: Option<(String, FieldType)>,
 }
 
 /// Binds `filter` to `schema`.
@@ -246,8 +255,11 @@ impl Binder<'_> {
         let content = index.and_then(|index| ColumnContent::of(index).ok());
         let column = index.map(|index| (index.path.clone(), index.field_type));
         // A column knows rows, and not which element of a row its values are in.
-        let (column, around) = match self.inside {
-            Some(_) => (None, column),
+        let (column, around) = match &self.inside {
+            Some(array) => {
+                let path = FieldPath::of_items([array.as_slice(), path.items()].concat());
+                (None, Some(Around { path, column }))
+            }
             None => (column, None),
         };
         Test::Field(Field {

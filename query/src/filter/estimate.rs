@@ -7,9 +7,7 @@
 use engine::Source;
 
 use super::access::Access;
-use super::ask::Ask;
 use super::bind::{Bound, Field, Test};
-use super::column;
 use crate::budget::Budget;
 use crate::error::QueryError;
 
@@ -183,15 +181,9 @@ impl<'s> Estimator<'s> {
     }
 
     fn most_around_field(&self, field: &Field<'_>) -> Result<u64, QueryError> {
-        let (Some(indexed), Ask::Any(_)) = (&field.around, &field.ask) else {
-            return Ok(self.rows);
-        };
-        let view = column::open_current(self.source, indexed, field.settings)?;
-        let Some(view) = view else {
-            return Ok(self.rows);
-        };
-        let estimate = column::estimate(&view, &field.ask, self.budget)?;
-        Ok(estimate.loosened(self.patched, self.rows).max)
+        let access = Access::around(field, self.source)?;
+        let state = (self.rows, self.patched);
+        Ok(access.estimate(&field.ask, state, self.budget)?.max)
     }
 
     fn filter(&self, filter: &Bound<'_>) -> Result<Estimate, QueryError> {

@@ -26,10 +26,10 @@ use rayon::prelude::*;
 use super::access::Access;
 use super::ask::{Ask, ValueTest};
 use super::bind::{Bound, Field, Test};
+use super::derive;
 use super::estimate::{Estimate, Estimator};
 use super::eval_payload::{Known, matches};
 use super::subset::{Answer, Subset, Tally};
-use super::{column, derive};
 use crate::budget::{Budget, TESTED_ROWS, WALKED_CORNERS};
 use crate::cost;
 use crate::error::{QueryError, damaged_payload};
@@ -174,7 +174,7 @@ impl Scope<'_> {
     }
 }
 
-/// Nested conditions: what the columns of the fields inside say of the rows around.
+/// Nested conditions: what columns and statistics of the fields inside say of the rows around.
 impl Scope<'_> {
     /// The rows that may have an element that matches. What an element must not be is not asked.
     fn around(&self, filter: &Bound<'_>) -> Result<Subset, QueryError> {
@@ -199,17 +199,9 @@ impl Scope<'_> {
             Test::Filter(filter) | Test::Nested(_, filter) => self.around(filter),
             Test::Never => Ok(Subset::Nothing),
             Test::Field(field) => {
-                let (Some(indexed), Ask::Any(_)) = (&field.around, &field.ask) else {
-                    return Ok(Subset::Everything);
-                };
-                let Some(view) = column::open_current(self.source, indexed, field.settings)? else {
-                    return Ok(Subset::Everything);
-                };
-                let rows = column::answer(&view, &field.ask, self.budget)?.perhaps;
-                Ok(match self.patched {
-                    Some(patched) => rows.or(Subset::These(patched.clone())),
-                    None => rows,
-                })
+                let access = Access::around(field, self.source)?;
+                let state = (self.rows, self.patched);
+                Ok(access.answer(&field.ask, state, self.budget)?.perhaps)
             }
             Test::HasId(_) | Test::HasVector { .. } | Test::Slice(_) => Ok(Subset::Everything),
         }

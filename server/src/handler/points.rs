@@ -144,6 +144,13 @@ fn commit(
     results: Option<usize>,
     durable: Durable,
 ) -> Result<Written, ApiError> {
+    let filtered: Vec<_> = ops.iter().filter_map(WriteOp::filter).collect();
+    if !filtered.is_empty() {
+        let schema = collection.schema();
+        for filter in filtered {
+            call.note(&schema, Some(filter));
+        }
+    }
     let appended = if needs_turn(&ops) {
         append_in_turn(call, collection, ops)?
     } else {

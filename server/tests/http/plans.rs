@@ -105,6 +105,20 @@ fn a_field_without_an_index_is_pointed_out_until_it_has_one() {
         assert_eq!(action["uri"], "/collections/c/index");
         assert_eq!(action["body"]["field_name"], "bare");
     }
+    // A write by filter reads payloads likewise.
+    for (path, with) in [
+        ("points/delete", json!({})),
+        ("points/payload", json!({"payload": {"seen": true}})),
+        ("points/payload/clear", json!({})),
+        ("points/vectors/delete", json!({"vector": [""]})),
+    ] {
+        server.delete("/issues").result();
+        let mut write = with;
+        write["filter"] = json!({"must": [{"key": "bare", "match": {"value": 70}}]});
+        let path = format!("/collections/c/{path}?wait=true");
+        server.post(&path, &write).result();
+        assert_eq!(issues()[0]["id"], "UNINDEXED_FIELD/c/bare", "{path}");
+    }
     // What the issue proposes mends it.
     let listed = issues();
     let action = &listed[0]["solution"]["immediate"]["action"];

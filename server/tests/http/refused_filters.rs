@@ -1,6 +1,6 @@
 //! Filters and paths that are refused.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Server, repeated};
 use crate::refused::{Refusal, all_refused};
@@ -198,4 +198,53 @@ fn paths_that_are_too_long() {
     let of_payload = json!({"keys": [long], "points": [1]}).to_string();
     let path = "/collections/c/points/payload/delete?wait=true";
     assert_eq!(server.request("POST", path, Some(&of_payload)).status, 200);
+}
+
+/// Patterns are texts like any other, and what nothing can match is no mistake: the same with an
+/// index and without.
+#[test]
+fn what_looks_like_a_pattern_is_text_and_what_nothing_matches_is_empty() {
+    let server = Server::new();
+    server.put("/collections/c", &json!({})).result();
+    let texts = ["a.*b", "[a-", "(", "axxb", "%a_", "\\d+"];
+    let points: Vec<Value> = (1..)
+        .zip(texts)
+        .map(|(id, text)| json!({"id": id, "vector": {}, "payload": {"t": text, "n": id}}))
+        .collect();
+    let body = json!({ "points": points });
+    server
+        .put("/collections/c/points?wait=true", &body)
+        .result();
+    let cases = [
+        (json!({"key": "t", "match": {"value": ".*"}}), 0),
+        (json!({"key": "t", "match": {"value": "a.*b"}}), 1),
+        (json!({"key": "t", "match": {"prefix": "a."}}), 1),
+        (json!({"key": "t", "match": {"prefix": "a"}}), 2),
+        (json!({"key": "t", "match": {"substring": ".*"}}), 1),
+        (json!({"key": "t", "match": {"substring": "[a-"}}), 1),
+        (json!({"key": "t", "match": {"substring": "("}}), 1),
+        (json!({"key": "t", "match": {"substring": "\\d"}}), 1),
+        (json!({"key": "t", "match": {"any": []}}), 0),
+        (json!({"key": "t", "range": {"gte": 0}}), 0),
+        (json!({"key": "n", "range": {"gt": 5, "lt": 1}}), 0),
+        (json!({"key": "n", "match": {"value": "1"}}), 0),
+        (json!({"key": "n", "match": {"any": []}}), 0),
+    ];
+    let count = |condition: &Value| {
+        let body = json!({"filter": {"must": [condition]}, "exact": true});
+        let counted = server.post("/collections/c/points/count", &body).result();
+        counted["count"].as_u64().unwrap()
+    };
+    let all_counted = |how: &str| {
+        for (condition, want) in &cases {
+            assert_eq!(count(condition), *want, "{how}: {condition}");
+        }
+    };
+    all_counted("without an index");
+    for (field, schema) in [("t", "keyword"), ("n", "integer")] {
+        let index = json!({"field_name": field, "field_schema": schema});
+        let path = "/collections/c/index?wait=true";
+        server.put(path, &index).result();
+    }
+    all_counted("with an index");
 }
