@@ -41,12 +41,18 @@ pub(crate) fn margin(metric: Metric) -> Option<(f32, f32)> {
     }
 }
 
-/// How wide the beam over nodes with codes is when such a share of all rows is accepted.
-pub(crate) fn width(share: f64, wanted: usize, ef: Option<u32>, metric: Metric) -> usize {
+/// How wide the beam over nodes with codes is when such a share of all rows is accepted: as asked
+/// for, or at least what is `likely` to be needed.
+pub(crate) fn width(
+    share: f64,
+    wanted: usize,
+    (ef, likely): (Option<u32>, u32),
+    metric: Metric,
+) -> usize {
     let chosen = if margin(metric).is_some() {
         WIDTH_ADAPTIVE
     } else {
-        WIDTH
+        WIDTH.max(likely as usize)
     };
     let chosen = chosen.max(wanted.saturating_mul(4));
     let width = ef.map_or(chosen, |ef| wanted.max(ef as usize));
@@ -285,5 +291,23 @@ pub(crate) fn sound<T>(codes: engine::Result<Option<T>>) -> Result<Option<T>, Qu
     match codes {
         Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
         opened => Ok(opened?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_beam_without_a_margin_is_as_wide_as_recall_was_measured_to_need() {
+        let dot = |ef, likely| width(1.0, 10, (ef, likely), Metric::Dot);
+        assert_eq!(dot(None, 0), WIDTH);
+        assert_eq!(dot(None, 1_152), 1_152);
+        assert_eq!(dot(Some(64), 1_152), 64);
+        assert_eq!(
+            width(1.0, 10, (None, 1_152), Metric::Cosine),
+            WIDTH_ADAPTIVE
+        );
+        assert_eq!(width(0.1, 10, (None, 0), Metric::Dot), 10 * WIDTH);
     }
 }

@@ -151,6 +151,13 @@ pub(crate) fn scan_ns(rows: f64, row_bytes: usize) -> f64 {
     rows * (C.scan_row + C.scan_byte * float(row_bytes))
 }
 
+/// Reading so many rows of so many bytes from a file before they are scored: a disk that gives a
+/// gigabyte a second in order. Those that codes lead to are few on every path and not counted.
+pub(crate) fn cold_ns(rows: f64, row_bytes: usize) -> f64 {
+    const COLD_BYTE_NS: f64 = 1.0;
+    rows * COLD_BYTE_NS * float(row_bytes)
+}
+
 /// Scoring one row that a graph or a code led to.
 fn score_ns(row_bytes: usize) -> f64 {
     C.score_row + C.score_byte * float(row_bytes)

@@ -227,8 +227,9 @@ impl Search<'_> {
         let coded = coded.map(CodedGraph::layout);
         // A graph without codes in its nodes reads vectors step by step: from a disk that is slower
         // than a scan of codes.
-        let graph =
-            graph && (coded.is_some() || codes.is_none() || !source.is_cold(self.vector)?);
+        let cold = source.is_cold(self.vector)?;
+        let any_codes = codes.is_some() || product_len.is_some();
+        let graph = graph && (coded.is_some() || !any_codes || !cold);
         let mut open_share = Share::UNKNOWN;
         if let Some(filter) = self.filter
             && open > SAMPLED_LEAST
@@ -246,6 +247,7 @@ impl Search<'_> {
             blocks: codes::touched_blocks(&[&found.sure, &found.open]),
             open_share,
             row_bytes: self.query.row_len(),
+            cold,
             wanted: u32::try_from(self.wanted).unwrap_or(u32::MAX).min(rows),
             graph,
             codes,
@@ -466,7 +468,9 @@ impl Search<'_> {
         let place = (source, self.vector);
         if let Some(deviations) = self.coded_deviations(source) {
             let share = f64::from(rows.count()) / f64::from(rows.len().max(1));
-            let asked = self.rules(source).ef;
+            let Rules {
+                ef: asked, likely, ..
+            } = self.rules(source);
             let two_hops = plan.path == AccessPath::GraphTwoHops;
             // With two hops only accepted rows are in the beam.
             let held = if two_hops { 1.0 } else { share };
@@ -474,7 +478,7 @@ impl Search<'_> {
                 limit: codes::oversampled(wanted, self.params.codes)
                     .min(rows.count().max(1) as usize)
                     .max(wanted),
-                ef: codes::width(held, wanted, asked, self.query.metric()),
+                ef: codes::width(held, wanted, (asked, likely), self.query.metric()),
                 margin: codes::margin(self.query.metric()).filter(|_| asked.is_none()),
                 budget: plan.visits_max,
                 least: plan.least,

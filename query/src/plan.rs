@@ -86,6 +86,8 @@ pub(crate) struct Facts {
     pub(crate) open_share: Share,
     /// Bytes of one vector.
     pub(crate) row_bytes: usize,
+    /// Whether vectors are read from files and not kept in memory.
+    pub(crate) cold: bool,
     /// Results wanted.
     pub(crate) wanted: u32,
     /// Whether there is a graph of the vector.
@@ -280,10 +282,20 @@ impl Facts {
         self.payloads_ns(wanted * f64::from(self.open) / possible.max(1.0))
     }
 
+    /// Comparing so many rows with the query.
+    fn exact_ns(&self, rows: f64) -> f64 {
+        let read = if self.cold {
+            cost::cold_ns(rows, self.row_bytes)
+        } else {
+            0.0
+        };
+        read + cost::scan_ns(rows, self.row_bytes)
+    }
+
     /// Scanning the rows that may match for so many of the nearest.
     fn scan_before_payloads_ns(&self, wanted: f64) -> f64 {
         let possible = f64::from(self.sure) + f64::from(self.open);
-        let exact = cost::scan_ns(possible, self.row_bytes);
+        let exact = self.exact_ns(possible);
         match (self.codes, self.product_len) {
             (Some(shape), _) => {
                 shape.blocks_ns((f64::from(self.blocks), possible), wanted, self.row_bytes)
@@ -344,7 +356,7 @@ impl Facts {
     fn cost_ns(&self, path: AccessPath, matching: f64, rules: &Rules) -> Option<f64> {
         let wanted = f64::from(self.wanted);
         let cost = match path {
-            AccessPath::Exact => cost::scan_ns(matching, self.row_bytes),
+            AccessPath::Exact => self.exact_ns(matching),
             AccessPath::Gather => {
                 let shape = self.codes.filter(|shape| shape.row_len > 0)?;
                 shape.gather_ns(matching, wanted, self.row_bytes)
@@ -511,6 +523,7 @@ mod tests {
         codes: None,
         product_len: None,
         coded: None,
+        cold: false,
         payload_blocks: 15_625,
     };
     const SHAPE: CodeShape = CodeShape {
@@ -863,5 +876,24 @@ mod tests {
             assert_eq!(plan.why == Why::Asked, there);
             assert_eq!(plan.path == wanted, there);
         }
+    }
+
+    /// A vector on disk is read before it is compared, so codes pay earlier.
+    #[test]
+    fn rows_on_disk_are_scanned_by_codes_sooner() {
+        let few = Facts {
+            graph: false,
+            product_len: Some(32),
+            row_bytes: 128,
+            ..matching(MILLION, 12_000)
+        };
+        let cold = Facts { cold: true, ..few };
+        assert_eq!(path(few, RULES), AccessPath::Exact);
+        assert_eq!(path(cold, RULES), AccessPath::Codes);
+        let without = Facts {
+            product_len: None,
+            ..cold
+        };
+        assert_eq!(path(without, RULES), AccessPath::Exact);
     }
 }

@@ -12,18 +12,25 @@ const SLICES: usize = 8;
 
 /// Slices of coordinates, of which there are a multiple of 64.
 pub(super) fn of_bytes(values: &[i8]) -> Vec<u64> {
-    let (words, _) = values.as_chunks::<64>();
-    let slices = words.iter().flat_map(|values| {
-        let bit = |at: usize, value: i8, slice: usize| {
-            u64::from(value.cast_unsigned() >> slice & 1) << at
-        };
-        let word = move |slice| {
-            let values = values.iter().enumerate();
-            values.fold(0, |word, (at, value)| word | bit(at, *value, slice))
-        };
-        (0..SLICES).map(word)
-    });
-    slices.collect()
+    let mut slices = vec![0_u64; values.len() / 64 * SLICES];
+    let words = values.as_chunks::<64>().0.iter();
+    for (slices, values) in slices.as_chunks_mut::<SLICES>().0.iter_mut().zip(words) {
+        for (at, eight) in values.as_chunks::<8>().0.iter().enumerate() {
+            let eight = u64::from_le_bytes(eight.map(i8::cast_unsigned));
+            for (slice, word) in slices.iter_mut().enumerate() {
+                *word |= first_bits(eight >> slice) << (8 * at);
+            }
+        }
+    }
+    slices
+}
+
+/// The lowest bit of each of eight bytes.
+const fn first_bits(bytes: u64) -> u64 {
+    const FIRST: u64 = 0x0101_0101_0101_0101;
+    // Bit 8 k times 2^(56 - 7 k) is bit 56 + k, and no two of the products meet.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    (bytes & FIRST).wrapping_mul(GATHER) >> 56
 }
 
 /// The sum of the coordinates whose bit in `signs` is set; bit `i` of byte `k` is coordinate

@@ -36,7 +36,7 @@ use crate::error::{QueryError, damaged_payload};
 
 /// Once so few rows are left, their payloads answer sooner than the next column does.
 ///
-/// A payload costs up to one block of 64 KiB to decompress, about 50 us; a column of a million rows
+/// A payload costs up to one block of 16 KiB to decompress, about 12 us; a column of a million rows
 /// about a millisecond.
 const FEW_ROWS: u32 = 16;
 
@@ -372,7 +372,7 @@ impl<'a> RowTester<'a> {
     }
 }
 
-/// Runs of a sample: each costs at least one payload block, about 50 us.
+/// Runs of a sample: each costs at least one payload block, about 12 us.
 const SAMPLE_RUNS: usize = 8;
 /// Rows of a run, so that a sample of a large source is 256 rows: at a share of one half the
 /// interval is a sixteenth wide each way.

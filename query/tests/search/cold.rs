@@ -9,6 +9,7 @@ use query::{
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::nearest::request;
 use crate::world::{World, number, vector};
 
 const COUNT: u64 = 1_500;
@@ -129,6 +130,54 @@ fn cold_and_cached_answers_are_equal() {
         // Both leave a row out with the same small probability, and not always the same one.
         assert!(same * 1_000 >= wanted * 998, "{shown}: {same} of {wanted}");
     }
+}
+
+/// A graph would read vectors step by step: where they are on disk their codes answer, of whatever
+/// kind these are.
+#[test]
+fn vectors_on_disk_are_found_by_product_codes_and_not_by_a_graph_without_codes() {
+    let mut schema = Schema {
+        vectors: vec![vector("", 32, Metric::Euclid)],
+        ..Schema::default()
+    };
+    schema.vectors[0].codec = Codec::Product4;
+    schema.compaction.indexing_threshold_kb = 1;
+    let world = World::new(schema);
+    let mut rng = SmallRng::seed_from_u64(5);
+    let mut rows = UpsertRows::new(&world.collection.schema());
+    for id in 0..12_000 {
+        rows.begin(number(id));
+        rows.vector(0, &values(&mut rng, 32, Element::F32)).unwrap();
+        rows.payload(&Value::Object(Vec::new()).to_bytes());
+    }
+    world.upsert(rows);
+    world.settle();
+    let snapshot = world.snapshot();
+    assert!(snapshot.sources()[0].graph(0).unwrap().is_some());
+    assert!(snapshot.sources()[0].product(0).unwrap().is_some());
+    let cold = VectorPlacement {
+        originals: Residency::Cold,
+        ..VectorPlacement::default()
+    };
+    world.collection.place(Placement {
+        vectors: [(String::new(), cold)].into(),
+        ..Placement::default()
+    });
+    let query = values(&mut rng, 32, Element::F32);
+    let mut asked = request(Target::Vector(query), None, 10);
+    asked.params.hnsw_ef = Some(16);
+    let plan = query::explain(
+        &world.snapshot(),
+        &asked,
+        &world.env(),
+        query::Explain {
+            analyze: true,
+            path: None,
+        },
+    );
+    let plan = plan.unwrap();
+    let actual = plan.sources[0].actual.as_ref().unwrap();
+    assert_eq!(actual.path, Some(query::AccessPath::Codes), "{plan:?}");
 }
 
 /// What a filter reads of payloads in files is told by `analyze`, and not that of cached ones.
