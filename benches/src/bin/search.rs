@@ -9,11 +9,11 @@
 //! segment with a graph, whatever the size, with `--coded` one with a graph and codes in its nodes;
 //! and `--coded-mb N` with so much memory for these, so that a larger graph has its lists alone
 //! there; otherwise what the engine makes of it. `--codec bits1`, or another one by its name, is
-//! what vectors are compressed with. `--ef` has widths of the beam, or recalls to ask for as `0.95`;
-//! `--ef -` reads one setting a line from standard input and answers each with a
-//! line, so that another engine can take its turn in between. `--clients N` asks from so many
-//! threads at once. With `--json` each line is an object, the first one what making the collection
-//! took. With `--work` what a query does on average comes before each line.
+//! what vectors are compressed with. `--ef` has widths of the beam, or recalls to ask for as
+//! `0.95`; `--ef -` reads one setting a line from standard input and answers each with a line, so
+//! that another engine can take its turn in between. `--clients N` asks from so many threads at
+//! once. With `--json` each line is an object, the first one what making the collection took. With
+//! `--work` what a query does on average comes before each line.
 
 #![expect(clippy::print_stdout, reason = "it prints a table")]
 
